@@ -1,0 +1,244 @@
+//! Drives: who they are (the marker we wrote on them), what they are for, and how they stand now.
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::account::TokenKey;
+use crate::model::hash::{hex, unhex};
+
+/// 128 random bits, as 32 hex digits. Used for drives and for the pool they belong to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Id([u8; 16]);
+
+/// A drive's own id, from its marker; never a device name or a path.
+pub type DriveId = Id;
+/// The id of a set of drives that belong together.
+pub type PoolId = Id;
+
+impl Id {
+    /// An id from 16 random bytes.
+    pub const fn from_random(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The first 8 digits, enough for people.
+    pub fn short(&self) -> String {
+        hex(&self.0[..4])
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({})", self.short())
+    }
+}
+
+/// A text that is not 32 hex digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of 32 lower-case hex digits")]
+pub struct BadId;
+
+impl FromStr for Id {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        unhex(text).map(Self).ok_or(BadId)
+    }
+}
+
+impl TryFrom<String> for Id {
+    type Error = BadId;
+    fn try_from(text: String) -> Result<Self, BadId> {
+        text.parse()
+    }
+}
+
+impl From<Id> for String {
+    fn from(id: Id) -> Self {
+        id.to_string()
+    }
+}
+
+/// What a drive is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DriveRole {
+    /// A: uploads land here.
+    Primary,
+    /// B: always attached, exported, brought up to date within seconds.
+    Mirror,
+    /// Brought up to date whenever it is plugged in.
+    Offline,
+}
+
+impl DriveRole {
+    /// The word stored in the catalogue and the marker.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Mirror => "mirror",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+impl fmt::Display for DriveRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is no drive role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a drive is 'primary', 'mirror' or 'offline', not {0:?}")]
+pub struct UnknownRole(String);
+
+impl FromStr for DriveRole {
+    type Err = UnknownRole;
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        [Self::Primary, Self::Mirror, Self::Offline]
+            .into_iter()
+            .find(|r| r.as_str() == text)
+            .ok_or_else(|| UnknownRole(text.to_owned()))
+    }
+}
+
+/// The content of `.shoebox/drive.toml`: the identity we gave a drive when it was adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marker {
+    /// Version of this file's format: 1.
+    pub format: u32,
+    /// The set of drives it belongs to.
+    pub pool: PoolId,
+    /// Its own id.
+    pub drive: DriveId,
+    /// What it is for.
+    pub role: DriveRole,
+    /// Raised whenever roles change; the higher one is right.
+    pub generation: u64,
+    /// When we adopted it.
+    pub adopted: Timestamp,
+    /// UUID of its filesystem as the kernel told it at adoption; absent where the filesystem has none to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<Id>,
+    /// The pool's key for device tokens, so that one drive is enough to bring all devices back (P7).
+    pub token_key: TokenKey,
+}
+
+/// How a drive stands, as last observed by real I/O.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "standing", rename_all = "kebab-case")]
+pub enum Standing {
+    /// Nothing of ours is mounted there.
+    Absent,
+    /// Something is mounted there, but it is not the drive we adopted.
+    Foreign {
+        /// What does not fit, for people.
+        why: String,
+    },
+    /// A drive without our marker: it waits to be adopted.
+    Blank,
+    /// Ours, and every probe passed.
+    Ready,
+    /// Ours, but it takes no writes.
+    ReadOnly,
+    /// Ours, but a write, a flush or a read failed; refused until a probe passes.
+    Suspect {
+        /// What failed.
+        why: String,
+    },
+    /// Ours, but a probe has not come back in time.
+    Stuck,
+}
+
+impl Standing {
+    /// Whether uploads and copies may go to it.
+    pub const fn takes_writes(&self) -> bool {
+        matches!(self, Self::Ready)
+    }
+
+    /// One or two words for tables.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Foreign { .. } => "foreign",
+            Self::Blank => "blank",
+            Self::Ready => "ready",
+            Self::ReadOnly => "read-only",
+            Self::Suspect { .. } => "suspect",
+            Self::Stuck => "not responding",
+        }
+    }
+}
+
+/// Room on a drive, bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Size of the filesystem.
+    pub total: u64,
+    /// What an ordinary user may still write.
+    pub available: u64,
+    /// Free inodes; `u64::MAX` where the filesystem does not count them.
+    pub inodes: u64,
+}
+
+impl Space {
+    /// What uploads must leave free for the catalogue and the manifest: 2 %, at least 1 GiB, but never more than
+    /// a tenth of a small drive (invariant I11).
+    pub fn reserve(&self) -> u64 {
+        const GIB: u64 = 1 << 30;
+        (self.total / 50).max(GIB).min(self.total / 10)
+    }
+
+    /// What uploads may still take.
+    pub fn for_uploads(&self) -> u64 {
+        self.available.saturating_sub(self.reserve())
+    }
+
+    /// How full it is, 0 to 100.
+    pub fn percent_used(&self) -> u8 {
+        let used = u128::from(self.total.saturating_sub(self.available));
+        u8::try_from((used * 100).checked_div(u128::from(self.total)).unwrap_or(0)).unwrap_or(100)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_round_trips_and_refuses_strangers() {
+        let marker = Marker {
+            format: 1,
+            pool: Id::from_random([1; 16]),
+            drive: Id::from_random([2; 16]),
+            role: DriveRole::Primary,
+            generation: 3,
+            adopted: Timestamp::UNIX_EPOCH,
+            filesystem: Some(Id::from_random([4; 16])),
+            token_key: TokenKey::from_random([5; 32]),
+        };
+        let text = toml::to_string(&marker).unwrap();
+        assert_eq!(toml::from_str::<Marker>(&text).unwrap(), marker);
+        assert!(toml::from_str::<Marker>(&format!("{text}\nother = 1\n")).is_err());
+        assert!(!format!("{marker:?}").contains("0505"));
+    }
+
+    #[test]
+    fn the_reserve_grows_with_the_drive() {
+        let space = |total: u64| Space { total, available: total, inodes: u64::MAX };
+        assert_eq!(space(1 << 40).reserve(), (1 << 40) / 50);
+        assert_eq!(space(20 << 30).reserve(), 1 << 30);
+        assert_eq!(space(1 << 30).reserve(), (1 << 30) / 10);
+        assert_eq!(space(0).percent_used(), 0);
+    }
+}

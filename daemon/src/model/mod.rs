@@ -1,0 +1,13 @@
+//! Floor 0: the nouns and their laws. No I/O, no clock, no randomness; nothing of ours is imported here.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod account;
+pub mod copy;
+pub mod drive;
+pub mod event;
+pub mod hash;
+pub mod health;
+pub mod offer;
+pub mod path;
+pub mod place;
+pub mod receipt;

@@ -1,0 +1,36 @@
+//! An offer: what a client says it is about to send, in no dialect's words.
+use jiff::Timestamp;
+
+use crate::model::account::Device;
+use crate::model::hash::{ContentHash, DeclaredHash};
+use crate::model::path::RelPath;
+
+/// What the client requires of the name before its bytes may take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    Anything,
+    /// Nothing is there (`If-None-Match: *`, `Overwrite: F`).
+    Absent,
+    /// This content is there (`If-Match`).
+    Content(ContentHash),
+}
+
+/// One file offered for upload.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// Who offers it.
+    pub by: Device,
+    /// The full name it should get, below `photos/` (the device's root is already in front).
+    pub path: RelPath,
+    /// The announced length, bytes.
+    pub size: Option<u64>,
+    /// Announced hashes; every one must fit.
+    pub declared: Vec<DeclaredHash>,
+    /// Modification time to record; the time of receipt if the client gave none.
+    pub mtime: Option<Timestamp>,
+    /// What must hold of the name at the moment of commit.
+    pub expect: Expect,
+    /// Make missing folders above the name (inbox, web page, Immich); otherwise they are an error (WebDAV's 409).
+    pub make_parents: bool,
+}

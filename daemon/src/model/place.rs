@@ -1,0 +1,205 @@
+//! `Place`: where a file lies on a drive, counted from its root. Only these shapes exist.
+use std::fmt;
+
+use crate::model::path::{RESERVED, RelPath};
+
+/// A path from a drive's root, in its on-disk spelling. Made only by the constructors here, so that nothing
+/// outside `photos/` and `.shoebox/` can be named.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(String);
+
+/// Which tree a name lives in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shelf {
+    /// `photos/`: kept, mirrored, proved.
+    Photos,
+    /// `.shoebox/scratch/`: litter, temporary names and empty placeholders; readable back, never mirrored, swept.
+    Scratch,
+}
+
+impl Shelf {
+    /// The word stored in the catalogue.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Photos => "photos",
+            Self::Scratch => "scratch",
+        }
+    }
+
+    /// Where `path` lies in this tree.
+    pub fn place(self, path: &RelPath) -> Place {
+        match self {
+            Self::Photos => Place(format!("photos/{}", path.on_disk())),
+            Self::Scratch => Place(format!("{RESERVED}/scratch/{}", path.on_disk())),
+        }
+    }
+
+    /// The root directory of this tree.
+    pub fn root(self) -> Place {
+        match self {
+            Self::Photos => Place("photos".to_owned()),
+            Self::Scratch => Place(format!("{RESERVED}/scratch")),
+        }
+    }
+}
+
+impl Place {
+    /// The drive's root itself.
+    pub const fn root() -> Self {
+        Self(String::new())
+    }
+
+    /// Our own directory.
+    pub fn own() -> Self {
+        Self(RESERVED.to_owned())
+    }
+
+    /// The marker that says which drive this is.
+    pub fn marker() -> Self {
+        Self(format!("{RESERVED}/drive.toml"))
+    }
+
+    /// The staging directory: whatever lies here is nobody's yet and is swept at start.
+    pub fn incoming() -> Self {
+        Self(format!("{RESERVED}/incoming"))
+    }
+
+    /// A staging name. `id` is ours, never a client's.
+    pub fn staged(id: &str) -> Self {
+        Self(format!("{RESERVED}/incoming/{id}"))
+    }
+
+    /// The file the health probe writes and reads back.
+    pub fn probe() -> Self {
+        Self(format!("{RESERVED}/probe"))
+    }
+
+    /// The trash of one day, `YYYY-MM-DD`. `serial` keeps two retirements of one name apart.
+    pub fn trash(day: &str, serial: u64, path: &RelPath) -> Self {
+        Self(format!("{RESERVED}/trash/{day}/{serial}/{}", path.on_disk()))
+    }
+
+    /// Where a damaged copy goes.
+    pub fn quarantine(day: &str, serial: u64, path: &RelPath) -> Self {
+        Self(format!("{RESERVED}/quarantine/{day}/{serial}/{}", path.on_disk()))
+    }
+
+    /// The directory of manifests.
+    pub fn manifests() -> Self {
+        Self(format!("{RESERVED}/manifest"))
+    }
+
+    /// A file in the directory of manifests.
+    pub fn manifest(file: &str) -> Self {
+        Self(format!("{RESERVED}/manifest/{file}"))
+    }
+
+    /// The catalogue.
+    pub fn catalogue() -> Self {
+        Self(format!("{RESERVED}/catalogue.db"))
+    }
+
+    /// The catalogue and the files SQLite keeps beside it.
+    pub fn catalogue_files() -> [Self; 3] {
+        ["", "-wal", "-journal"].map(|end| Self(format!("{RESERVED}/catalogue.db{end}")))
+    }
+
+    /// A name beside this one for a file that is set aside and kept.
+    pub fn set_aside(&self, when: &str) -> Self {
+        Self(format!("{}.aside-{when}", self.0))
+    }
+
+    /// The path as text; empty for the root.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directory this lies in; `None` for the root.
+    pub fn parent(&self) -> Option<Self> {
+        if self.0.is_empty() {
+            return None;
+        }
+        Some(self.0.rsplit_once('/').map_or_else(Self::root, |(parent, _)| Self(parent.to_owned())))
+    }
+
+    /// The last component.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// A directory entry found below this directory, as the drive spells it. `None` for `.`, `..`, or a name with `/`.
+    pub fn entry(&self, name: &str) -> Option<Self> {
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+            return None;
+        }
+        Some(if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}/{name}", self.0)) })
+    }
+
+    /// Whether this lies strictly below `dir`.
+    pub fn is_below(&self, dir: &Self) -> bool {
+        dir.0.is_empty() && !self.0.is_empty()
+            || self.0.strip_prefix(&dir.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Whether our program may unlink what lies here: staging, scratch and the probe file, nothing else (promise P2).
+    pub fn may_be_unlinked(&self) -> bool {
+        self.is_below(&Self::incoming()) || self.is_below(&Shelf::Scratch.root()) || *self == Self::probe()
+    }
+}
+
+impl Place {
+    /// Whether our program may append to what lies here: manifests, nothing else.
+    pub fn may_be_appended(&self) -> bool {
+        self.is_below(&Self::manifests())
+    }
+
+    /// Whether our program may replace what lies here in one go: the probe and what is derived beside the manifests.
+    pub fn may_be_rewritten(&self) -> bool {
+        *self == Self::probe() || (self.is_below(&Self::manifests()) && self.0.ends_with(".sha256"))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "/" } else { &self.0 })
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({:?})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_staging_and_scratch_may_be_unlinked() {
+        let name = RelPath::parse("anna/phone/a.jpg").unwrap();
+        assert!(Place::staged("x").may_be_unlinked());
+        assert!(Shelf::Scratch.place(&name).may_be_unlinked());
+        for kept in [
+            Shelf::Photos.place(&name),
+            Place::trash("2026-11-21", 1, &name),
+            Place::quarantine("2026-11-21", 1, &name),
+            Place::manifest("2026-11.jsonl"),
+            Place::marker(),
+            Place::incoming(),
+            Place::root(),
+        ] {
+            assert!(!kept.may_be_unlinked(), "{kept}");
+        }
+    }
+
+    #[test]
+    fn parents_end_at_the_root() {
+        let place = Shelf::Photos.place(&RelPath::parse("a/b").unwrap());
+        let parent = place.parent().unwrap();
+        assert_eq!(parent.as_str(), "photos/a");
+        assert_eq!(parent.parent().unwrap().parent().unwrap(), Place::root());
+        assert_eq!(Place::root().parent(), None);
+        assert!(place.is_below(&Place::root()));
+    }
+}
