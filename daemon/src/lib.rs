@@ -1,7 +1,7 @@
 //! Shoebox: a family's photo box. Five floors, each importing only from those above it in this list:
 //!
 //! - [`model`]: the nouns and their laws
-//! - `plan`: decisions, from values to values
+//! - [`plan`]: decisions, from values to values
 //! - `store`: durable things: drives, manifest, catalogue
 //! - `os`: Linux, one fact or act per file
 //! - `work`: doing: ingest, mirror, rescan, health
@@ -10,3 +10,4 @@
 //! `app` composes them; `docs/ARCHITECTURE.md` has the map.
 
 pub mod model;
+pub mod plan;

@@ -1,0 +1,11 @@
+//! Floor 1: decisions. Values in, a value out; the time is an argument; nothing here does anything.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod facts;
+pub mod mirroring;
+pub mod placing;
+pub mod retrying;
+pub mod rights;
+pub mod safety;
+pub mod shelving;
+pub mod verdict;

@@ -1,0 +1,85 @@
+//! "Safe to delete from the phone": the product's definition, evaluated for one asset, with the reasons when it is not.
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::copy::CopyState;
+use crate::model::drive::DriveId;
+use crate::model::receipt::CopyLine;
+
+/// A proof older than this no longer counts.
+pub const PROOF_LASTS: SignedDuration = SignedDuration::from_hours(35 * 24);
+
+/// The reasons why an asset is not safe to delete from the phone; none: it is safe.
+/// `in_alarm`: drives with a red finding.
+pub fn not_safe_because(copies: &[CopyLine], in_alarm: &[DriveId], now: Timestamp) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let mut proved = 0;
+    for copy in copies {
+        let drive = format!("the {} drive", copy.role);
+        match copy.state {
+            CopyState::Wanted => reasons.push(format!("{drive} does not have it yet")),
+            CopyState::Settled => reasons.push(format!("the copy on {drive} has not been read back yet")),
+            CopyState::Missing => reasons.push(format!("the copy on {drive} is missing")),
+            CopyState::Damaged => reasons.push(format!("the copy on {drive} is damaged")),
+            CopyState::Verified => match copy.reread_at.max(copy.verified_at) {
+                Some(at) if now.duration_since(at) > PROOF_LASTS => {
+                    reasons.push(format!("the copy on {drive} was last read back more than 35 days ago"));
+                }
+                Some(_) if in_alarm.contains(&copy.drive) => reasons.push(format!("{drive} is in alarm")),
+                Some(_) => proved += 1,
+                None => reasons.push(format!("the copy on {drive} has no date of proof")),
+            },
+        }
+    }
+    if proved >= 2 {
+        // A third drive that lags does not take the two good ones away; a damaged copy anywhere makes the asset suspect.
+        reasons.retain(|r| r.ends_with("is damaged"));
+    } else if reasons.is_empty() {
+        reasons.push("fewer than two drives hold it".to_owned());
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::drive::{DriveRole, Id};
+
+    fn line(n: u8, role: DriveRole, state: CopyState, at: Option<i64>) -> CopyLine {
+        let at = at.map(|s| Timestamp::from_second(s).unwrap());
+        CopyLine {
+            drive: Id::from_random([n; 16]),
+            role,
+            state,
+            settled_at: at,
+            verified_at: at,
+            reread_at: at,
+        }
+    }
+
+    #[test]
+    fn two_fresh_proofs_and_nothing_less() {
+        use CopyState::{Damaged, Settled, Verified, Wanted};
+        use DriveRole::{Mirror, Offline, Primary};
+        let now = Timestamp::from_second(40 * 86_400).unwrap();
+        let fresh = Some(39 * 86_400);
+        let a = line(1, Primary, Verified, fresh);
+        let b = line(2, Mirror, Verified, fresh);
+        let why = |copies: &[CopyLine], alarm: &[DriveId]| not_safe_because(copies, alarm, now).join("; ");
+        assert_eq!(why(&[a.clone(), b.clone()], &[]), "");
+        assert_eq!(why(&[a.clone(), b.clone(), line(3, Offline, Wanted, None)], &[]), "");
+        assert_eq!(why(std::slice::from_ref(&a), &[]), "fewer than two drives hold it");
+        assert_eq!(
+            why(&[line(1, Primary, Settled, fresh), b.clone()], &[]),
+            "the copy on the primary drive has not been read back yet"
+        );
+        assert_eq!(
+            why(&[line(1, Primary, Verified, Some(0)), b.clone()], &[]),
+            "the copy on the primary drive was last read back more than 35 days ago"
+        );
+        assert_eq!(why(&[a.clone(), b.clone()], &[b.drive]), "the mirror drive is in alarm");
+        assert_eq!(
+            why(&[a, b, line(3, Offline, Damaged, fresh)], &[]),
+            "the copy on the offline drive is damaged"
+        );
+    }
+}

@@ -1,0 +1,497 @@
+//! The verdict: facts in, findings out, and one light over all of them.
+//!
+//! A finding is for a family member: it names the drive as they know it, says what it means for their photos, and
+//! what to do. It keeps the date from which it has held. Nothing is found that nobody could act on.
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::drive::{DriveRole, Standing};
+use crate::model::health::{Finding, Light};
+use crate::plan::facts::{CatalogueFacts, DriveFacts, Facts, Limits, WorkerReport};
+
+/// Judges. `before` is the last verdict: what persists (same code, same subject) keeps its date.
+/// The answer is sorted, worst first.
+pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp) -> Vec<Finding> {
+    let mut verdict = Verdict { facts, before, limits, now, found: Vec::new() };
+    verdict.roles();
+    for drive in &facts.drives {
+        verdict.standing(drive);
+        verdict.speed(drive);
+        verdict.room(drive);
+        verdict.copies(drive);
+        verdict.lag(drive);
+        verdict.twins(drive);
+    }
+    verdict.catalogue();
+    verdict.brake();
+    verdict.watching();
+    verdict.process();
+    for worker in &facts.workers {
+        verdict.worker(worker);
+    }
+    let mut found = verdict.found;
+    found.sort_by(|a, b| b.light.cmp(&a.light).then_with(|| (&a.code, &a.about).cmp(&(&b.code, &b.about))));
+    found
+}
+
+/// The one light over all findings.
+pub fn light(findings: &[Finding]) -> Light {
+    findings.iter().map(|finding| finding.light).max().unwrap_or(Light::Green)
+}
+
+/// One line for `systemctl status` and `GET /health`.
+pub fn status_line(findings: &[Finding], facts: &Facts) -> String {
+    let Some(worst) = findings.first() else {
+        return format!("green: {}", rooms(facts));
+    };
+    let more = match findings.len() - 1 {
+        0 => String::new(),
+        others => format!(" (and {others} more)"),
+    };
+    format!("{}: {}{more}", worst.light.as_str(), worst.sentence)
+}
+
+fn rooms(facts: &Facts) -> String {
+    let rooms: Vec<String> = facts
+        .drives
+        .iter()
+        .filter_map(|drive| Some(format!("{} {} % full", name(drive), drive.space?.percent_used())))
+        .collect();
+    if rooms.is_empty() { "nothing to report".to_owned() } else { rooms.join(", ") }
+}
+
+/// How people know a drive.
+fn name(drive: &DriveFacts) -> String {
+    match drive.role {
+        Some(DriveRole::Primary) => "drive A (main)".to_owned(),
+        Some(DriveRole::Mirror) => "drive B (copy)".to_owned(),
+        Some(DriveRole::Offline) if drive.label.is_empty() => format!("the offline drive {}", drive.id),
+        Some(DriveRole::Offline) => format!("the offline drive \"{}\"", drive.label),
+        None => format!("the new drive at {}", drive.id),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// `1 photo or video`, `2 photos and videos`.
+fn photos(count: u64) -> String {
+    if count == 1 { "1 photo or video".to_owned() } else { format!("{count} photos and videos") }
+}
+
+struct Verdict<'a> {
+    facts: &'a Facts,
+    before: &'a [Finding],
+    limits: &'a Limits,
+    now: Timestamp,
+    found: Vec<Finding>,
+}
+
+/// Whom a finding is about, how bad it is and since when, if that is known.
+struct About<'a> {
+    id: &'a str,
+    light: Light,
+    since: Option<Timestamp>,
+}
+
+impl<'a> About<'a> {
+    fn box_itself(light: Light) -> Self {
+        Self { id: "", light, since: None }
+    }
+
+    fn drive(drive: &'a DriveFacts, light: Light) -> Self {
+        Self { id: &drive.id, light, since: None }
+    }
+
+    fn since(self, since: Option<Timestamp>) -> Self {
+        Self { since, ..self }
+    }
+}
+
+impl Verdict<'_> {
+    fn find(&mut self, code: &str, about: &About<'_>, sentence: &str, remedy: &str) {
+        let earlier = self.before.iter().find(|f| f.code == code && f.about == about.id).map(|f| f.since);
+        // A date in the future is the trace of a clock that was wrong; it would never age.
+        let since = earlier.or(about.since).unwrap_or(self.now).min(self.now);
+        self.found.push(Finding {
+            code: code.to_owned(),
+            about: about.id.to_owned(),
+            light: about.light,
+            sentence: capital(sentence),
+            remedy: remedy.to_owned(),
+            since,
+        });
+    }
+
+    fn age(&self, since: Option<Timestamp>) -> Duration {
+        since.and_then(|since| Duration::try_from(self.now.duration_since(since)).ok()).unwrap_or_default()
+    }
+
+    /// Red at once where uploads depend on the drive; where only the second copy does, after a while.
+    fn weight(&self, drive: &DriveFacts) -> Light {
+        match drive.role {
+            Some(DriveRole::Primary) => Light::Red,
+            Some(DriveRole::Mirror) if self.age(drive.since) >= self.limits.one_copy => Light::Red,
+            Some(DriveRole::Mirror | DriveRole::Offline) | None => Light::Amber,
+        }
+    }
+
+    fn roles(&mut self) {
+        let has = |role| self.facts.drives.iter().any(|drive| drive.role == Some(role));
+        let (primary, mirror) = (has(DriveRole::Primary), has(DriveRole::Mirror));
+        if !primary {
+            self.find(
+                "no-primary",
+                &About::box_itself(Light::Red),
+                "no main drive has been set up, so the box cannot take photos yet",
+                "Plug in the drive that is to hold the photos and adopt it as the main drive \
+                 (shoebox drive adopt … --role primary).",
+            );
+        } else if !mirror {
+            self.find(
+                "no-mirror",
+                &About::box_itself(Light::Amber),
+                "there is no second drive, so every photo exists only once in this box",
+                "Plug in a second drive and adopt it as the copy (shoebox drive adopt … --role mirror). \
+                 Until then, keep the photos on the phones.",
+            );
+        }
+    }
+
+    fn standing(&mut self, drive: &DriveFacts) {
+        let who = name(drive);
+        let about = About::drive(drive, self.weight(drive)).since(drive.since);
+        let meaning = match drive.role {
+            Some(DriveRole::Primary) => "new photos are refused until it is back".to_owned(),
+            Some(DriveRole::Mirror) => match drive.wanted {
+                0 => "new photos get no second copy until it is back".to_owned(),
+                lacking => format!("{} have no second copy until it is back", photos(lacking)),
+            },
+            Some(DriveRole::Offline) | None => "it cannot be brought up to date".to_owned(),
+        };
+        match &drive.standing {
+            Standing::Ready => {}
+            Standing::Absent if drive.role == Some(DriveRole::Offline) => self.offline_absence(drive),
+            Standing::Absent => self.find(
+                "drive-absent",
+                &about,
+                &format!("{who} is not there; {meaning}"),
+                "Check that its plug sits firmly in the box and that it has power. If its light stays off, try another \
+                 cable or another port.",
+            ),
+            Standing::Foreign { why } => self.find(
+                "drive-foreign",
+                &about,
+                &format!("where {who} belongs there is another drive ({why}); nothing is written to it, and {meaning}"),
+                "Unplug that drive and plug in the one that belongs there. Its photos are untouched.",
+            ),
+            Standing::Blank => self.find(
+                "drive-blank",
+                &About::drive(drive, Light::Amber).since(drive.since),
+                &format!("{who} is not known to this box and is left alone"),
+                "If it is to hold photos, adopt it (shoebox drive adopt). Otherwise unplug it.",
+            ),
+            Standing::ReadOnly => self.find(
+                "drive-read-only",
+                &about,
+                &format!("{who} can be read but takes nothing new; {meaning}"),
+                "Eject it, unplug it, plug it in again. If it stays so, the drive may be failing: replace it soon.",
+            ),
+            Standing::Suspect { why } => self.find(
+                "drive-suspect",
+                &about,
+                &format!("{who} has made an error ({why}) and is not trusted now; {meaning}"),
+                "Check its cable and its power. If the message returns, replace the drive; the other copies are safe.",
+            ),
+            Standing::Stuck => self.stuck(drive),
+        }
+    }
+
+    fn offline_absence(&mut self, drive: &DriveFacts) {
+        let Some(seen) =
+            drive.last_ready.filter(|_| self.age(drive.last_ready) > self.limits.offline_absence)
+        else {
+            return;
+        };
+        let days = self.age(Some(seen)).as_secs() / 86_400;
+        self.find(
+            "offline-drive-due",
+            &About::drive(drive, Light::Amber),
+            &format!("{} has not been here for {days} days and does not have the newest photos", name(drive)),
+            "Plug it in and leave it until the box says that it may be unplugged.",
+        );
+    }
+
+    fn stuck(&mut self, drive: &DriveFacts) {
+        let about = About::drive(drive, self.weight(drive)).since(drive.since);
+        self.find(
+            "drive-stuck",
+            &about,
+            &format!("{} does not answer", name(drive)),
+            "Check its cable and its power. If it does not answer within a few minutes, unplug it and plug it in again.",
+        );
+    }
+
+    fn speed(&mut self, drive: &DriveFacts) {
+        if drive.standing == Standing::Stuck {
+            return;
+        }
+        let longest = self
+            .facts
+            .workers
+            .iter()
+            .filter_map(|worker| worker.blocked_on.as_ref())
+            .filter(|blocked| blocked.drive == drive.id)
+            .map(|blocked| Duration::from_secs(blocked.seconds))
+            .max()
+            .unwrap_or_default();
+        let waiting = drive.probe_waiting.unwrap_or_default();
+        if waiting >= self.limits.stuck_probe || longest >= self.limits.stuck_worker {
+            return self.stuck(drive);
+        }
+        let slowest = drive.probe.unwrap_or_default().max(waiting);
+        if slowest >= self.limits.slow_probe {
+            self.find(
+                "drive-slow",
+                &About::drive(drive, Light::Amber),
+                &format!("{} takes {} seconds to answer", name(drive), slowest.as_secs()),
+                "If it stays so for a day, try another cable or port; a slow drive is often a failing one.",
+            );
+        }
+    }
+
+    fn room(&mut self, drive: &DriveFacts) {
+        let Some(space) = drive.space.filter(|space| space.total > 0) else {
+            return;
+        };
+        let percent = space.percent_used();
+        let primary = drive.role == Some(DriveRole::Primary);
+        let refused = if primary { self.facts.refused_for_room } else { 0 };
+        let full = percent >= self.limits.full_percent || space.inodes < self.limits.inodes || refused > 0;
+        let who = name(drive);
+        if full {
+            let meaning = if refused > 0 {
+                "and photos were refused for lack of room"
+            } else {
+                "and will soon take nothing more"
+            };
+            self.find(
+                "drive-full",
+                &About::drive(drive, if primary || drive.role.is_none() { Light::Red } else { self.weight(drive) }),
+                &format!("{who} is {percent} % full {meaning}"),
+                "Replace it by a larger one (shoebox drive replace). Nothing that is on it is lost or thinned out.",
+            );
+        } else if percent >= self.limits.filling_percent {
+            self.find(
+                "drive-filling",
+                &About::drive(drive, Light::Amber),
+                &format!("{who} is {percent} % full"),
+                "Get a larger drive in the coming weeks and replace this one by it (shoebox drive replace).",
+            );
+        }
+    }
+
+    fn copies(&mut self, drive: &DriveFacts) {
+        let who = name(drive);
+        if drive.damaged > 0 {
+            self.find(
+                "copies-damaged",
+                &About::drive(drive, Light::Red),
+                &format!("{} on {who} cannot be read as they were received", photos(drive.damaged)),
+                "Keep them on the phones. The box makes them again from a good copy where there is one; if the number \
+                 grows, replace the drive (shoebox find --state damaged lists them).",
+            );
+        }
+        if drive.missing > 0 {
+            self.find(
+                "copies-missing",
+                &About::drive(drive, Light::Red),
+                &format!("{} are gone from {who} and nobody asked for that", photos(drive.missing)),
+                "If somebody removed them by hand, put them back or delete them with an app; otherwise look at them \
+                 with shoebox find --state missing.",
+            );
+        }
+        if drive.unread > 0 {
+            self.find(
+                "reread-overdue",
+                &About::drive(drive, Light::Amber),
+                &format!("{} on {who} have not been checked for over a month", photos(drive.unread)),
+                "Leave the box switched on with the drive plugged in; it catches up by itself.",
+            );
+        }
+    }
+
+    fn lag(&mut self, drive: &DriveFacts) {
+        let lag = self.age(drive.oldest_wanted);
+        // While the drive is away, the finding about the drive says what is lacking.
+        if drive.role != Some(DriveRole::Mirror)
+            || !drive.standing.takes_writes()
+            || drive.wanted == 0
+            || lag <= self.limits.mirror_lag
+        {
+            return;
+        }
+        let red = lag >= self.limits.one_copy.saturating_mul(24);
+        self.find(
+            "mirror-behind",
+            &About::drive(drive, if red { Light::Red } else { Light::Amber }).since(drive.oldest_wanted),
+            &format!(
+                "{} still lacks {}, the oldest for {} minutes",
+                name(drive),
+                photos(drive.wanted),
+                lag.as_secs() / 60
+            ),
+            "Usually it catches up by itself after a large upload. If the number does not fall within a day, restart \
+             the box.",
+        );
+    }
+
+    fn twins(&mut self, drive: &DriveFacts) {
+        let Some(other) = drive.same_disk_as.as_deref().filter(|_| !self.facts.demo) else {
+            return;
+        };
+        // One finding for the pair, not two.
+        let other = self.facts.drives.iter().find(|candidate| candidate.id == other);
+        if let Some(other) = other.filter(|other| drive.id < other.id || other.same_disk_as.is_none()) {
+            self.find(
+                "two-drives-one-disk",
+                &About::drive(drive, Light::Red),
+                &format!(
+                    "{} and {} are on one and the same disk and would fail together",
+                    name(drive),
+                    name(other)
+                ),
+                "Plug in a second disk and adopt it in place of one of the two.",
+            );
+        }
+    }
+
+    fn catalogue(&mut self) {
+        match &self.facts.catalogue {
+            CatalogueFacts::Away | CatalogueFacts::Open => {}
+            CatalogueFacts::Trouble { why } => self.find(
+                "catalogue-trouble",
+                &About::box_itself(Light::Red),
+                &format!("the list of all photos cannot be used ({why}); the photos themselves are not affected"),
+                "Restart the box. If the message stays, rebuild the list from a drive (shoebox rebuild --from …).",
+            ),
+        }
+    }
+
+    fn brake(&mut self) {
+        if let Some(brake) = self.facts.brake {
+            self.find(
+                "mirror-held",
+                &About::box_itself(Light::Red).since(Some(brake.since)),
+                &format!(
+                    "{} vanished from drive A (main) at once; drive B (copy) keeps them until somebody decides",
+                    photos(brake.held)
+                ),
+                "If you deleted them on purpose, confirm it (shoebox status shows how). If not, change nothing and \
+                 look for what did: they are all still on drive B.",
+            );
+        }
+    }
+
+    fn watching(&mut self) {
+        let watching = self.facts.watching;
+        if watching.lost_since.is_some() {
+            self.find(
+                "watcher-lost",
+                &About::box_itself(Light::Amber).since(watching.lost_since),
+                "files that are put on drive A (main) by hand are noticed late, within hours instead of seconds",
+                "Uploads from phones are not affected. If the message stays for a day, restart the box.",
+            );
+        }
+        if watching.limit > 0 && watching.folders.saturating_mul(5) >= watching.limit.saturating_mul(4) {
+            self.find(
+                "watch-limit-low",
+                &About::box_itself(Light::Amber),
+                &format!(
+                    "there are {} folders and this system lets the box watch only {}",
+                    watching.folders, watching.limit
+                ),
+                "Raise fs.inotify.max_user_watches to 524288 (a file in /etc/sysctl.d).",
+            );
+        }
+        let ready =
+            |drive: &DriveFacts| drive.role == Some(DriveRole::Primary) && drive.standing == Standing::Ready;
+        let since_rescan = self.facts.last_rescan.map_or(self.facts.uptime, |at| self.age(Some(at)));
+        if self.facts.drives.iter().any(ready) && since_rescan > self.limits.rescan {
+            self.find(
+                "rescan-overdue",
+                &About::box_itself(Light::Amber),
+                "the photos on drive A (main) have not been compared with the list for over a day",
+                "Leave the box switched on overnight, or start it now (shoebox rescan).",
+            );
+        }
+        if self.facts.unholdable > 0 {
+            self.find(
+                "names-unholdable",
+                &About::box_itself(Light::Amber),
+                &format!(
+                    "{} on drive A (main) have names that not every drive can hold, and are not copied",
+                    photos(self.facts.unholdable)
+                ),
+                "Rename them: shorter, and without control characters (shoebox rescan lists them).",
+            );
+        }
+    }
+
+    fn process(&mut self) {
+        if self.facts.clock_unsure {
+            self.find(
+                "clock-unsure",
+                &About::box_itself(Light::Amber),
+                "the box does not know the time for certain, so new dates may be wrong",
+                "Check that the box reaches the internet; it sets its clock by itself.",
+            );
+        }
+        let limit = self.facts.memory_limit.unwrap_or(u64::MAX).min(self.limits.memory.saturating_mul(5) / 4);
+        if self.facts.memory >= limit / 5 * 4 {
+            self.find(
+                "memory-high",
+                &About::box_itself(Light::Amber),
+                &format!(
+                    "the box's program uses {} MB of memory, more than it should",
+                    self.facts.memory >> 20
+                ),
+                "Restart the box when no upload is running, and send us the output of shoebox doctor.",
+            );
+        }
+        let (open, most) = (self.facts.descriptors, self.facts.descriptor_limit);
+        if most > 0 && open >= most / 5 * 4 {
+            self.find(
+                "descriptors-low",
+                &About::box_itself(if open >= most / 20 * 19 { Light::Red } else { Light::Amber }),
+                &format!("the box has {open} of at most {most} files and connections open"),
+                "If no large upload is running, restart the box, and send us the output of shoebox doctor.",
+            );
+        }
+    }
+
+    fn worker(&mut self, worker: &WorkerReport) {
+        if worker.failures < self.limits.worker_failures && !worker.silent {
+            return;
+        }
+        let why = worker
+            .last_error
+            .as_ref()
+            .filter(|_| !worker.silent)
+            .map_or_else(|| "it does not respond".to_owned(), |error| error.what.clone());
+        self.find(
+            "worker-failing",
+            &About { id: &worker.name, light: if worker.critical { Light::Red } else { Light::Amber }, since: None },
+            &format!("the box's own job \"{}\" keeps failing ({why})", worker.name),
+            "If a drive is reported as well, see to that first. Otherwise restart the box, and send us the output of \
+             shoebox doctor.",
+        );
+    }
+}
+
+#[cfg(test)]
+#[path = "verdict_tests.rs"]
+mod tests;

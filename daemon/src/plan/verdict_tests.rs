@@ -1,0 +1,325 @@
+//! Every condition of the verdict is raised once and cleared once here (invariant I26), and dates are kept.
+use super::*;
+use crate::model::drive::Space;
+use crate::plan::facts::{BlockedOn, BrakeFacts, WorkerError};
+
+const GB: u64 = 1 << 30;
+
+fn now() -> Timestamp {
+    "2026-11-21T18:00:00Z".parse().unwrap()
+}
+
+fn ago(duration: Duration) -> Option<Timestamp> {
+    now().checked_sub(duration).ok()
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+fn space(percent: u64) -> Option<Space> {
+    Some(Space { total: 100 * GB, available: (100 - percent) * GB, inodes: u64::MAX })
+}
+
+/// A box with nothing to report: two drives, all at work.
+fn well() -> Facts {
+    let drive = |id: &str, role| DriveFacts {
+        id: id.to_owned(),
+        role: Some(role),
+        standing: Standing::Ready,
+        since: ago(minutes(600)),
+        last_ready: Some(now()),
+        space: space(41),
+        probe: Some(Duration::from_millis(12)),
+        ..DriveFacts::default()
+    };
+    Facts {
+        uptime: minutes(600),
+        drives: vec![drive("aaaa", DriveRole::Primary), drive("bbbb", DriveRole::Mirror)],
+        catalogue: CatalogueFacts::Open,
+        memory: 80 << 20,
+        memory_limit: Some(512 << 20),
+        descriptors: 40,
+        descriptor_limit: 1024,
+        workers: vec![WorkerReport { name: "mirror".to_owned(), critical: true, ..WorkerReport::default() }],
+        last_rescan: ago(minutes(300)),
+        ..Facts::default()
+    }
+}
+
+fn found(change: impl FnOnce(&mut Facts)) -> Vec<String> {
+    let mut facts = well();
+    change(&mut facts);
+    judge(&facts, &[], &Limits::default(), now())
+        .into_iter()
+        .map(|f| {
+            format!(
+                "{} {}{}",
+                f.light.as_str(),
+                f.code,
+                if f.about.is_empty() { f.about } else { format!(" {}", f.about) }
+            )
+        })
+        .collect()
+}
+
+type Change = fn(&mut Facts);
+
+/// What raises a finding, what it reads as, and the nearest state that does not raise it.
+fn table() -> Vec<(&'static str, Change, Change)> {
+    let mut rows: Vec<(&'static str, Change, Change)> = Vec::new();
+    rows.extend(drive_rows());
+    rows.extend(copy_rows());
+    rows.extend(box_rows());
+    rows
+}
+
+fn drive_rows() -> [(&'static str, Change, Change); 17] {
+    [
+        ("red no-primary", |f| f.drives.clear(), |_| {}),
+        ("amber no-mirror", |f| f.drives.truncate(1), |_| {}),
+        ("red drive-absent aaaa", |f| f.drives[0].standing = Standing::Absent, |_| {}),
+        ("red drive-absent bbbb", |f| f.drives[1].standing = Standing::Absent, |_| {}),
+        (
+            "amber drive-absent bbbb",
+            |f| (f.drives[1].standing, f.drives[1].since) = (Standing::Absent, ago(minutes(59))),
+            |_| {},
+        ),
+        (
+            "red drive-foreign aaaa",
+            |f| f.drives[0].standing = Standing::Foreign { why: "another box's".to_owned() },
+            |_| {},
+        ),
+        (
+            "amber drive-blank /srv/x",
+            |f| {
+                f.drives.push(DriveFacts {
+                    id: "/srv/x".to_owned(),
+                    standing: Standing::Blank,
+                    ..DriveFacts::default()
+                })
+            },
+            |_| {},
+        ),
+        ("red drive-read-only aaaa", |f| f.drives[0].standing = Standing::ReadOnly, |_| {}),
+        (
+            "red drive-suspect bbbb",
+            |f| f.drives[1].standing = Standing::Suspect { why: "a flush failed".to_owned() },
+            |_| {},
+        ),
+        ("red drive-stuck aaaa", |f| f.drives[0].standing = Standing::Stuck, |_| {}),
+        (
+            "red drive-stuck aaaa",
+            |f| f.drives[0].probe_waiting = Some(Duration::from_secs(30)),
+            |f| f.drives[0].probe_waiting = Some(Duration::from_secs(4)),
+        ),
+        (
+            "red drive-stuck bbbb",
+            |f| f.workers[0].blocked_on = blocked(90),
+            |f| f.workers[0].blocked_on = blocked(89),
+        ),
+        (
+            "amber drive-slow bbbb",
+            |f| f.drives[1].probe = Some(Duration::from_secs(5)),
+            |f| f.drives[1].probe = Some(Duration::from_millis(4999)),
+        ),
+        ("amber drive-filling aaaa", |f| f.drives[0].space = space(85), |f| f.drives[0].space = space(84)),
+        ("red drive-full aaaa", |f| f.drives[0].space = space(95), |f| f.drives[0].space = space(40)),
+        ("red drive-full aaaa", |f| f.refused_for_room = 1, |_| {}),
+        ("red two-drives-one-disk aaaa", twins, |f| (twins(f), f.demo = true).1),
+    ]
+}
+
+fn blocked(seconds: u64) -> Option<BlockedOn> {
+    Some(BlockedOn { drive: "bbbb".to_owned(), seconds })
+}
+
+fn twins(f: &mut Facts) {
+    f.drives[0].same_disk_as = Some("bbbb".to_owned());
+    f.drives[1].same_disk_as = Some("aaaa".to_owned());
+}
+
+fn behind(f: &mut Facts, age: Duration) {
+    (f.drives[1].wanted, f.drives[1].oldest_wanted) = (3, ago(age));
+}
+
+fn offline(f: &mut Facts, seen: Duration) {
+    f.drives.push(DriveFacts {
+        id: "cccc".to_owned(),
+        label: "Grandma".to_owned(),
+        role: Some(DriveRole::Offline),
+        last_ready: ago(seen),
+        ..DriveFacts::default()
+    });
+}
+
+fn copy_rows() -> [(&'static str, Change, Change); 7] {
+    [
+        ("amber mirror-behind bbbb", |f| behind(f, minutes(16)), |f| behind(f, minutes(15))),
+        (
+            "red mirror-behind bbbb",
+            |f| behind(f, minutes(24 * 60)),
+            |f| f.drives[1].oldest_wanted = ago(minutes(3000)),
+        ),
+        ("red mirror-held", |f| f.brake = Some(BrakeFacts { since: now(), held: 300 }), |_| {}),
+        ("red copies-damaged bbbb", |f| f.drives[1].damaged = 1, |_| {}),
+        ("red copies-missing aaaa", |f| f.drives[0].missing = 1, |_| {}),
+        ("amber reread-overdue bbbb", |f| f.drives[1].unread = 1, |_| {}),
+        (
+            "amber offline-drive-due cccc",
+            |f| offline(f, minutes(61 * 24 * 60)),
+            |f| offline(f, minutes(59 * 24 * 60)),
+        ),
+    ]
+}
+
+fn box_rows() -> [(&'static str, Change, Change); 14] {
+    [
+        (
+            "red catalogue-trouble",
+            |f| f.catalogue = CatalogueFacts::Trouble { why: "quick_check".to_owned() },
+            |f| f.catalogue = CatalogueFacts::Away,
+        ),
+        ("amber watcher-lost", |f| f.watching.lost_since = ago(minutes(5)), |_| {}),
+        (
+            "amber watch-limit-low",
+            |f| (f.watching.folders, f.watching.limit) = (800, 1000),
+            |f| (f.watching.folders, f.watching.limit) = (799, 1000),
+        ),
+        ("amber clock-unsure", |f| f.clock_unsure = true, |_| {}),
+        ("amber memory-high", |f| f.memory = 410 << 20, |f| f.memory = 399 << 20),
+        (
+            "amber memory-high",
+            |f| (f.memory, f.memory_limit) = (400 << 20, None),
+            |f| (f.memory, f.memory_limit) = (399 << 20, None),
+        ),
+        ("amber descriptors-low", |f| f.descriptors = 820, |f| f.descriptors = 800),
+        ("red descriptors-low", |f| f.descriptors = 1000, |_| {}),
+        ("red worker-failing mirror", |f| fail(f, 5), |f| fail(f, 4)),
+        ("amber worker-failing mirror", |f| (fail(f, 5), f.workers[0].critical = false).1, |_| {}),
+        ("red worker-failing mirror", |f| f.workers[0].silent = true, |_| {}),
+        ("amber names-unholdable", |f| f.unholdable = 1, |_| {}),
+        (
+            "amber rescan-overdue",
+            |f| f.last_rescan = ago(minutes(26 * 60 + 1)),
+            |f| f.last_rescan = ago(minutes(26 * 60)),
+        ),
+        (
+            "amber rescan-overdue",
+            |f| (f.last_rescan, f.uptime) = (None, minutes(27 * 60)),
+            |f| (f.last_rescan, f.uptime) = (None, minutes(5)),
+        ),
+    ]
+}
+
+fn fail(f: &mut Facts, failures: u32) {
+    f.workers[0].failures = failures;
+    f.workers[0].last_error = Some(WorkerError { at: now(), what: "could not copy".to_owned() });
+}
+
+#[test]
+fn each_condition_is_raised_and_cleared() {
+    assert!(found(|_| {}).is_empty());
+    for (line, raise, clear) in table() {
+        assert_eq!(found(raise), [line], "raised");
+        assert!(found(clear).is_empty(), "{line} cleared: {:?}", found(clear));
+    }
+}
+
+#[test]
+fn every_code_of_this_file_is_in_the_table() {
+    let source = include_str!("verdict.rs");
+    let mut codes = std::collections::BTreeSet::new();
+    for part in source.split("self.find(").skip(1) {
+        codes.extend(part.split('"').nth(1));
+    }
+    assert!(codes.len() >= 23, "{codes:?}");
+    for code in codes {
+        assert!(
+            table().iter().any(|(line, ..)| line.split(' ').nth(1) == Some(code)),
+            "{code} is never raised in a test"
+        );
+    }
+}
+
+#[test]
+fn sentences_are_for_people() {
+    for (line, raise, _) in table() {
+        let mut facts = well();
+        raise(&mut facts);
+        for finding in judge(&facts, &[], &Limits::default(), now()) {
+            for text in [&finding.sentence, &finding.remedy] {
+                assert!(
+                    text.chars().next().is_some_and(|c| c.is_uppercase() || c.is_numeric()),
+                    "{line}: {text}"
+                );
+                assert!(!text.contains('\n') && !text.contains("  "), "{line}: {text}");
+            }
+            assert!(finding.remedy.ends_with('.'), "{line}: {}", finding.remedy);
+            for word in ["inode", "mount", "fsync", "SQLite", "bbbb", "daemon", " 0 "] {
+                assert!(!finding.sentence.contains(word), "{line}: {}", finding.sentence);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_sentences_read_so() {
+    let text = |change: Change| {
+        let mut facts = well();
+        change(&mut facts);
+        status_line(&judge(&facts, &[], &Limits::default(), now()), &facts)
+    };
+    let lines = [
+        text(|_| {}),
+        text(|f| f.drives.clear()),
+        text(|f| (f.drives[1].standing, f.drives[1].wanted) = (Standing::Absent, 12)),
+        text(|f| (f.drives[0].standing, f.clock_unsure) = (Standing::ReadOnly, true)),
+        text(|f| behind(f, minutes(20))),
+        text(|f| offline(f, minutes(61 * 24 * 60))),
+    ];
+    expect_test::expect![[r#"
+        green: drive A (main) 41 % full, drive B (copy) 41 % full
+        red: No main drive has been set up, so the box cannot take photos yet
+        red: Drive B (copy) is not there; 12 photos and videos have no second copy until it is back
+        red: Drive A (main) can be read but takes nothing new; new photos are refused until it is back (and 1 more)
+        amber: Drive B (copy) still lacks 3 photos and videos, the oldest for 20 minutes
+        amber: The offline drive "Grandma" has not been here for 61 days and does not have the newest photos"#]]
+    .assert_eq(&lines.join("\n"));
+}
+
+#[test]
+fn a_finding_keeps_its_date_while_it_persists() {
+    let mut facts = well();
+    facts.clock_unsure = true;
+    facts.drives[1].standing = Standing::Absent;
+    let first = judge(&facts, &[], &Limits::default(), now());
+    let dates = |all: &[Finding]| all.iter().map(|f| (f.code.clone(), f.since)).collect::<Vec<_>>();
+    assert_eq!(dates(&first)[0], ("drive-absent".to_owned(), ago(minutes(600)).unwrap()));
+    assert_eq!(dates(&first)[1], ("clock-unsure".to_owned(), now()));
+
+    let later = now() + minutes(7);
+    assert_eq!(dates(&judge(&facts, &first, &Limits::default(), later)), dates(&first));
+
+    // Gone and come back: a new date.
+    facts.clock_unsure = false;
+    let between = judge(&facts, &first, &Limits::default(), later);
+    facts.clock_unsure = true;
+    assert_eq!(dates(&judge(&facts, &between, &Limits::default(), later))[1].1, later);
+
+    // Dates written by a clock that ran ahead do not stay in the future (invariant I24).
+    let back = now() - Duration::from_secs(86_400);
+    assert!(judge(&facts, &first, &Limits::default(), back).iter().all(|f| f.since <= back));
+}
+
+#[test]
+fn the_light_is_the_worst() {
+    let mut facts = well();
+    assert_eq!(light(&judge(&facts, &[], &Limits::default(), now())), Light::Green);
+    facts.clock_unsure = true;
+    assert_eq!(light(&judge(&facts, &[], &Limits::default(), now())), Light::Amber);
+    facts.drives[0].damaged = 2;
+    let findings = judge(&facts, &[], &Limits::default(), now());
+    assert_eq!(light(&findings), Light::Red);
+    assert_eq!(findings[0].code, "copies-damaged", "worst first");
+}
