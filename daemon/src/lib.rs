@@ -2,7 +2,7 @@
 //!
 //! - [`model`]: the nouns and their laws
 //! - [`plan`]: decisions, from values to values
-//! - `store`: durable things: drives, manifest, catalogue
+//! - [`store`]: durable things: drives, manifest, catalogue
 //! - `os`: Linux, one fact or act per file
 //! - `work`: doing: ingest, mirror, rescan, health
 //! - `face`: who talks to us: HTTP, the command line
@@ -11,3 +11,4 @@
 
 pub mod model;
 pub mod plan;
+pub mod store;

@@ -1,0 +1,227 @@
+//! People, devices and drives in the catalogue.
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
+use crate::model::drive::{DriveId, DriveRole};
+use crate::model::event::LineSum;
+use crate::store::catalogue::read::{Reader, at, at_or_none, count, parsed};
+use crate::store::catalogue::{CatalogueError, Tried, nanos};
+use crate::store::manifest::Position;
+
+/// A device with what is known of its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRow {
+    /// The device.
+    pub device: Device,
+    /// Keyed hash of its token.
+    pub token: TokenHash,
+    /// Since when it may sign in.
+    pub created: Timestamp,
+    /// Since when it may not.
+    pub revoked: Option<Timestamp>,
+    /// When it last signed in.
+    pub last_seen: Option<Timestamp>,
+    /// Files it sent that still have their name.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A drive of the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriveRow {
+    /// Its id.
+    pub id: DriveId,
+    /// Its role.
+    pub role: DriveRole,
+    /// How far its manifest is contained here.
+    pub position: Position,
+}
+
+pub(super) fn add_person(tx: &Transaction<'_>, name: &Slug, now: Timestamp) -> Result<(), CatalogueError> {
+    tx.execute(
+        "INSERT OR IGNORE INTO person (name, created) VALUES (?1, ?2)",
+        params![name.as_str(), nanos(now)],
+    )
+    .tried("add a person")
+    .map(drop)
+}
+
+pub(super) fn add_device(
+    tx: &Transaction<'_>,
+    person: &Slug,
+    name: &Slug,
+    kind: DeviceKind,
+    token: &TokenHash,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    add_person(tx, person, now)?;
+    tx.execute(
+        "INSERT INTO device (person, name, kind, token, created) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (person, name) DO UPDATE SET kind = ?3, token = ?4, created = ?5, revoked = NULL",
+        params![person.as_str(), name.as_str(), kind.as_str(), token.as_bytes(), nanos(now)],
+    )
+    .tried("add a device")
+    .map(drop)
+}
+
+pub(super) fn revoke(
+    tx: &Transaction<'_>,
+    person: &Slug,
+    name: &Slug,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    tx.execute(
+        "UPDATE device SET revoked = ?3 WHERE person = ?1 AND name = ?2 AND revoked IS NULL",
+        params![person.as_str(), name.as_str(), nanos(now)],
+    )
+    .tried("revoke a device")
+    .map(drop)
+}
+
+/// Records when a device was last seen. Not an event: losing it costs nothing.
+pub fn seen(tx: &Transaction<'_>, device: &Device, now: Timestamp) -> Result<(), CatalogueError> {
+    tx.execute(
+        "UPDATE device SET last_seen = ?3 WHERE person = ?1 AND name = ?2",
+        params![device.person.as_str(), device.name.as_str(), nanos(now)],
+    )
+    .tried("record a visit")
+    .map(drop)
+}
+
+/// Makes a drive part of the pool, or changes its role.
+pub fn put_drive(
+    tx: &Transaction<'_>,
+    id: DriveId,
+    role: DriveRole,
+    adopted: Timestamp,
+) -> Result<(), CatalogueError> {
+    tx.execute(
+        "INSERT INTO drive (id, role, adopted) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET role = ?2",
+        params![id.to_string(), role.as_str(), nanos(adopted)],
+    )
+    .tried("store a drive")
+    .map(drop)
+}
+
+impl Reader<'_> {
+    /// All people, with the number of their devices, files and bytes.
+    pub fn people(&self) -> Result<Vec<(Slug, u64, u64, u64)>, CatalogueError> {
+        let people: Vec<(Slug, u64)> = self
+            .connection
+            .prepare_cached(
+                "SELECT p.name, (SELECT count(*) FROM device d WHERE d.person = p.name AND d.revoked IS NULL)
+                 FROM person p ORDER BY p.name",
+            )
+            .and_then(|mut s| s.query_map([], |row| Ok((parsed(row, 0)?, count(row, 1)?)))?.collect())
+            .tried("list people")?;
+        let mut full = Vec::with_capacity(people.len());
+        for (name, devices) in people {
+            let (files, bytes) = self.usage(&format!("{name}/"), &format!("{name}0"))?;
+            full.push((name, devices, files, bytes));
+        }
+        Ok(full)
+    }
+
+    /// Files and bytes below a person's folder, by the range of its fold keys.
+    fn usage(&self, from: &str, to: &str) -> Result<(u64, u64), CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT count(*), coalesce(sum(size), 0) FROM name
+                 WHERE fold >= ?1 AND fold < ?2 AND shelf = 'photos' AND hash IS NOT NULL",
+            )
+            .and_then(|mut s| s.query_row([from, to], |row| Ok((count(row, 0)?, count(row, 1)?))))
+            .tried("count files")
+    }
+
+    /// Whether a person exists.
+    pub fn has_person(&self, name: &Slug) -> Result<bool, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM person WHERE name = ?1")
+            .and_then(|mut s| s.exists([name.as_str()]))
+            .tried("look a person up")
+    }
+
+    /// All devices.
+    pub fn devices(&self) -> Result<Vec<DeviceRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT d.person, d.name, d.kind, d.token, d.created, d.revoked, d.last_seen FROM device d
+                 ORDER BY d.person, d.name",
+            )
+            .and_then(|mut s| {
+                s.query_map([], |row| {
+                    Ok(DeviceRow {
+                        device: Device {
+                            person: parsed(row, 0)?,
+                            name: parsed(row, 1)?,
+                            kind: parsed(row, 2)?,
+                        },
+                        token: TokenHash::from_bytes(row.get(3)?),
+                        created: at(row, 4)?,
+                        revoked: at_or_none(row, 5)?,
+                        last_seen: at_or_none(row, 6)?,
+                        files: 0,
+                        bytes: 0,
+                    })
+                })?
+                .collect()
+            })
+            .tried("list devices")
+    }
+
+    /// Files and bytes by the device that sent them.
+    pub fn usage_by_device(&self) -> Result<Vec<(String, u64, u64)>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT by, count(*), coalesce(sum(size), 0) FROM name
+                 WHERE shelf = 'photos' AND hash IS NOT NULL GROUP BY by",
+            )
+            .and_then(|mut s| {
+                s.query_map([], |row| Ok((row.get(0)?, count(row, 1)?, count(row, 2)?)))?.collect()
+            })
+            .tried("count by device")
+    }
+
+    /// All drives of the pool.
+    pub fn drives(&self) -> Result<Vec<DriveRow>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT id, role, seq, sum FROM drive ORDER BY role DESC, id")
+            .and_then(|mut s| {
+                s.query_map([], |row| {
+                    let sum: String = row.get(3)?;
+                    Ok(DriveRow {
+                        id: parsed(row, 0)?,
+                        role: parsed(row, 1)?,
+                        position: Position {
+                            seq: count(row, 2)?,
+                            sum: LineSum::parse(&sum).unwrap_or(LineSum::START),
+                        },
+                    })
+                })?
+                .collect()
+            })
+            .tried("list drives")
+    }
+
+    /// One drive of the pool.
+    pub fn drive(&self, id: DriveId) -> Result<Option<DriveRow>, CatalogueError> {
+        Ok(self.drives()?.into_iter().find(|d| d.id == id))
+    }
+
+    /// A value of the `meta` table.
+    pub fn meta(&self, key: &str) -> Result<Option<String>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT value FROM meta WHERE key = ?1")
+            .and_then(|mut s| s.query_row([key], |row| row.get(0)).optional())
+            .tried("read a fact")
+    }
+}
+
+/// Sets a value of the `meta` table.
+pub fn set_meta(tx: &Transaction<'_>, key: &str, value: &str) -> Result<(), CatalogueError> {
+    tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", [key, value])
+        .tried("store a fact")
+        .map(drop)
+}

@@ -1,0 +1,209 @@
+//! `apply`: what an event of a drive's manifest changes in the catalogue. Used for every change as it happens and for
+//! replaying manifests, so that both lead to the same rows (invariant I9).
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::model::drive::{DriveId, DriveRole};
+use crate::model::event::{Event, What};
+use crate::model::hash::ContentHash;
+use crate::model::path::RelPath;
+use crate::store::catalogue::names::below;
+use crate::store::catalogue::{CatalogueError, Tried, accounts, copies, nanos};
+use crate::store::manifest::Position;
+
+/// A file above this size waits behind all smaller ones in the mirror's queue.
+pub const BIG: u64 = 64 << 20;
+
+/// The drive whose manifest an event stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct On {
+    /// The drive.
+    pub drive: DriveId,
+    /// Its role: events of the primary change names, events of others only their copies.
+    pub role: DriveRole,
+}
+
+/// Carries an event into the catalogue. Applying one twice changes nothing.
+pub fn apply(tx: &Transaction<'_>, on: On, event: &Event) -> Result<(), CatalogueError> {
+    match on.role {
+        DriveRole::Primary => apply_primary(tx, on.drive, event),
+        DriveRole::Mirror | DriveRole::Offline => copies::apply_other(tx, on.drive, event),
+    }
+}
+
+/// Records how far a drive's manifest is contained in the catalogue.
+pub fn reached(tx: &Transaction<'_>, drive: DriveId, to: Position) -> Result<(), CatalogueError> {
+    tx.prepare_cached("UPDATE drive SET seq = ?2, sum = ?3 WHERE id = ?1")
+        .and_then(|mut s| s.execute(params![drive.to_string(), to.seq as i64, to.sum.text()]))
+        .tried("record the manifest's end")
+        .map(drop)
+}
+
+fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+    match &event.what {
+        What::Person { person } => accounts::add_person(tx, person, event.at),
+        What::Device { person, device, kind, token } => {
+            accounts::add_device(tx, person, device, *kind, token, event.at)
+        }
+        What::Revoked { person, device } => accounts::revoke(tx, person, device, event.at),
+        What::Folder { path } => folder(tx, path, event.at),
+        What::Stored { path, hash, size, mtime, by, received, sha1, sha256 } => {
+            let stored = Stored { path, hash: *hash, size: *size, mtime: *mtime, by, received: *received };
+            copies::asset(tx, hash, *size, *received, sha1.as_deref(), sha256.as_deref())?;
+            store(tx, drive, &stored, event.at)
+        }
+        What::Trashed { path, to, by, why } => trash(tx, drive, path, to, by, why, event.at),
+        What::Moved { path, to, by: _ } => rename(tx, drive, path, to, event.at),
+        What::Touched { path, mtime } => tx
+            .prepare_cached("UPDATE name SET mtime = ?2 WHERE fold = ?1")
+            .and_then(|mut s| s.execute(params![path.fold_key(), nanos(*mtime)]))
+            .tried("set a time")
+            .map(drop),
+        What::Proved { .. } | What::Damaged { .. } => copies::apply_other(tx, drive, event),
+    }
+}
+
+/// A folder and those above it, as far as they are new.
+fn folder(tx: &Transaction<'_>, path: &RelPath, at: Timestamp) -> Result<(), CatalogueError> {
+    for dir in path.ancestors().chain([path.clone()]) {
+        tx.prepare_cached(
+            "INSERT OR IGNORE INTO name (fold, parent, path, shelf, hash, mtime, received, by)
+             VALUES (?1, ?2, ?3, 'photos', NULL, ?4, ?4, '')",
+        )
+        .and_then(|mut s| {
+            let parent = dir.parent().map(|p| p.fold_key()).unwrap_or_default();
+            s.execute(params![dir.fold_key(), parent, dir.as_str(), nanos(at)])
+        })
+        .tried("store a folder")?;
+    }
+    Ok(())
+}
+
+struct Stored<'e> {
+    path: &'e RelPath,
+    hash: ContentHash,
+    size: u64,
+    mtime: Timestamp,
+    by: &'e str,
+    received: Timestamp,
+}
+
+fn store(
+    tx: &Transaction<'_>,
+    drive: DriveId,
+    new: &Stored<'_>,
+    at: Timestamp,
+) -> Result<(), CatalogueError> {
+    if let Some(parent) = new.path.parent() {
+        folder(tx, &parent, at)?;
+    }
+    let fold = new.path.fold_key();
+    let old: Option<(i64, Option<[u8; 32]>)> = tx
+        .prepare_cached("SELECT id, hash FROM name WHERE fold = ?1")
+        .and_then(|mut s| s.query_row([&fold], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+        .tried("look a name up")?;
+    if let Some((id, hash)) = old
+        && hash != Some(*new.hash.as_bytes())
+    {
+        copies::leave(tx, drive, id, new.by, "replaced", at)?;
+    }
+    tx.prepare_cached(
+        "INSERT INTO name (fold, parent, path, shelf, hash, size, mtime, received, by)
+         VALUES (?1, ?2, ?3, 'photos', ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (fold) DO UPDATE SET shelf = 'photos', hash = ?4, size = ?5, mtime = ?6, received = ?7, by = ?8",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            fold,
+            new.path.parent().map(|p| p.fold_key()).unwrap_or_default(),
+            new.path.as_str(),
+            new.hash.as_bytes(),
+            new.size as i64,
+            nanos(new.mtime),
+            nanos(new.received),
+            new.by
+        ])
+    })
+    .tried("store a name")?;
+    let id: i64 = tx
+        .prepare_cached("SELECT id FROM name WHERE fold = ?1")
+        .and_then(|mut s| s.query_row([&fold], |row| row.get(0)))
+        .tried("look a name up")?;
+    copies::settled_on_primary(tx, drive, id, &new.hash, new.path, at)?;
+    copies::want_elsewhere(tx, drive, id, &new.hash, new.path, new.size > BIG, at)
+}
+
+/// A name, and all below it, is gone from the primary; other drives keep their copies until their time comes.
+fn trash(
+    tx: &Transaction<'_>,
+    drive: DriveId,
+    path: &RelPath,
+    to: &str,
+    by: &str,
+    why: &str,
+    at: Timestamp,
+) -> Result<(), CatalogueError> {
+    let fold = path.fold_key();
+    let (from, until) = below(&fold);
+    copies::leave_tree(tx, drive, &fold, by, why, at)?;
+    tx.execute(
+        "INSERT INTO trashed (drive, path, top, at, hash, since, by, why)
+         SELECT ?1, path, ?2, ?3, hash, ?4, ?5, ?6
+         FROM name WHERE (fold = ?7 OR (fold >= ?8 AND fold < ?9)) AND shelf = 'photos' AND hash IS NOT NULL
+           AND NOT EXISTS (SELECT 1 FROM trashed t WHERE t.drive = ?1 AND t.at = ?3 AND t.path = name.path)",
+        params![drive.to_string(), path.as_str(), to, nanos(at), by, why, fold, from, until],
+    )
+    .tried("record the trash")?;
+    if why == "replaced" {
+        return Ok(()); // the name lives on with other bytes: the Stored event that follows says which
+    }
+    tx.execute("DELETE FROM name WHERE fold = ?1 OR (fold >= ?2 AND fold < ?3)", params![fold, from, until])
+        .tried("forget a name")
+        .map(drop)
+}
+
+fn rename(
+    tx: &Transaction<'_>,
+    drive: DriveId,
+    from: &RelPath,
+    to: &RelPath,
+    at: Timestamp,
+) -> Result<(), CatalogueError> {
+    let fold = from.fold_key();
+    let (low, high) = below(&fold);
+    if let Some(parent) = to.parent() {
+        folder(tx, &parent, at)?;
+    }
+    // The primary's copies carry their new names at once; other drives keep theirs until the mirror renames there.
+    tx.execute(
+        "UPDATE copy SET at = ?1 || substr(at, length(?2) + 1)
+         WHERE drive = ?3 AND name IN (SELECT id FROM name WHERE fold = ?4 OR (fold >= ?5 AND fold < ?6))",
+        params![to.as_str(), from.as_str(), drive.to_string(), fold, low, high],
+    )
+    .tried("move copies")?;
+    // Queued copies were never anywhere else: they take the new name directly.
+    tx.execute(
+        "UPDATE copy SET at = ?1 || substr(at, length(?2) + 1)
+         WHERE state = 'wanted' AND settled IS NULL AND drive <> ?3
+           AND name IN (SELECT id FROM name WHERE fold = ?4 OR (fold >= ?5 AND fold < ?6))",
+        params![to.as_str(), from.as_str(), drive.to_string(), fold, low, high],
+    )
+    .tried("move queued copies")?;
+    copies::requeue_moved(tx, drive, &fold, at)?;
+    let rows: Vec<(i64, String)> = tx
+        .prepare("SELECT id, path FROM name WHERE fold = ?1 OR (fold >= ?2 AND fold < ?3)")
+        .and_then(|mut s| s.query_map(params![fold, low, high], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+        .tried("list a tree")?;
+    for (id, old) in rows {
+        // Folding is by character, so what follows the old prefix folds as it did; paths are parsed once more all the same.
+        let text = format!("{}{}", to.as_str(), &old[from.as_str().len().min(old.len())..]);
+        let Ok(path) = RelPath::parse(&text) else { continue };
+        tx.prepare_cached("UPDATE name SET fold = ?2, parent = ?3, path = ?4 WHERE id = ?1")
+            .and_then(|mut s| {
+                let parent = path.parent().map(|p| p.fold_key()).unwrap_or_default();
+                s.execute(params![id, path.fold_key(), parent, path.as_str()])
+            })
+            .tried("rename")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,585 @@
+//! Copies: which drive holds which name's content, in which state; assets; and what is leaving a drive.
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use crate::model::copy::{CopyEvent, CopyState};
+use crate::model::drive::{DriveId, DriveRole};
+use crate::model::event::{Event, What};
+use crate::model::hash::ContentHash;
+use crate::model::path::RelPath;
+use crate::store::catalogue::names::below;
+use crate::store::catalogue::read::{Reader, at, at_or_none, count, hash, parsed, path};
+use crate::store::catalogue::{CatalogueError, Tried, nanos};
+
+/// A copy that a drive lacks, with what is needed to make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedRow {
+    /// The name's row id.
+    pub name: i64,
+    /// The name it has on the primary, and is to get on the other drive.
+    pub path: RelPath,
+    /// Its content.
+    pub hash: ContentHash,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// When the box received it.
+    pub received: Timestamp,
+    /// From whom.
+    pub by: String,
+    /// Failed attempts so far.
+    pub tries: u32,
+}
+
+/// A copy that lies under an old name on a drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedRow {
+    /// The name's row id.
+    pub name: i64,
+    /// Where it lies on the drive.
+    pub at: RelPath,
+    /// Where it belongs.
+    pub path: RelPath,
+}
+
+/// What a drive holds under a name that no longer has this content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeavingRow {
+    /// Its name on the drive.
+    pub at: RelPath,
+    /// Its content.
+    pub hash: ContentHash,
+    /// Since when it is to leave.
+    pub since: Timestamp,
+    /// Who caused it.
+    pub by: String,
+    /// `deleted` or `replaced`.
+    pub why: String,
+}
+
+/// A copy and its dates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyRow {
+    /// The name's row id.
+    pub name: i64,
+    /// The drive.
+    pub drive: DriveId,
+    /// Its role.
+    pub role: DriveRole,
+    /// Its name on the drive.
+    pub at: RelPath,
+    /// Content it should have.
+    pub hash: ContentHash,
+    /// State.
+    pub state: CopyState,
+    /// Durable since.
+    pub settled: Option<Timestamp>,
+    /// First read back equal.
+    pub verified: Option<Timestamp>,
+    /// Last read back equal.
+    pub reread: Option<Timestamp>,
+}
+
+/// Counts of one drive's copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Copies it lacks.
+    pub wanted: u64,
+    /// Their bytes.
+    pub wanted_bytes: u64,
+    /// The oldest of them is wanted since.
+    pub oldest_wanted: Option<Timestamp>,
+    /// Durable, not yet read back.
+    pub settled: u64,
+    /// Read back and equal.
+    pub verified: u64,
+    /// Gone.
+    pub missing: u64,
+    /// Different.
+    pub damaged: u64,
+    /// Waiting to go to this drive's trash.
+    pub leaving: u64,
+}
+
+pub(super) fn asset(
+    tx: &Transaction<'_>,
+    hash: &ContentHash,
+    size: u64,
+    received: Timestamp,
+    sha1: Option<&str>,
+    sha256: Option<&str>,
+) -> Result<(), CatalogueError> {
+    tx.prepare_cached(
+        "INSERT INTO asset (hash, size, received, sha1, sha256) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (hash) DO UPDATE SET received = min(received, excluded.received),
+           sha1 = coalesce(sha1, excluded.sha1), sha256 = coalesce(sha256, excluded.sha256)",
+    )
+    .and_then(|mut s| s.execute(params![hash.as_bytes(), size as i64, nanos(received), sha1, sha256]))
+    .tried("store an asset")
+    .map(drop)
+}
+
+pub(super) fn settled_on_primary(
+    tx: &Transaction<'_>,
+    drive: DriveId,
+    name: i64,
+    hash: &ContentHash,
+    path: &RelPath,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    tx.prepare_cached(
+        "INSERT INTO copy (name, drive, hash, at, state, big, since, settled)
+         VALUES (?1, ?2, ?3, ?4, 'settled', 0, ?5, ?5)
+         ON CONFLICT (name, drive) DO UPDATE SET hash = ?3, at = ?4, state = 'settled', since = ?5, settled = ?5,
+           verified = NULL, reread = NULL, tries = 0, retry = 0, moved = 0
+         WHERE hash <> ?3 OR state IN ('wanted', 'missing', 'damaged')",
+    )
+    .and_then(|mut s| s.execute(params![name, drive.to_string(), hash.as_bytes(), path.as_str(), nanos(now)]))
+    .tried("store a copy")
+    .map(drop)
+}
+
+/// Every other drive should have it, too. A copy it has already of the same content stays as it is.
+pub(super) fn want_elsewhere(
+    tx: &Transaction<'_>,
+    primary: DriveId,
+    name: i64,
+    hash: &ContentHash,
+    path: &RelPath,
+    big: bool,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    tx.prepare_cached(
+        "INSERT INTO copy (name, drive, hash, at, state, big, since)
+         SELECT ?1, id, ?2, ?3, 'wanted', ?4, ?5 FROM drive WHERE id <> ?6
+         ON CONFLICT (name, drive) DO UPDATE SET hash = ?2, at = ?3, state = 'wanted', big = ?4, since = ?5,
+           settled = NULL, verified = NULL, reread = NULL, tries = 0, retry = 0, moved = 0
+         WHERE hash <> ?2",
+    )
+    .and_then(|mut s| {
+        s.execute(params![name, hash.as_bytes(), path.as_str(), big, nanos(now), primary.to_string()])
+    })
+    .tried("queue copies")
+    .map(drop)
+}
+
+/// The content that other drives hold for a name stops being that name's content.
+pub(super) fn leave(
+    tx: &Transaction<'_>,
+    primary: DriveId,
+    name: i64,
+    by: &str,
+    why: &str,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    tx.prepare_cached(
+        "INSERT OR IGNORE INTO leaving (drive, at, hash, since, by, why)
+         SELECT drive, at, hash, ?3, ?4, ?5 FROM copy WHERE name = ?1 AND drive <> ?2 AND settled IS NOT NULL",
+    )
+    .and_then(|mut s| s.execute(params![name, primary.to_string(), nanos(now), by, why]))
+    .tried("let copies go")
+    .map(drop)
+}
+
+pub(super) fn leave_tree(
+    tx: &Transaction<'_>,
+    primary: DriveId,
+    fold: &str,
+    by: &str,
+    why: &str,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    let (low, high) = below(fold);
+    tx.execute(
+        "INSERT OR IGNORE INTO leaving (drive, at, hash, since, by, why)
+         SELECT c.drive, c.at, c.hash, ?3, ?4, ?5 FROM copy c JOIN name n ON n.id = c.name
+         WHERE (n.fold = ?1 OR (n.fold >= ?6 AND n.fold < ?7)) AND c.drive <> ?2 AND c.settled IS NOT NULL",
+        params![fold, primary.to_string(), nanos(now), by, why, low, high],
+    )
+    .tried("let copies go")
+    .map(drop)
+}
+
+/// Copies on other drives below a renamed name have to follow.
+pub(super) fn requeue_moved(
+    tx: &Transaction<'_>,
+    primary: DriveId,
+    fold: &str,
+    _now: Timestamp,
+) -> Result<(), CatalogueError> {
+    let (low, high) = below(fold);
+    tx.execute(
+        "UPDATE copy SET moved = 1 WHERE drive <> ?1 AND settled IS NOT NULL
+           AND name IN (SELECT id FROM name WHERE fold = ?2 OR (fold >= ?3 AND fold < ?4))",
+        params![primary.to_string(), fold, low, high],
+    )
+    .tried("queue renames")
+    .map(drop)
+}
+
+/// Events about the copies of a drive itself; `path` in them is the name on that drive.
+pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+    let id = drive.to_string();
+    let now = nanos(event.at);
+    match &event.what {
+        What::Stored { path, hash, sha1, sha256, .. } => {
+            tx.prepare_cached(
+                "UPDATE copy SET state = 'verified', settled = ?4, verified = ?4, reread = ?4, tries = 0, retry = 0
+                 WHERE drive = ?1 AND at = ?2 AND hash = ?3 AND state IN ('wanted', 'settled', 'missing', 'damaged')",
+            )
+            .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now]))
+            .tried("record a copy")?;
+            tx.prepare_cached(
+                "UPDATE asset SET sha1 = coalesce(sha1, ?2), sha256 = coalesce(sha256, ?3) WHERE hash = ?1",
+            )
+            .and_then(|mut s| s.execute(params![hash.as_bytes(), sha1, sha256]))
+            .tried("record hashes")?;
+            tx.execute(
+                "DELETE FROM leaving WHERE drive = ?1 AND at = ?2 AND hash = ?3",
+                params![id, path.as_str(), hash.as_bytes()],
+            )
+            .tried("keep a copy")?;
+        }
+        What::Moved { path, to, .. } => {
+            tx.prepare_cached(
+                "UPDATE copy SET at = ?3, moved = 0 WHERE drive = ?1 AND at = ?2 AND moved = 1",
+            )
+            .and_then(|mut s| s.execute(params![id, path.as_str(), to.as_str()]))
+            .tried("record a rename")?;
+        }
+        What::Trashed { path, to, by, why } => {
+            tx.execute(
+                "INSERT INTO trashed (drive, path, top, at, hash, since, by, why)
+                 SELECT ?1, ?2, ?2, ?3, hash, ?4, ?5, ?6 FROM leaving WHERE drive = ?1 AND at = ?2",
+                params![id, path.as_str(), to, now, by, why],
+            )
+            .tried("record the trash")?;
+            tx.execute("DELETE FROM leaving WHERE drive = ?1 AND at = ?2", params![id, path.as_str()])
+                .tried("let a copy go")?;
+        }
+        What::Proved { path, hash } => {
+            tx.prepare_cached(
+                "UPDATE copy SET state = 'verified', verified = coalesce(verified, ?4), reread = ?4
+                 WHERE drive = ?1 AND at = ?2 AND hash = ?3 AND state IN ('settled', 'verified')",
+            )
+            .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now]))
+            .tried("record a proof")?;
+        }
+        What::Damaged { path, hash, .. } => {
+            tx.prepare_cached(
+                "UPDATE copy SET state = 'damaged', since = ?4 WHERE drive = ?1 AND at = ?2 AND hash = ?3
+                   AND state IN ('settled', 'verified')",
+            )
+            .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now]))
+            .tried("record damage")?;
+        }
+        What::Person { .. }
+        | What::Device { .. }
+        | What::Revoked { .. }
+        | What::Folder { .. }
+        | What::Touched { .. } => {}
+    }
+    Ok(())
+}
+
+/// A state observed outside the manifest (missing, requeued), through the one table of transitions.
+pub fn observe(
+    tx: &Transaction<'_>,
+    name: i64,
+    drive: DriveId,
+    event: CopyEvent,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    let id = drive.to_string();
+    let state: Option<CopyState> = tx
+        .prepare_cached("SELECT state FROM copy WHERE name = ?1 AND drive = ?2")
+        .and_then(|mut s| s.query_row(params![name, id], |row| parsed(row, 0)).optional())
+        .tried("read a copy's state")?;
+    let Some(Ok(next)) = state.map(|s| s.on(event)) else { return Ok(()) };
+    if state == Some(next) {
+        return Ok(());
+    }
+    let wanted = next == CopyState::Wanted;
+    tx.prepare_cached(
+        "UPDATE copy SET state = ?3, since = ?4, settled = CASE WHEN ?5 THEN NULL ELSE settled END,
+           verified = CASE WHEN ?5 THEN NULL ELSE verified END, reread = CASE WHEN ?5 THEN NULL ELSE reread END
+         WHERE name = ?1 AND drive = ?2",
+    )
+    .and_then(|mut s| s.execute(params![name, id, next.as_str(), nanos(now), wanted]))
+    .tried("change a copy's state")
+    .map(drop)
+}
+
+/// A copy that is to be made anew belongs under the name's present path.
+pub fn forget_place(
+    tx: &Transaction<'_>,
+    name: i64,
+    drive: DriveId,
+    path: &RelPath,
+) -> Result<(), CatalogueError> {
+    tx.prepare_cached("UPDATE copy SET at = ?3, moved = 0 WHERE name = ?1 AND drive = ?2")
+        .and_then(|mut s| s.execute(params![name, drive.to_string(), path.as_str()]))
+        .tried("correct a copy's place")
+        .map(drop)
+}
+
+/// An attempt at a copy failed: try again not before `retry`.
+pub fn failed(
+    tx: &Transaction<'_>,
+    name: i64,
+    drive: DriveId,
+    retry: Timestamp,
+) -> Result<(), CatalogueError> {
+    tx.prepare_cached("UPDATE copy SET tries = tries + 1, retry = ?3 WHERE name = ?1 AND drive = ?2")
+        .and_then(|mut s| s.execute(params![name, drive.to_string(), nanos(retry)]))
+        .tried("record a failure")
+        .map(drop)
+}
+
+/// Fills the queue of a drive that is new in the pool: everything, at once.
+pub fn want_everything(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
+    tx.execute(
+        "INSERT OR IGNORE INTO copy (name, drive, hash, at, state, big, since)
+         SELECT id, ?1, hash, path, 'wanted', size > ?2, ?3 FROM name WHERE shelf = 'photos' AND hash IS NOT NULL",
+        params![drive.to_string(), super::apply::BIG as i64, nanos(now)],
+    )
+    .tried("queue everything")
+    .map(drop)
+}
+
+fn copy_row(row: &Row<'_>) -> rusqlite::Result<CopyRow> {
+    Ok(CopyRow {
+        name: row.get(0)?,
+        drive: parsed(row, 1)?,
+        role: parsed(row, 2)?,
+        at: path(row, 3)?,
+        hash: hash(row, 4)?,
+        state: parsed(row, 5)?,
+        settled: at_or_none(row, 6)?,
+        verified: at_or_none(row, 7)?,
+        reread: at_or_none(row, 8)?,
+    })
+}
+
+const COPY: &str = "SELECT c.name, c.drive, d.role, c.at, c.hash, c.state, c.settled, c.verified, c.reread
+                    FROM copy c JOIN drive d ON d.id = c.drive";
+
+impl Reader<'_> {
+    /// The next copies a drive lacks: small before big, newest first, those due for another try.
+    pub fn wanted(
+        &self,
+        drive: DriveId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<WantedRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT c.name, n.path, c.hash, n.size, n.mtime, n.received, n.by, c.tries
+                 FROM copy c JOIN name n ON n.id = c.name
+                 WHERE c.drive = ?1 AND c.state = 'wanted' AND c.retry <= ?2
+                 ORDER BY c.big, c.name DESC LIMIT ?3",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), nanos(now), limit as i64], |row| {
+                    Ok(WantedRow {
+                        name: row.get(0)?,
+                        path: path(row, 1)?,
+                        hash: hash(row, 2)?,
+                        size: count(row, 3)?,
+                        mtime: at(row, 4)?,
+                        received: at(row, 5)?,
+                        by: row.get(6)?,
+                        tries: row.get(7)?,
+                    })
+                })?
+                .collect()
+            })
+            .tried("read the queue")
+    }
+
+    /// Copies that lie under an old name on a drive.
+    pub fn moved(&self, drive: DriveId, limit: usize) -> Result<Vec<MovedRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT c.name, c.at, n.path FROM copy c JOIN name n ON n.id = c.name
+                 WHERE c.drive = ?1 AND c.moved = 1 LIMIT ?2",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), limit as i64], |row| {
+                    Ok(MovedRow { name: row.get(0)?, at: path(row, 1)?, path: path(row, 2)? })
+                })?
+                .collect()
+            })
+            .tried("read renames")
+    }
+
+    /// What is to leave a drive since before a time, oldest first.
+    pub fn leaving(
+        &self,
+        drive: DriveId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<LeavingRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT at, hash, since, by, why FROM leaving WHERE drive = ?1 AND since <= ?2 ORDER BY since LIMIT ?3",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), nanos(before), limit as i64], leaving_row)?.collect()
+            })
+            .tried("read what leaves")
+    }
+
+    /// What is to leave a drive under one name.
+    pub fn leaving_at(&self, drive: DriveId, name: &RelPath) -> Result<Option<LeavingRow>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT at, hash, since, by, why FROM leaving WHERE drive = ?1 AND at = ?2")
+            .and_then(|mut s| s.query_row(params![drive.to_string(), name.as_str()], leaving_row).optional())
+            .tried("read what leaves")
+    }
+
+    /// How many names began to leave a drive in a span of time, and how many copies it has in all (the brake, P5).
+    pub fn leaving_pressure(
+        &self,
+        drive: DriveId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<(u64, u64), CatalogueError> {
+        let id = drive.to_string();
+        let read =
+            |sql: &str, p: &[&dyn rusqlite::ToSql]| self.connection.query_row(sql, p, |row| count(row, 0));
+        let span: [&dyn rusqlite::ToSql; 3] = [&id, &nanos(from), &nanos(to)];
+        let leaving =
+            read("SELECT count(*) FROM leaving WHERE drive = ?1 AND since >= ?2 AND since <= ?3", &span)
+                .tried("count what leaves")?;
+        let all = read("SELECT count(*) FROM copy WHERE drive = ?1", &[&id]).tried("count copies")?;
+        Ok((leaving, all))
+    }
+
+    /// Another name of this content with a verified copy on a drive.
+    pub fn verified_twin(
+        &self,
+        drive: DriveId,
+        content: &ContentHash,
+    ) -> Result<Option<CopyRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(&format!(
+                "{COPY} WHERE c.hash = ?2 AND c.drive = ?1 AND c.state = 'verified' AND c.moved = 0 LIMIT 1"
+            ))
+            .and_then(|mut s| {
+                s.query_row(params![drive.to_string(), content.as_bytes()], copy_row).optional()
+            })
+            .tried("look a copy up")
+    }
+
+    /// All copies of a name.
+    pub fn copies_of_name(&self, name: i64) -> Result<Vec<CopyRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(&format!("{COPY} WHERE c.name = ?1 ORDER BY d.role DESC, d.id"))
+            .and_then(|mut s| s.query_map([name], copy_row)?.collect())
+            .tried("read copies")
+    }
+
+    /// A page of one drive's copies that should be there, after a name id, optionally below a folder.
+    pub fn copies_on(
+        &self,
+        drive: DriveId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<CopyRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(&format!(
+                "{COPY} WHERE c.drive = ?1 AND c.name > ?2 AND c.state <> 'wanted' ORDER BY c.name LIMIT ?3"
+            ))
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), after, limit as i64], copy_row)?.collect()
+            })
+            .tried("read copies")
+    }
+
+    /// Which name has a copy on this drive under `at`.
+    pub fn copy_at(&self, drive: DriveId, name: &RelPath) -> Result<Option<CopyRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(&format!("{COPY} WHERE c.drive = ?1 AND c.at = ?2 AND c.state <> 'wanted'"))
+            .and_then(|mut s| s.query_row(params![drive.to_string(), name.as_str()], copy_row).optional())
+            .tried("read a copy")
+    }
+
+    /// Counts of a drive's copies.
+    pub fn tally(&self, drive: DriveId) -> Result<Tally, CatalogueError> {
+        let id = drive.to_string();
+        let mut tally = Tally::default();
+        let states: Vec<(CopyState, u64)> = self
+            .connection
+            .prepare_cached("SELECT state, count(*) FROM copy WHERE drive = ?1 GROUP BY state")
+            .and_then(|mut s| s.query_map([&id], |row| Ok((parsed(row, 0)?, count(row, 1)?)))?.collect())
+            .tried("count copies")?;
+        for (state, n) in states {
+            match state {
+                CopyState::Wanted => tally.wanted = n,
+                CopyState::Settled => tally.settled = n,
+                CopyState::Verified => tally.verified = n,
+                CopyState::Missing => tally.missing = n,
+                CopyState::Damaged => tally.damaged = n,
+            }
+        }
+        if tally.wanted > 0 {
+            (tally.wanted_bytes, tally.oldest_wanted) = self
+                .connection
+                .query_row(
+                    "SELECT coalesce(sum(n.size), 0), min(c.since) FROM copy c JOIN name n ON n.id = c.name
+                     WHERE c.drive = ?1 AND c.state = 'wanted'",
+                    [&id],
+                    |row| Ok((count(row, 0)?, at_or_none(row, 1)?)),
+                )
+                .tried("count the queue")?;
+        }
+        tally.leaving = self
+            .connection
+            .query_row("SELECT count(*) FROM leaving WHERE drive = ?1", [&id], |row| count(row, 0))
+            .tried("count what leaves")?;
+        Ok(tally)
+    }
+
+    /// Size, first receipt and hashes of an asset.
+    pub fn asset(&self, hash: &ContentHash) -> Result<Option<AssetRow>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT size, received, sha1, sha256 FROM asset WHERE hash = ?1")
+            .and_then(|mut s| {
+                s.query_row([hash.as_bytes()], |row| {
+                    Ok(AssetRow {
+                        size: count(row, 0)?,
+                        received: at(row, 1)?,
+                        sha1: row.get(2)?,
+                        sha256: row.get(3)?,
+                    })
+                })
+                .optional()
+            })
+            .tried("read an asset")
+    }
+}
+
+/// What is known of an asset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetRow {
+    /// Bytes.
+    pub size: u64,
+    /// First receipt.
+    pub received: Timestamp,
+    /// SHA-1, hex.
+    pub sha1: Option<String>,
+    /// SHA-256, hex.
+    pub sha256: Option<String>,
+}
+
+fn leaving_row(row: &Row<'_>) -> rusqlite::Result<LeavingRow> {
+    Ok(LeavingRow {
+        at: path(row, 0)?,
+        hash: hash(row, 1)?,
+        since: at(row, 2)?,
+        by: row.get(3)?,
+        why: row.get(4)?,
+    })
+}

@@ -1,0 +1,183 @@
+//! The catalogue: SQLite on the primary, an index over files and manifests that can be deleted and rebuilt.
+//!
+//! One connection, exclusive, WAL, synchronous=FULL (docs/decisions/0007). Rows for names, copies and accounts are
+//! derived from manifest events by [`apply`] and nowhere else, so that replaying manifests rebuilds them.
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::store::catalogue::read::Reader;
+
+pub mod accounts;
+pub mod apply;
+pub mod copies;
+pub mod find;
+pub mod names;
+pub mod read;
+
+const VERSION: i64 = 1;
+
+/// The open catalogue.
+pub struct Catalogue {
+    connection: Mutex<Connection>,
+}
+
+/// A transaction of the catalogue, as the write functions of this module take it.
+pub type Tx<'c> = Transaction<'c>;
+
+/// A statement failed. Nobody branches on which: the change did not happen.
+#[derive(Debug, thiserror::Error)]
+#[error("catalogue could not {op}: {source}")]
+pub struct CatalogueError {
+    /// What was tried.
+    pub op: &'static str,
+    /// SQLite's answer.
+    #[source]
+    pub source: rusqlite::Error,
+}
+
+/// Adds what was tried to SQLite's answer.
+pub(crate) trait Tried<T> {
+    fn tried(self, op: &'static str) -> Result<T, CatalogueError>;
+}
+
+impl<T> Tried<T> for Result<T, rusqlite::Error> {
+    fn tried(self, op: &'static str) -> Result<T, CatalogueError> {
+        self.map_err(|source| CatalogueError { op, source })
+    }
+}
+
+impl Catalogue {
+    /// Opens or makes the catalogue at `path`.
+    pub fn open(path: &Path) -> Result<Self, CatalogueError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        Self::prepare(Connection::open_with_flags(path, flags).tried("open")?, "wal")
+    }
+
+    /// Opens the catalogue; after an unclean stop (a write-ahead log is left) it must pass SQLite's quick check.
+    pub fn open_checked(path: &Path) -> Result<Self, CatalogueError> {
+        let unclean = std::fs::metadata(path.with_extension("db-wal")).is_ok_and(|m| m.len() > 0);
+        let catalogue = Self::open(path)?;
+        if unclean && let Err(words) = catalogue.quick_check()? {
+            return Err(CatalogueError { op: "open", source: said(words) });
+        }
+        Ok(catalogue)
+    }
+
+    /// A catalogue in memory, for the simulation.
+    pub fn in_memory() -> Result<Self, CatalogueError> {
+        Self::prepare(Connection::open_in_memory().tried("open")?, "memory")
+    }
+
+    fn prepare(mut connection: Connection, journal: &str) -> Result<Self, CatalogueError> {
+        // EXCLUSIVE before WAL: no shared-memory file, whose mapping would kill the process when the drive is pulled.
+        connection
+            .execute_batch(
+                "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+                 PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA cell_size_check=ON; PRAGMA trusted_schema=OFF;
+                 PRAGMA wal_autocheckpoint=1000; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-8192;
+                 PRAGMA temp_store=MEMORY;",
+            )
+            .tried("set up")?;
+        // Some builds and some filesystems answer a PRAGMA with something else: believe only what reads back (I10).
+        expect_pragma(&connection, "journal_mode", journal)?;
+        expect_pragma(&connection, "synchronous", "2")?;
+        expect_pragma(&connection, "foreign_keys", "1")?;
+        migrate(&mut connection)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while holding it leaves SQLite consistent: the transaction rolled back when it was dropped.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `body` in one transaction; durable on `Ok`.
+    pub fn write<T>(
+        &self,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
+    ) -> Result<T, CatalogueError> {
+        let mut connection = self.lock();
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).tried("begin")?;
+        let value = body(&tx)?;
+        tx.commit().tried("commit")?;
+        Ok(value)
+    }
+
+    /// Runs a bounded number of queries. Holds up writers as long as it takes: pages, not whole tables.
+    pub fn read<T>(
+        &self,
+        body: impl FnOnce(&Reader<'_>) -> Result<T, CatalogueError>,
+    ) -> Result<T, CatalogueError> {
+        let connection = self.lock();
+        body(&Reader::new(&connection))
+    }
+
+    /// SQLite's quick check; `Err` with its words if it is not `ok`.
+    pub fn quick_check(&self) -> Result<Result<(), String>, CatalogueError> {
+        let connection = self.lock();
+        let word: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).tried("check itself")?;
+        Ok(if word == "ok" { Ok(()) } else { Err(word) })
+    }
+
+    /// Moves the write-ahead log into the database, for a small file at rest.
+    pub fn checkpoint(&self) -> Result<(), CatalogueError> {
+        let connection = self.lock();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).tried("checkpoint")
+    }
+}
+
+fn expect_pragma(connection: &Connection, name: &'static str, want: &str) -> Result<(), CatalogueError> {
+    let value: rusqlite::types::Value =
+        connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0)).tried("read a setting back")?;
+    let text = match value {
+        rusqlite::types::Value::Text(text) => text,
+        rusqlite::types::Value::Integer(n) => n.to_string(),
+        other @ (rusqlite::types::Value::Null
+        | rusqlite::types::Value::Real(_)
+        | rusqlite::types::Value::Blob(_)) => format!("{other:?}"),
+    };
+    if text == want {
+        return Ok(());
+    }
+    let source = said(format!("{name} is {text}, must be {want}"));
+    Err(CatalogueError { op: "set up", source })
+}
+
+fn said(what: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), Some(what))
+}
+
+/// The ladder of versions: each step in one transaction together with its `user_version`.
+fn migrate(connection: &mut Connection) -> Result<(), CatalogueError> {
+    let version: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).tried("read version")?;
+    if version > VERSION {
+        let source = said(format!("version {version} is newer than this program"));
+        return Err(CatalogueError { op: "open", source });
+    }
+    if version == 0 {
+        let tx = connection.transaction().tried("begin")?;
+        tx.execute_batch(include_str!("schema.sql")).tried("make tables")?;
+        tx.pragma_update(None, "user_version", VERSION).tried("set version")?;
+        tx.commit().tried("commit")?;
+    }
+    Ok(())
+}
+
+/// Nanoseconds since 1970, as stored. Times outside 1677–2262 are held at the edge.
+pub(crate) fn nanos(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanosecond()).unwrap_or(if at < Timestamp::UNIX_EPOCH { i64::MIN } else { i64::MAX })
+}
+
+/// A stored time.
+pub(crate) fn time(nanos: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,249 @@
+//! Names: the tree as people see it, files and folders in one table.
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use crate::model::hash::ContentHash;
+use crate::model::path::RelPath;
+use crate::model::place::Shelf;
+use crate::store::catalogue::read::{Reader, at, count, hash_or_none, path};
+use crate::store::catalogue::{CatalogueError, Tried, nanos};
+
+/// A file or folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameRow {
+    /// Stable across renames.
+    pub id: i64,
+    /// The full name.
+    pub path: RelPath,
+    /// Which tree.
+    pub shelf: Shelf,
+    /// `None`: a folder.
+    pub hash: Option<ContentHash>,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// When the box got it.
+    pub received: Timestamp,
+    /// `person/device`.
+    pub by: String,
+}
+
+/// Dead property as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PropertyRow {
+    /// XML namespace.
+    pub namespace: String,
+    /// Local name.
+    pub local: String,
+    /// The element.
+    pub xml: String,
+}
+
+const COLUMNS: &str = "id, path, shelf, hash, size, mtime, received, by";
+
+pub(super) fn name_row(row: &Row<'_>) -> rusqlite::Result<NameRow> {
+    let shelf: String = row.get(2)?;
+    Ok(NameRow {
+        id: row.get(0)?,
+        path: path(row, 1)?,
+        shelf: if shelf == Shelf::Scratch.as_str() { Shelf::Scratch } else { Shelf::Photos },
+        hash: hash_or_none(row, 3)?,
+        size: count(row, 4)?,
+        mtime: at(row, 5)?,
+        received: at(row, 6)?,
+        by: row.get(7)?,
+    })
+}
+
+/// The half-open range of fold keys strictly below a folder: `/` is followed by `0` in the byte order SQLite compares by.
+pub(super) fn below(fold: &str) -> (String, String) {
+    (format!("{fold}/"), format!("{fold}0"))
+}
+
+impl Reader<'_> {
+    /// What is under a name, by its fold key.
+    pub fn name(&self, fold: &str) -> Result<Option<NameRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM name WHERE fold = ?1"))
+            .and_then(|mut s| s.query_row([fold], name_row).optional())
+            .tried("look a name up")
+    }
+
+    /// A name by its id.
+    pub fn name_by_id(&self, id: i64) -> Result<Option<NameRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM name WHERE id = ?1"))
+            .and_then(|mut s| s.query_row([id], name_row).optional())
+            .tried("look a name up")
+    }
+
+    /// Up to `limit` children of the folder with fold key `parent` (`""`: the top), after the fold key `after`.
+    pub fn children(&self, parent: &str, after: &str, limit: usize) -> Result<Vec<NameRow>, CatalogueError> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM name WHERE parent = ?1 AND fold > ?2 ORDER BY fold LIMIT ?3");
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut s| s.query_map(params![parent, after, limit as i64], name_row)?.collect())
+            .tried("list a folder")
+    }
+
+    /// Up to `limit` names strictly below a folder, in fold order, after `after`.
+    pub fn names_below(&self, fold: &str, after: &str, limit: usize) -> Result<Vec<NameRow>, CatalogueError> {
+        let (from, to) = below(fold);
+        let sql = format!(
+            "SELECT {COLUMNS} FROM name WHERE fold >= ?1 AND fold < ?2 AND fold > ?3 ORDER BY fold LIMIT ?4"
+        );
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut s| s.query_map(params![from, to, after, limit as i64], name_row)?.collect())
+            .tried("list a tree")
+    }
+
+    /// Another name on the same shelf with this content, if there is one.
+    pub fn name_of_content(&self, hash: &ContentHash) -> Result<Option<NameRow>, CatalogueError> {
+        let sql = format!("SELECT {COLUMNS} FROM name WHERE hash = ?1 AND shelf = 'photos' LIMIT 1");
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut s| s.query_row([hash.as_bytes()], name_row).optional())
+            .tried("look content up")
+    }
+
+    /// All names of an asset.
+    pub fn names_of_content(&self, hash: &ContentHash) -> Result<Vec<NameRow>, CatalogueError> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM name WHERE hash = ?1 AND shelf = 'photos' ORDER BY id LIMIT 1000");
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut s| s.query_map([hash.as_bytes()], name_row)?.collect())
+            .tried("look content up")
+    }
+
+    /// Names in scratch received before a time, oldest first.
+    pub fn scratch_before(&self, before: Timestamp, limit: usize) -> Result<Vec<NameRow>, CatalogueError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM name WHERE shelf = 'scratch' AND received < ?1 ORDER BY received LIMIT ?2"
+        );
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut s| s.query_map(params![nanos(before), limit as i64], name_row)?.collect())
+            .tried("list scratch")
+    }
+
+    /// Files and bytes in `photos/`.
+    pub fn totals(&self) -> Result<(u64, u64), CatalogueError> {
+        self.connection
+            .query_row(
+                "SELECT count(*), coalesce(sum(size), 0) FROM name WHERE shelf = 'photos' AND hash IS NOT NULL",
+                [],
+                |row| Ok((count(row, 0)?, count(row, 1)?)),
+            )
+            .tried("count")
+    }
+
+    /// Dead properties of a name.
+    pub fn properties(&self, name: i64) -> Result<Vec<PropertyRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT namespace, local, xml FROM property WHERE name = ?1 ORDER BY namespace, local",
+            )
+            .and_then(|mut s| {
+                s.query_map([name], |row| {
+                    Ok(PropertyRow { namespace: row.get(0)?, local: row.get(1)?, xml: row.get(2)? })
+                })?
+                .collect()
+            })
+            .tried("read properties")
+    }
+}
+
+/// A file for the scratch shelf: not an event, because scratch is not part of what a drive promises.
+pub struct ScratchFile<'a> {
+    /// Its name.
+    pub path: &'a RelPath,
+    /// Its content.
+    pub hash: ContentHash,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// When it came.
+    pub received: Timestamp,
+    /// From whom.
+    pub by: &'a str,
+}
+
+/// Puts a file into scratch under its name, replacing a scratch file of that name. Returns the row id.
+pub fn put_scratch(tx: &Transaction<'_>, file: &ScratchFile<'_>) -> Result<(), CatalogueError> {
+    tx.prepare_cached(
+        "INSERT INTO name (fold, parent, path, shelf, hash, size, mtime, received, by)
+         VALUES (?1, ?2, ?3, 'scratch', ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (fold) DO UPDATE SET shelf = 'scratch', hash = ?4, size = ?5, mtime = ?6, received = ?7, by = ?8",
+    )
+    .and_then(|mut s| {
+        s.execute(params![
+            file.path.fold_key(),
+            file.path.parent().map(|p| p.fold_key()).unwrap_or_default(),
+            file.path.as_str(),
+            file.hash.as_bytes(),
+            file.size as i64,
+            nanos(file.mtime),
+            nanos(file.received),
+            file.by
+        ])
+    })
+    .tried("store a scratch name")
+    .map(drop)
+}
+
+/// Forgets a scratch name.
+pub fn drop_scratch(tx: &Transaction<'_>, fold: &str) -> Result<(), CatalogueError> {
+    tx.prepare_cached("DELETE FROM name WHERE fold = ?1 AND shelf = 'scratch'")
+        .and_then(|mut s| s.execute([fold]))
+        .tried("forget a scratch name")
+        .map(drop)
+}
+
+/// Renames a scratch file within scratch.
+pub fn rename_scratch(tx: &Transaction<'_>, id: i64, to: &RelPath) -> Result<(), CatalogueError> {
+    tx.prepare_cached("UPDATE name SET fold = ?2, parent = ?3, path = ?4 WHERE id = ?1")
+        .and_then(|mut s| {
+            let parent = to.parent().map(|p| p.fold_key()).unwrap_or_default();
+            s.execute(params![id, to.fold_key(), parent, to.as_str()])
+        })
+        .tried("rename a scratch file")
+        .map(drop)
+}
+
+/// Sets or removes a dead property; `xml` `None` removes.
+pub fn set_property(
+    tx: &Transaction<'_>,
+    name: i64,
+    namespace: &str,
+    local: &str,
+    xml: Option<&str>,
+) -> Result<(), CatalogueError> {
+    match xml {
+        Some(xml) => tx
+            .prepare_cached(
+                "INSERT OR REPLACE INTO property (name, namespace, local, xml) VALUES (?1, ?2, ?3, ?4)",
+            )
+            .and_then(|mut s| s.execute(params![name, namespace, local, xml])),
+        None => tx
+            .prepare_cached("DELETE FROM property WHERE name = ?1 AND namespace = ?2 AND local = ?3")
+            .and_then(|mut s| s.execute(params![name, namespace, local])),
+    }
+    .tried("store a property")
+    .map(drop)
+}
+
+/// Copies all dead properties of one name to another.
+pub fn copy_properties(tx: &Transaction<'_>, from: i64, to_fold: &str) -> Result<(), CatalogueError> {
+    tx.execute(
+        "INSERT OR REPLACE INTO property (name, namespace, local, xml)
+         SELECT t.id, p.namespace, p.local, p.xml FROM property p JOIN name t ON t.fold = ?2 WHERE p.name = ?1",
+        params![from, to_fold],
+    )
+    .tried("copy properties")
+    .map(drop)
+}

@@ -1,0 +1,500 @@
+//! `DiskVolume`: a `Volume` on a real directory, usually a mount point. Every path is resolved beneath a directory
+//! handle that was opened when the drive was recognised, and every operation proves that handle once more.
+#![expect(clippy::wildcard_enum_match_arm, reason = "Errno is the kernel's list, not ours")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
+
+use crate::model::drive::{Id, Marker, Space};
+use crate::model::path::RESERVED;
+use crate::model::place::Place;
+use crate::store::medium::DiskMedium;
+use crate::store::staging::DiskStaged;
+use crate::store::syscall::{self, Whereabouts};
+use crate::store::volume::{Entry, EntryKind, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
+
+/// A drive at a path. Cheap to clone.
+#[derive(Clone)]
+pub struct DiskVolume {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    root: OwnedFd,
+    here: Whereabouts,
+    /// The marker's exact bytes at attachment; compared on every operation.
+    marker: Vec<u8>,
+}
+
+/// What lies at a path that was asked to be a drive.
+pub enum Found {
+    /// A drive with a marker. Whether it is one of ours is the caller's to decide.
+    Marked(DiskVolume, Box<Marker>),
+    /// A directory without our marker.
+    Unmarked,
+    /// A marker that cannot be read as one.
+    Unreadable(String),
+    /// No such directory, or it does not answer.
+    Nothing(String),
+}
+
+/// Looks at `path`. Opens nothing outside it and writes nothing.
+pub fn look(path: &Path) -> Found {
+    let root = match open_root(path) {
+        Ok(root) => root,
+        Err(e) => return Found::Nothing(e.to_string()),
+    };
+    let text = match read_marker(&root) {
+        Ok(text) => text,
+        Err(Errno::ENOENT) => return Found::Unmarked,
+        Err(e) => return Found::Nothing(e.desc().to_owned()),
+    };
+    let marker: Marker = match std::str::from_utf8(&text).map_err(|e| e.to_string()).and_then(parse_marker) {
+        Ok(marker) => marker,
+        Err(why) => return Found::Unreadable(why),
+    };
+    match syscall::whereabouts(Some(root.as_fd()), b"") {
+        Ok(here) => {
+            let inner = Inner { path: path.to_owned(), root, here, marker: text };
+            Found::Marked(DiskVolume { inner: Arc::new(inner) }, Box::new(marker))
+        }
+        Err(e) => Found::Nothing(e.to_string()),
+    }
+}
+
+fn parse_marker(text: &str) -> Result<Marker, String> {
+    let marker: Marker = toml::from_str(text).map_err(|e| e.message().to_owned())?;
+    if marker.format == 1 {
+        Ok(marker)
+    } else {
+        Err(format!("format {} is newer than this program", marker.format))
+    }
+}
+
+/// Writes a marker onto a directory that has none and makes our directories there: adoption. Formats nothing,
+/// touches nothing that is there.
+pub fn adopt(path: &Path, marker: &Marker) -> Result<DiskVolume, VolumeError> {
+    let place = Place::marker();
+    let root = open_root(path).map_err(|e| fault("open", &Place::root(), e))?;
+    let mut made: Vec<&str> = Vec::new();
+    for dir in [
+        RESERVED,
+        ".shoebox/incoming",
+        ".shoebox/scratch",
+        ".shoebox/trash",
+        ".shoebox/quarantine",
+        ".shoebox/manifest",
+        "photos",
+    ] {
+        let mode = if dir == RESERVED { 0o700 } else { 0o755 };
+        match mkdirat(&root, dir, Mode::from_bits_truncate(mode)) {
+            Ok(()) => made.push(dir),
+            Err(Errno::EEXIST) => {}
+            Err(e) => return Err(fault("make directory", &place, e)),
+        }
+    }
+    let text = toml::to_string(marker).map_err(|e| io_fault("write", &place, io::Error::other(e)))?;
+    write_marker(&root, text.as_bytes())?;
+    match look(path) {
+        Found::Marked(volume, found) if *found == *marker => Ok(volume),
+        Found::Marked(..) | Found::Unmarked | Found::Unreadable(_) | Found::Nothing(_) => {
+            Err(VolumeError::Gone { op: "adopt", place, why: "the marker did not read back".to_owned() })
+        }
+    }
+}
+
+/// O_EXCL: an existing marker is never replaced here. Directory flushes last, so a marker that survives a power
+/// cut stands in directories that survive it too.
+fn write_marker(root: &OwnedFd, text: &[u8]) -> Result<(), VolumeError> {
+    let place = Place::marker();
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let how = beneath(flags).mode(Mode::from_bits_truncate(0o600));
+    let fd = openat2(root, place.as_str(), how).map_err(|e| fault("write", &place, e))?;
+    let mut file = File::from(fd);
+    io::Write::write_all(&mut file, text).map_err(|e| io_fault("write", &place, e))?;
+    file.sync_all().map_err(|e| io_fault("flush", &place, e))?;
+    for dir in [Place::own(), Place::root()] {
+        let fd = open_dir(root, &dir).map_err(|e| fault("open", &dir, e))?;
+        File::from(fd).sync_all().map_err(|e| io_fault("flush", &dir, e))?;
+    }
+    Ok(())
+}
+
+fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(path, flags, Mode::empty())
+}
+
+fn read_marker(root: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let fd = openat2(root, Place::marker().as_str(), beneath(OFlag::O_RDONLY | OFlag::O_CLOEXEC))?;
+    let mut bytes = Vec::with_capacity(1024);
+    io::Read::read_to_end(&mut io::Read::take(File::from(fd), 16 * 1024), &mut bytes)
+        .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    Ok(bytes)
+}
+
+/// openat2(2): no symlink, no mount crossing, nothing above the handle (invariants I7, I28).
+fn beneath(flags: OFlag) -> OpenHow {
+    OpenHow::new().flags(flags | OFlag::O_NOFOLLOW).resolve(
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_MAGICLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV,
+    )
+}
+
+fn open_dir(root: &OwnedFd, dir: &Place) -> Result<OwnedFd, Errno> {
+    let path = if dir.as_str().is_empty() { "." } else { dir.as_str() };
+    openat2(root, path, beneath(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC))
+}
+
+/// Sorts a kernel answer into what callers distinguish.
+pub(super) fn fault(op: &'static str, place: &Place, errno: Errno) -> VolumeError {
+    let place = place.clone();
+    match errno {
+        Errno::ENOSPC | Errno::EDQUOT | Errno::EFBIG => VolumeError::Full { op, place },
+        Errno::EROFS => VolumeError::ReadOnly { op, place },
+        Errno::EEXIST => VolumeError::Exists { op, place },
+        Errno::ENOENT | Errno::ENOTDIR => VolumeError::NotFound { op, place },
+        Errno::ENOTEMPTY => VolumeError::NotEmpty { op, place },
+        Errno::ENODEV | Errno::ENXIO | Errno::ENOTCONN | Errno::ESHUTDOWN | Errno::EXDEV => {
+            VolumeError::Gone { op, place, why: errno.desc().to_owned() }
+        }
+        other => VolumeError::Io { op, place, source: io::Error::from_raw_os_error(other as i32) },
+    }
+}
+
+pub(super) fn io_fault(op: &'static str, place: &Place, error: io::Error) -> VolumeError {
+    match error.raw_os_error() {
+        Some(code) => fault(op, place, Errno::from_raw(code)),
+        None => VolumeError::Io { op, place: place.clone(), source: error },
+    }
+}
+
+impl DiskVolume {
+    /// The UUID the kernel tells for the filesystem, if it tells one.
+    pub fn filesystem_uuid(&self) -> Option<Id> {
+        syscall::filesystem_uuid(self.inner.root.as_fd()).map(Id::from_random)
+    }
+
+    /// Device number of the filesystem: two drives must not share one outside the demo.
+    pub fn device(&self) -> (u32, u32) {
+        self.inner.here.device
+    }
+
+    /// Whether the drive's root directory is the root of a mount.
+    pub fn is_mount_point(&self) -> bool {
+        is_mount_point(&self.inner.path)
+    }
+
+    /// The directory that holds `place`, and the last component.
+    pub(super) fn holder<'p>(
+        &self,
+        op: &'static str,
+        place: &'p Place,
+    ) -> Result<(OwnedFd, &'p str), VolumeError> {
+        let parent = place.parent().unwrap_or_else(Place::root);
+        let fd = open_dir(&self.inner.root, &parent).map_err(|e| fault(op, place, e))?;
+        Ok((fd, place.name()))
+    }
+
+    pub(super) fn open_at(
+        &self,
+        op: &'static str,
+        place: &Place,
+        flags: OFlag,
+    ) -> Result<OwnedFd, VolumeError> {
+        let how = beneath(flags | OFlag::O_CLOEXEC);
+        let how = if flags.intersects(OFlag::O_CREAT | OFlag::O_TMPFILE) {
+            how.mode(Mode::from_bits_truncate(0o644))
+        } else {
+            how
+        };
+        openat2(&self.inner.root, place.as_str(), how).map_err(|e| fault(op, place, e))
+    }
+}
+
+/// Link-less move: fails with `EEXIST` if the name is taken. Filesystems whose rename takes no flags get a look first;
+/// between look and rename only another program on the same drive could slip in, never another upload.
+pub(super) fn rename_noreplace(
+    from_dir: &OwnedFd,
+    from: &str,
+    to_dir: &OwnedFd,
+    to: &str,
+) -> Result<(), Errno> {
+    match renameat2(from_dir, from, to_dir, to, RenameFlags::RENAME_NOREPLACE) {
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+            if syscall::whereabouts(Some(to_dir.as_fd()), to.as_bytes()).is_ok() {
+                return Err(Errno::EEXIST);
+            }
+            renameat2(from_dir, from, to_dir, to, RenameFlags::empty())
+        }
+        other => other,
+    }
+}
+
+/// The last line of defence of promise P2: whatever a caller believes, originals are not touched by these calls.
+fn allowed(allowed: bool, op: &'static str, place: &Place) -> Result<(), VolumeError> {
+    if allowed {
+        return Ok(());
+    }
+    let source = io::Error::new(io::ErrorKind::PermissionDenied, "originals are never changed");
+    Err(VolumeError::Io { op, place: place.clone(), source })
+}
+
+impl Volume for DiskVolume {
+    fn prove(&self) -> Result<(), VolumeError> {
+        let gone = |why: &str| VolumeError::Gone { op: "prove", place: Place::marker(), why: why.to_owned() };
+        let path = self.inner.path.as_os_str().as_encoded_bytes();
+        // Same mount and same directory behind the path as when the drive was recognised: an unmounted drive shows
+        // the SD card's empty directory here, a swapped one another mount id.
+        let now = syscall::whereabouts(None, path).map_err(|e| gone(&e.to_string()))?;
+        if now != self.inner.here {
+            return Err(gone("something else is mounted at its place"));
+        }
+        // Opening reaches the filesystem even when stat and statfs answer from memory (reliability: a yanked drive
+        // still answers those).
+        match read_marker(&self.inner.root) {
+            Ok(text) if text == self.inner.marker => Ok(()),
+            Ok(_) => Err(gone("its marker changed")),
+            Err(e) => Err(gone(e.desc())),
+        }
+    }
+
+    fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
+        self.prove()?;
+        Ok(Box::new(DiskStaged::open(self.clone(), expected)?))
+    }
+
+    fn make_dir(&self, dir: &Place) -> Result<bool, VolumeError> {
+        self.prove()?;
+        let (holder, name) = self.holder("make directory", dir)?;
+        match mkdirat(&holder, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) => {
+                // The service's umask would hide photos from NFS readers. Filesystems without modes refuse: fine.
+                let mode = Mode::from_bits_truncate(0o755);
+                let _without_modes = fchmodat(&holder, name, mode, FchmodatFlags::FollowSymlink);
+                Ok(true)
+            }
+            Err(Errno::EEXIST) if self.stat(dir)?.is_dir => Ok(false),
+            Err(e) => Err(fault("make directory", dir, e)),
+        }
+    }
+
+    fn sync_dir(&self, dir: &Place) -> Result<(), VolumeError> {
+        self.prove()?;
+        let fd = open_dir(&self.inner.root, dir).map_err(|e| fault("flush directory", dir, e))?;
+        match File::from(fd).sync_all() {
+            Ok(()) => Ok(()),
+            // Some filesystems have nothing to flush for a directory and say EINVAL; EIO is never tolerated.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            Err(e) => Err(io_fault("flush directory", dir, e)),
+        }
+    }
+
+    fn rename_new(&self, from: &Place, to: &Place) -> Result<(), VolumeError> {
+        self.prove()?;
+        let (from_dir, from_name) = self.holder("rename", from)?;
+        let (to_dir, to_name) = self.holder("rename", to)?;
+        rename_noreplace(&from_dir, from_name, &to_dir, to_name).map_err(|e| match e {
+            Errno::EEXIST | Errno::ENOTEMPTY => fault("rename to", to, Errno::EEXIST),
+            other => fault("rename", from, other),
+        })
+    }
+
+    fn link(&self, from: &Place, to: &Place) -> Result<(), VolumeError> {
+        self.prove()?;
+        let (from_dir, from_name) = self.holder("link", from)?;
+        let (to_dir, to_name) = self.holder("link", to)?;
+        linkat(&from_dir, from_name, &to_dir, to_name, AtFlags::empty()).map_err(|e| match e {
+            Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EMLINK => {
+                VolumeError::Unsupported { op: "link", place: to.clone() }
+            }
+            Errno::EEXIST => fault("link to", to, e),
+            other => fault("link", from, other),
+        })
+    }
+
+    fn remove_dir(&self, dir: &Place) -> Result<(), VolumeError> {
+        self.prove()?;
+        let (holder, name) = self.holder("remove directory", dir)?;
+        unlinkat(&holder, name, UnlinkatFlags::RemoveDir).map_err(|e| fault("remove directory", dir, e))
+    }
+
+    fn discard(&self, file: &Place) -> Result<(), VolumeError> {
+        allowed(file.may_be_unlinked(), "discard", file)?;
+        self.prove()?;
+        let (holder, name) = self.holder("discard", file)?;
+        unlinkat(&holder, name, UnlinkatFlags::NoRemoveDir).map_err(|e| fault("discard", file, e))
+    }
+
+    fn stat(&self, place: &Place) -> Result<Stat, VolumeError> {
+        let path = if place.as_str().is_empty() { "." } else { place.as_str() };
+        let fd = openat2(&self.inner.root, path, beneath(OFlag::O_PATH | OFlag::O_CLOEXEC))
+            .map_err(|e| fault("look at", place, e))?;
+        let stat = fstat(&fd).map_err(|e| fault("look at", place, e))?;
+        let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        Ok(Stat {
+            is_dir: stat.st_mode & libc::S_IFMT == libc::S_IFDIR,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime: Timestamp::new(stat.st_mtime, nanos).unwrap_or(Timestamp::UNIX_EPOCH),
+            inode: stat.st_ino,
+        })
+    }
+
+    fn list(&self, dir: &Place) -> Result<Vec<Entry>, VolumeError> {
+        self.prove()?;
+        let fd = open_dir(&self.inner.root, dir).map_err(|e| fault("list", dir, e))?;
+        let mut handle = nix::dir::Dir::from_fd(fd).map_err(|e| fault("list", dir, e))?;
+        let mut entries = Vec::new();
+        for entry in handle.iter() {
+            let entry = entry.map_err(|e| fault("list", dir, e))?;
+            let name = entry.file_name().to_str().ok().map(str::to_owned);
+            if matches!(name.as_deref(), Some("." | "..")) {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                Some(nix::dir::Type::File) => EntryKind::File,
+                Some(nix::dir::Type::Directory) => EntryKind::Dir,
+                Some(_) => EntryKind::Other,
+                None => {
+                    name.as_deref().and_then(|n| dir.entry(n)).map_or(EntryKind::Other, |p| self.kind_of(&p))
+                }
+            };
+            entries.push(Entry { name, kind });
+        }
+        Ok(entries)
+    }
+
+    fn open(&self, file: &Place) -> Result<Box<dyn ReadAt>, VolumeError> {
+        self.prove()?;
+        let fd = self.open_file("open", file)?;
+        Ok(Box::new(DiskReader { file: File::from(fd), place: file.clone() }))
+    }
+
+    fn open_medium(&self, file: &Place) -> Result<Box<dyn MediumRead>, VolumeError> {
+        self.prove()?;
+        let fd = self.open_file("open", file)?;
+        Ok(Box::new(DiskMedium::open(File::from(fd), file.clone())?))
+    }
+
+    fn sync_file(&self, file: &Place) -> Result<(), VolumeError> {
+        self.prove()?;
+        let fd = self.open_file("flush", file)?;
+        File::from(fd).sync_all().map_err(|e| io_fault("flush", file, e))
+    }
+
+    fn append(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
+        allowed(file.may_be_appended(), "append to", file)?;
+        self.prove()?;
+        let fd = self.open_at("append to", file, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT)?;
+        let mut file_handle = File::from(fd);
+        io::Write::write_all(&mut file_handle, bytes).map_err(|e| io_fault("append to", file, e))?;
+        // fdatasync(2) flushes the new size too, because it is needed to read the bytes back.
+        file_handle.sync_data().map_err(|e| io_fault("flush", file, e))
+    }
+
+    fn write_small(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
+        allowed(file.may_be_rewritten(), "rewrite", file)?;
+        let mut staged = self.stage(Some(bytes.len() as u64))?;
+        staged.write(bytes)?;
+        staged.sync(None)?.publish_over(file)?;
+        self.sync_dir(&file.parent().unwrap_or_else(Place::root))
+    }
+
+    fn space(&self) -> Result<Space, VolumeError> {
+        let root = Place::root();
+        let stat = nix::sys::statvfs::fstatvfs(&self.inner.root).map_err(|e| fault("measure", &root, e))?;
+        #[expect(clippy::useless_conversion, reason = "these fields are 32 bits wide on 32-bit machines")]
+        let (block, blocks, free) =
+            (u64::from(stat.fragment_size()), u64::from(stat.blocks()), u64::from(stat.blocks_available()));
+        #[expect(clippy::useless_conversion, reason = "these fields are 32 bits wide on 32-bit machines")]
+        let (files, inodes) = (u64::from(stat.files()), u64::from(stat.files_available()));
+        Ok(Space {
+            total: block * blocks,
+            available: block * free,
+            inodes: if files == 0 { u64::MAX } else { inodes },
+        })
+    }
+
+    fn os_path(&self, place: &Place) -> Option<PathBuf> {
+        Some(self.inner.path.join(place.as_str()))
+    }
+}
+
+/// Whether `path` is the root of a mount: its parent is on another one.
+pub fn is_mount_point(path: &Path) -> bool {
+    let at = |p: &Path| syscall::whereabouts(None, p.as_os_str().as_encoded_bytes());
+    match (at(path), at(&path.join(".."))) {
+        (Ok(here), Ok(above)) => here.mount != above.mount,
+        (Ok(_) | Err(_), _) => false,
+    }
+}
+
+/// The UUID the kernel tells for the filesystem at `path`, if it tells one.
+pub fn filesystem_uuid(path: &Path) -> Option<Id> {
+    let root = open_root(path).ok()?;
+    syscall::filesystem_uuid(root.as_fd()).map(Id::from_random)
+}
+
+impl DiskVolume {
+    /// A regular file, for reading.
+    fn open_file(&self, op: &'static str, file: &Place) -> Result<OwnedFd, VolumeError> {
+        let fd = self.open_at(op, file, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+        let stat = fstat(&fd).map_err(|e| fault(op, file, e))?;
+        if stat.st_mode & libc::S_IFMT == libc::S_IFREG {
+            Ok(fd)
+        } else {
+            Err(fault(op, file, Errno::ENOENT))
+        }
+    }
+
+    fn kind_of(&self, place: &Place) -> EntryKind {
+        let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+        let Ok(fd) = openat2(&self.inner.root, place.as_str(), beneath(flags)) else {
+            return EntryKind::Other;
+        };
+        match fstat(&fd).map(|s| s.st_mode & libc::S_IFMT) {
+            Ok(libc::S_IFREG) => EntryKind::File,
+            Ok(libc::S_IFDIR) => EntryKind::Dir,
+            Ok(_) | Err(_) => EntryKind::Other,
+        }
+    }
+
+    /// A second handle on an open file, by its number: works for files without a name.
+    pub(super) fn link_open_file(file: &File, to_dir: &OwnedFd, to: &str) -> Result<(), Errno> {
+        use std::os::fd::AsRawFd;
+        let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
+        linkat(AT_FDCWD, by_number.as_str(), to_dir, to, AtFlags::AT_SYMLINK_FOLLOW)
+    }
+}
+
+struct DiskReader {
+    file: File,
+    place: Place,
+}
+
+impl ReadAt for DiskReader {
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
+        let mut done = 0;
+        while done < buf.len() {
+            match std::os::unix::fs::FileExt::read_at(&self.file, &mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(io_fault("read", &self.place, e)),
+            }
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,88 @@
+//! Reading a file from the medium and not from memory: the page cache is dropped, and the drop is proved or bypassed.
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use crate::model::place::Place;
+use crate::store::disk::{fault, io_fault};
+use crate::store::syscall;
+use crate::store::volume::{MediumRead, VolumeError};
+
+/// Piece size. A multiple of every logical block size in use, as O_DIRECT requires of length and offset.
+const PIECE: usize = 1 << 20;
+/// Alignment of the buffer in memory: a page covers every device we know of.
+const ALIGN: usize = 4096;
+
+/// An uncached reader.
+pub(super) struct DiskMedium {
+    file: File,
+    place: Place,
+    buffer: Vec<u8>,
+    start: usize,
+    offset: u64,
+}
+
+impl DiskMedium {
+    /// Prepares `file` for reading from the medium.
+    ///
+    /// Dirty pages are flushed (DONTNEED keeps dirty pages), the cached ones dropped, then the file is opened anew
+    /// with O_DIRECT. Where the filesystem refuses O_DIRECT, cachestat must show that nothing is cached any more.
+    /// Neither: an error, because a read from memory proves nothing (invariant I12).
+    pub(super) fn open(file: File, place: Place) -> Result<Self, VolumeError> {
+        file.sync_data().map_err(|e| io_fault("flush", &place, e))?;
+        posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
+            .map_err(|e| fault("drop from memory", &place, e))?;
+        let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(by_number);
+        let file = match direct {
+            Ok(direct) => direct,
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                prove_dropped(&file, &place)?;
+                file
+            }
+            Err(e) => return Err(io_fault("open", &place, e)),
+        };
+        let buffer = vec![0; PIECE + ALIGN];
+        let start = buffer.as_ptr().align_offset(ALIGN);
+        Ok(Self { file, place, buffer, start, offset: 0 })
+    }
+}
+
+fn prove_dropped(file: &File, place: &Place) -> Result<(), VolumeError> {
+    match syscall::cached_pages(file.as_fd()) {
+        Ok(Some(0)) => Ok(()),
+        Ok(Some(_) | None) => {
+            Err(VolumeError::Unsupported { op: "read from the medium", place: place.clone() })
+        }
+        Err(e) => Err(io_fault("measure memory of", place, e)),
+    }
+}
+
+impl MediumRead for DiskMedium {
+    fn next(&mut self) -> Result<&[u8], VolumeError> {
+        // A short read can only be the end of the file: O_DIRECT may not continue from an odd offset.
+        let size = self.file.metadata().map_err(|e| io_fault("read", &self.place, e))?.len();
+        if self.offset >= size {
+            return Ok(&[]);
+        }
+        let piece = &mut self.buffer[self.start..self.start + PIECE];
+        let read = loop {
+            match self.file.read_at(piece, self.offset) {
+                Ok(n) => break n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(io_fault("read", &self.place, e)),
+            }
+        };
+        let left = size - self.offset;
+        if (read as u64) < left.min(PIECE as u64) {
+            let short =
+                io::Error::new(io::ErrorKind::UnexpectedEof, "the drive gave fewer bytes than the file has");
+            return Err(VolumeError::Io { op: "read", place: self.place.clone(), source: short });
+        }
+        self.offset += read as u64;
+        Ok(&self.buffer[self.start..self.start + read])
+    }
+}

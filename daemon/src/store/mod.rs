@@ -1,0 +1,10 @@
+//! Floor 2: durable things. Drives as volumes, their manifests, the catalogue. Knows no HTTP and decides nothing.
+
+pub mod catalogue;
+pub mod contract;
+pub mod disk;
+pub mod manifest;
+mod medium;
+mod staging;
+mod syscall;
+pub mod volume;

@@ -1,0 +1,210 @@
+//! Files on their way onto a drive: nameless where the filesystem can (O_TMPFILE), under a staging name where not.
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+use jiff::Timestamp;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, renameat2};
+use nix::sys::stat::{Mode, fchmod, futimens};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::model::hash::hex;
+use crate::model::place::Place;
+use crate::store::disk::{DiskVolume, fault, io_fault, rename_noreplace};
+use crate::store::medium::DiskMedium;
+use crate::store::syscall;
+use crate::store::volume::{MediumRead, Staged, Synced, Volume as _, VolumeError};
+
+/// Write-back is started in pieces of this size while a long body streams in, so that the flush at the end finds
+/// little left to do and the answer follows the last byte.
+const WINDOW: u64 = 8 << 20;
+
+/// A file being written.
+pub(super) struct DiskStaged {
+    open: OpenFile,
+    written: u64,
+    started: u64,
+    reserved: u64,
+}
+
+/// The descriptor that writes is the one that flushes: a descriptor opened later may never hear of an error.
+struct OpenFile {
+    volume: DiskVolume,
+    file: File,
+    /// Set while the file has a name in the staging directory.
+    staging: Option<Place>,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(place) = self.staging.take()
+            && let Ok((dir, name)) = self.volume.holder("discard", &place)
+        {
+            // Left behind, it is swept at the next start.
+            let _swept_later = unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+fn staging_name() -> Result<Place, VolumeError> {
+    let mut id = [0; 12];
+    getrandom::fill(&mut id).map_err(|e| VolumeError::Io {
+        op: "name",
+        place: Place::incoming(),
+        source: io::Error::other(e.to_string()),
+    })?;
+    Ok(Place::staged(&hex(&id)))
+}
+
+impl DiskStaged {
+    pub(super) fn open(volume: DiskVolume, expected: Option<u64>) -> Result<Self, VolumeError> {
+        let incoming = Place::incoming();
+        let nameless = nameless_file(&volume);
+        let (file, staging) = match nameless {
+            Ok(file) => (file, None),
+            // EISDIR: kernels and FUSE servers that do not know the flag take it for O_DIRECTORY.
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL | Errno::ENOSYS) => {
+                let place = staging_name()?;
+                let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
+                (File::from(volume.open_at("stage", &place, flags)?), Some(place))
+            }
+            Err(e) => return Err(fault("stage", &incoming, e)),
+        };
+        // The umask of the service would hide photos from NFS readers; filesystems without modes refuse, which is fine.
+        let _without_modes = fchmod(&file, Mode::from_bits_truncate(0o644));
+        let staged = Self {
+            open: OpenFile { volume, file, staging },
+            written: 0,
+            started: 0,
+            reserved: expected.unwrap_or(0),
+        };
+        staged.reserve()?;
+        Ok(staged)
+    }
+
+    /// Sets room aside, so that a drive too full says so before a byte moves. The size stays 0: a reader of a torn
+    /// file must never find zeros that look like content.
+    fn reserve(&self) -> Result<(), VolumeError> {
+        let Ok(len) = libc::off_t::try_from(self.reserved) else {
+            return Err(fault("reserve", &Place::incoming(), Errno::EFBIG));
+        };
+        if len == 0 {
+            return Ok(());
+        }
+        match fallocate(&self.open.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+            Err(e) => Err(fault("reserve", &Place::incoming(), e)),
+        }
+    }
+
+    /// An error from either call ends the attempt: the wait consumes the kernel's one report of a lost page, and
+    /// the flush at the end would not hear of it again.
+    fn write_behind(&mut self) -> Result<(), VolumeError> {
+        while self.written - self.started >= WINDOW {
+            let file = self.open.file.as_fd();
+            let lost = |e| io_fault("write", &Place::incoming(), e);
+            syscall::start_write_back(file, self.started, WINDOW).map_err(lost)?;
+            if self.started >= WINDOW {
+                syscall::await_write_back(file, self.started - WINDOW, WINDOW).map_err(lost)?;
+            }
+            self.started += WINDOW;
+        }
+        Ok(())
+    }
+}
+
+fn nameless_file(volume: &DiskVolume) -> Result<File, Errno> {
+    let incoming = Place::incoming();
+    match volume.open_at("stage", &incoming, OFlag::O_TMPFILE | OFlag::O_RDWR) {
+        Ok(fd) => Ok(File::from(fd)),
+        Err(VolumeError::Io { source, .. }) => Err(source.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+        Err(VolumeError::Full { .. }) => Err(Errno::ENOSPC),
+        Err(VolumeError::ReadOnly { .. }) => Err(Errno::EROFS),
+        Err(VolumeError::NotFound { .. }) => Err(Errno::ENOENT),
+        Err(VolumeError::Exists { .. } | VolumeError::NotEmpty { .. } | VolumeError::Unsupported { .. }) => {
+            Err(Errno::EOPNOTSUPP)
+        }
+        Err(VolumeError::Gone { .. }) => Err(Errno::ENODEV),
+    }
+}
+
+impl Staged for DiskStaged {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
+        self.open.file.write_all(bytes).map_err(|e| io_fault("write", &Place::incoming(), e))?;
+        self.written += bytes.len() as u64;
+        self.write_behind()
+    }
+
+    fn sync(self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError> {
+        let Self { open, written, reserved, .. } = *self;
+        let incoming = Place::incoming();
+        open.volume.prove()?;
+        if reserved > written {
+            open.file.set_len(written).map_err(|e| io_fault("trim", &incoming, e))?;
+        }
+        if let Some(mtime) = mtime {
+            let spec = TimeSpec::new(mtime.as_second(), mtime.subsec_nanosecond().max(0).into());
+            match futimens(&open.file, &spec, &spec) {
+                // A time the filesystem cannot hold is kept in the catalogue and the manifest all the same.
+                Ok(()) | Err(Errno::EINVAL | Errno::ERANGE | Errno::EPERM) => {}
+                Err(e) => return Err(fault("set time of", &incoming, e)),
+            }
+        }
+        // The data is durable before it gets any name: no reader and no power cut ever shows a name without its bytes.
+        open.file.sync_all().map_err(|e| io_fault("flush", &incoming, e))?;
+        Ok(Box::new(DiskSynced { open }))
+    }
+}
+
+/// A file whose data is durable.
+struct DiskSynced {
+    open: OpenFile,
+}
+
+impl Synced for DiskSynced {
+    fn medium(&self) -> Result<Box<dyn MediumRead>, VolumeError> {
+        let place = self.open.staging.clone().unwrap_or_else(Place::incoming);
+        let file = self.open.file.try_clone().map_err(|e| io_fault("open", &place, e))?;
+        Ok(Box::new(DiskMedium::open(file, place)?))
+    }
+
+    fn publish(&mut self, to: &Place) -> Result<(), VolumeError> {
+        self.open.volume.prove()?;
+        let (to_dir, to_name) = self.open.volume.holder("name", to)?;
+        match &self.open.staging {
+            None => {
+                DiskVolume::link_open_file(&self.open.file, &to_dir, to_name)
+                    .map_err(|e| fault("name", to, e))?;
+            }
+            Some(staging) => {
+                let (dir, name) = self.open.volume.holder("name", staging)?;
+                rename_noreplace(&dir, name, &to_dir, to_name).map_err(|e| fault("name", to, e))?;
+                self.open.staging = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_over(&mut self, to: &Place) -> Result<(), VolumeError> {
+        self.open.volume.prove()?;
+        let staging = match &self.open.staging {
+            Some(place) => place.clone(),
+            None => {
+                let place = staging_name()?;
+                let (dir, name) = self.open.volume.holder("name", &place)?;
+                DiskVolume::link_open_file(&self.open.file, &dir, name)
+                    .map_err(|e| fault("name", &place, e))?;
+                self.open.staging = Some(place.clone());
+                place
+            }
+        };
+        let (from_dir, from_name) = self.open.volume.holder("name", &staging)?;
+        let (to_dir, to_name) = self.open.volume.holder("name", to)?;
+        renameat2(&from_dir, from_name, &to_dir, to_name, RenameFlags::empty())
+            .map_err(|e| fault("name", to, e))?;
+        self.open.staging = None;
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! The few system calls that no safe wrapper offers: cachestat, sync_file_range, statx's mount id, the filesystem's UUID.
+//! The only file with `unsafe`; `tests/tidy.rs` keeps it so.
+#![expect(unsafe_code, reason = "these calls have no safe wrapper in nix or std")]
+
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// How much of a file the page cache holds. `None`: the kernel cannot tell (before Linux 6.5).
+pub(crate) fn cached_pages(file: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    // include/uapi/linux/mman.h
+    #[repr(C)]
+    struct Range {
+        off: u64,
+        len: u64,
+    }
+    #[repr(C)]
+    #[derive(Default)]
+    struct Stat {
+        cache: u64,
+        dirty: u64,
+        writeback: u64,
+        evicted: u64,
+        recently_evicted: u64,
+    }
+    const CACHESTAT: libc::c_long = 451; // the same number on every architecture (unified table)
+    let range = Range { off: 0, len: 0 }; // length 0: to the end of the file
+    let mut stat = Stat::default();
+    // SAFETY: both structures live across the call and have the layout the kernel documents.
+    let answer = unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut stat, 0u32) };
+    if answer == 0 {
+        return Ok(Some(stat.cache + stat.dirty + stat.writeback));
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // EPERM: the service manager's system call filter does not know the call yet.
+        Some(libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM) => Ok(None),
+        _ => Err(error),
+    }
+}
+
+/// Starts write-back of a range, without waiting.
+pub(crate) fn start_write_back(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    sync_range(file, offset, len, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Waits until a range is written. Says nothing about the drive's own cache or the file's metadata.
+pub(crate) fn await_write_back(file: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    let all =
+        libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_range(file, offset, len, all)
+}
+
+fn sync_range(file: BorrowedFd<'_>, offset: u64, len: u64, flags: libc::c_uint) -> io::Result<()> {
+    let (Ok(offset), Ok(len)) = (libc::off64_t::try_from(offset), libc::off64_t::try_from(len)) else {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    };
+    // SAFETY: plain integers; the descriptor is borrowed for the call.
+    let answer = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, flags) };
+    if answer == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        // Not a file system with ranges (some FUSE): the flush at the end does all the work then.
+        Some(libc::ESPIPE | libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Which mount, device and inode a path or directory handle is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Whereabouts {
+    /// Mount id (statx(2), `STATX_MNT_ID`); unique among the mounts of this moment.
+    pub(crate) mount: u64,
+    /// Device number.
+    pub(crate) device: (u32, u32),
+    /// Inode.
+    pub(crate) inode: u64,
+}
+
+/// The whereabouts of `path`, relative to `dir`; the handle itself if `path` is empty. Follows no symlink at the end.
+pub(crate) fn whereabouts(dir: Option<BorrowedFd<'_>>, path: &[u8]) -> io::Result<Whereabouts> {
+    let path = CString::new(path).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let dir = dir.map_or(libc::AT_FDCWD, |d| d.as_raw_fd());
+    let mut out = MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: `path` ends in NUL and `out` has room for one statx; both outlive the call.
+    let answer = unsafe {
+        libc::statx(dir, path.as_ptr(), flags, libc::STATX_INO | libc::STATX_MNT_ID, out.as_mut_ptr())
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was zeroed, and the kernel filled what it could.
+    let out = unsafe { out.assume_init() };
+    Ok(Whereabouts {
+        mount: out.stx_mnt_id,
+        device: (out.stx_dev_major, out.stx_dev_minor),
+        inode: out.stx_ino,
+    })
+}
+
+/// The UUID of the filesystem a handle is on; `None` where the filesystem or the kernel (before 6.9) tells none.
+pub(crate) fn filesystem_uuid(dir: BorrowedFd<'_>) -> Option<[u8; 16]> {
+    // struct fsuuid2 and FS_IOC_GETFSUUID = _IOR(0x15, 0, struct fsuuid2), include/uapi/linux/fs.h
+    #[repr(C)]
+    struct FsUuid {
+        len: u8,
+        uuid: [u8; 16],
+    }
+    const GETFSUUID: libc::c_ulong = 2 << 30 | 17 << 16 | 0x15 << 8;
+    let mut answer = FsUuid { len: 0, uuid: [0; 16] };
+    // SAFETY: the structure has the size encoded in the request and outlives the call.
+    let done = unsafe { libc::ioctl(dir.as_raw_fd(), GETFSUUID as _, &raw mut answer) };
+    (done == 0 && answer.len == 16 && answer.uuid != [0; 16]).then_some(answer.uuid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_handle_and_its_path_are_the_same_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let handle = File::open(dir.path()).unwrap();
+        let by_handle = whereabouts(Some(handle.as_fd()), b"").unwrap();
+        let by_path = whereabouts(None, dir.path().as_os_str().as_encoded_bytes()).unwrap();
+        assert_eq!(by_handle, by_path);
+        assert_ne!(by_handle, whereabouts(None, b"/proc").unwrap());
+        assert!(whereabouts(None, b"/a\0b").is_err());
+    }
+
+    #[test]
+    fn a_written_file_is_cached() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[1; 100_000]).unwrap();
+        start_write_back(file.as_fd(), 0, 65_536).unwrap();
+        await_write_back(file.as_fd(), 0, 65_536).unwrap();
+        if let Some(pages) = cached_pages(file.as_fd()).unwrap() {
+            assert!(pages >= 1);
+        }
+    }
+}

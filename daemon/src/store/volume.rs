@@ -1,0 +1,206 @@
+//! `Volume`: what we ask of a drive, each call proved to be on that drive, each error named by what a caller does about it.
+//!
+//! Two implementations: `disk::DiskVolume` on a real directory, and the power-cut simulation in `tests/sim`.
+//! Durability is explicit: nothing is durable until the call that says so returned `Ok`.
+use std::io;
+
+use jiff::Timestamp;
+
+use crate::model::drive::Space;
+use crate::model::place::Place;
+
+/// A drive as a place for files.
+pub trait Volume: Send + Sync {
+    /// Proves once more that the handle is on the drive it was opened for: same mount, same marker.
+    fn prove(&self) -> Result<(), VolumeError>;
+
+    /// Opens a nameless new file, with room for `expected` bytes set aside.
+    fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError>;
+
+    /// Makes one directory; its parent exists. `true`: it is new. Durable after [`Volume::sync_dir`] of the parent.
+    fn make_dir(&self, dir: &Place) -> Result<bool, VolumeError>;
+
+    /// Makes the entries of a directory durable.
+    fn sync_dir(&self, dir: &Place) -> Result<(), VolumeError>;
+
+    /// Gives a file or directory another name, which must be free. Durable after both directories are synced.
+    fn rename_new(&self, from: &Place, to: &Place) -> Result<(), VolumeError>;
+
+    /// Gives a file a second name, which must be free; `Unsupported` where the filesystem has no hard links.
+    fn link(&self, from: &Place, to: &Place) -> Result<(), VolumeError>;
+
+    /// Removes an empty directory; `NotEmpty` otherwise.
+    fn remove_dir(&self, dir: &Place) -> Result<(), VolumeError>;
+
+    /// Unlinks a file for which [`Place::may_be_unlinked`] holds; refuses all others.
+    fn discard(&self, file: &Place) -> Result<(), VolumeError>;
+
+    /// What is there.
+    fn stat(&self, place: &Place) -> Result<Stat, VolumeError>;
+
+    /// The entries of a directory, in no particular order.
+    fn list(&self, dir: &Place) -> Result<Vec<Entry>, VolumeError>;
+
+    /// Opens a file for ordinary reading, through the page cache.
+    fn open(&self, file: &Place) -> Result<Box<dyn ReadAt>, VolumeError>;
+
+    /// Opens a file for reading from the medium, the page cache bypassed and proved so.
+    fn open_medium(&self, file: &Place) -> Result<Box<dyn MediumRead>, VolumeError>;
+
+    /// Makes durable what some other hand wrote into a file (adoption of foreign files).
+    fn sync_file(&self, file: &Place) -> Result<(), VolumeError>;
+
+    /// Appends to a file of the manifest, making it if need be, and makes the bytes durable.
+    /// The directory entry of a new file is durable after [`Volume::sync_dir`].
+    fn append(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError>;
+
+    /// Replaces a small derived file (`.sha256`, probe) with `bytes`, atomically and durably.
+    fn write_small(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError>;
+
+    /// Room on the drive.
+    fn space(&self) -> Result<Space, VolumeError>;
+
+    /// Where ordinary programs find a file of this drive; `None` in the simulation.
+    fn os_path(&self, place: &Place) -> Option<std::path::PathBuf>;
+}
+
+/// A file being written that has no name yet. Dropping it leaves nothing behind.
+pub trait Staged: Send {
+    /// Takes all of `bytes`.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError>;
+
+    /// Sets the modification time and makes the data durable. Consumes the file: a flush that failed is never
+    /// repeated on the same inode, because the kernel has already forgotten which pages were lost (invariant I5).
+    fn sync(self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError>;
+}
+
+/// A file whose data is durable and that has no final name yet. Dropping it leaves nothing behind.
+pub trait Synced: Send {
+    /// Reads the data back from the medium.
+    fn medium(&self) -> Result<Box<dyn MediumRead>, VolumeError>;
+
+    /// Gives it its name, which must be free (`Exists` otherwise). Durable after the directory is synced.
+    fn publish(&mut self, to: &Place) -> Result<(), VolumeError>;
+
+    /// Gives it a name that another file has now. The caller has made sure that the other file has a second,
+    /// durable name in the trash: this is the one call that takes a name away.
+    fn publish_over(&mut self, to: &Place) -> Result<(), VolumeError>;
+}
+
+/// Reading at an offset.
+pub trait ReadAt: Send {
+    /// Fills `buf` from `offset` as far as the file goes; the number of bytes read, 0 at the end.
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError>;
+}
+
+/// Reading a whole file from the medium, in order.
+pub trait MediumRead: Send {
+    /// The next piece; empty at the end.
+    fn next(&mut self) -> Result<&[u8], VolumeError>;
+}
+
+/// A file's or directory's metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// A directory.
+    pub is_dir: bool,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// Inode number: equal for two names of one file.
+    pub inode: u64,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name as the drive spells it; `None` if it is not UTF-8.
+    pub name: Option<String>,
+    /// Kind.
+    pub kind: EntryKind,
+}
+
+/// Kind of a directory entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symlink, socket, device: never followed, never kept.
+    Other,
+}
+
+/// What went wrong on a drive. A variant exists where a caller does something different about it.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// No room (also: quota, no inodes, file too large for the filesystem).
+    #[error("could not {op} {place}: no room on the drive")]
+    Full {
+        /// What was tried.
+        op: &'static str,
+        /// Where.
+        place: Place,
+    },
+    /// The drive is not there any more, or is not the one it was.
+    #[error("could not {op} {place}: the drive is gone ({why})")]
+    Gone {
+        /// What was tried.
+        op: &'static str,
+        /// Where.
+        place: Place,
+        /// What was observed.
+        why: String,
+    },
+    /// The drive takes no writes.
+    #[error("could not {op} {place}: the drive is read-only")]
+    ReadOnly {
+        /// What was tried.
+        op: &'static str,
+        /// Where.
+        place: Place,
+    },
+    /// The name is taken.
+    #[error("could not {op} {place}: already there")]
+    Exists {
+        /// What was tried.
+        op: &'static str,
+        /// Where.
+        place: Place,
+    },
+    /// Nothing under that name (or a directory above it is missing).
+    #[error("could not {op} {place}: not there")]
+    NotFound {
+        /// What was tried.
+        op: &'static str,
+        /// Where.
+        place: Place,
+    },
+    /// The directory still has entries.
+    #[error("could not {op} {place}: not empty")]
+    NotEmpty {
+        /// What was tried.
+        op: &'static str,
+        /// Where.
+        place: Place,
+    },
+    /// The filesystem cannot do this at all (hard links on exFAT).
+    #[error("could not {op} {place}: the filesystem cannot")]
+    Unsupported {
+        /// What was tried.
+        op: &'static str,
+        /// Where.
+        place: Place,
+    },
+    /// Anything else the kernel answered.
+    #[error("could not {op} {place}: {source}")]
+    Io {
+        /// What was tried.
+        op: &'static str,
+        /// Where.
+        place: Place,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
