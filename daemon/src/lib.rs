@@ -3,12 +3,14 @@
 //! - [`model`]: the nouns and their laws
 //! - [`plan`]: decisions, from values to values
 //! - [`store`]: durable things: drives, manifest, catalogue
-//! - `os`: Linux, one fact or act per file
-//! - `work`: doing: ingest, mirror, rescan, health
+//! - [`os`]: Linux, one fact or act per file
+//! - [`work`]: doing: ingest, mirror, rescan, health
 //! - `face`: who talks to us: HTTP, the command line
 //!
 //! `app` composes them; `docs/ARCHITECTURE.md` has the map.
 
 pub mod model;
+pub mod os;
 pub mod plan;
 pub mod store;
+pub mod work;

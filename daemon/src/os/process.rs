@@ -1,0 +1,81 @@
+//! What this process uses: memory, file descriptors, threads, and the limits set for it.
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit};
+
+/// What the process uses now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Resident memory, bytes.
+    pub resident: u64,
+    /// The most it may use before the kernel kills it; `None` without a limit.
+    pub memory_limit: Option<u64>,
+    /// Open file descriptors.
+    pub descriptors: u64,
+    /// How many it may open.
+    pub descriptor_limit: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+/// Asks the kernel. Reads `/proc` and the control group only.
+pub fn usage() -> io::Result<Usage> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let odd = || io::Error::new(io::ErrorKind::InvalidData, "/proc/self/status without VmRSS or Threads");
+    // The directory's own descriptor is among those it lists.
+    let descriptors = std::fs::read_dir("/proc/self/fd")?.count() as u64;
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(Usage {
+        resident: field(&status, "VmRSS:").ok_or_else(odd)? * 1024,
+        memory_limit: memory_limit(),
+        descriptors: descriptors.saturating_sub(1),
+        descriptor_limit: soft,
+        threads: field(&status, "Threads:").ok_or_else(odd)?,
+    })
+}
+
+/// The number in a line of proc_pid_status(5).
+fn field(status: &str, name: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// `MemoryMax=` of the unit, where control groups version 2 carry it. Pi firmware can leave the memory controller
+/// off (`cgroup_enable=memory`): then the file is absent and there is no limit to report.
+fn memory_limit() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = unified_group(&groups)?;
+    std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?.trim().parse().ok()
+}
+
+/// The version 2 entry of cgroups(7), `0::/path`.
+fn unified_group(groups: &str) -> Option<&str> {
+    groups.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_name() {
+        let status = "Name:\tshoebox\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\nThreads:\t9\n";
+        assert_eq!(field(status, "VmRSS:"), Some(1024));
+        assert_eq!(field(status, "Threads:"), Some(9));
+        assert_eq!(field(status, "VmSwap:"), None);
+        assert_eq!(
+            unified_group("4:memory:/x\n0::/system.slice/shoebox.service\n"),
+            Some("/system.slice/shoebox.service")
+        );
+        assert_eq!(unified_group("4:memory:/x\n"), None);
+    }
+
+    #[test]
+    fn an_opened_file_and_a_thread_are_counted() {
+        let before = usage().unwrap();
+        assert!(before.resident > 100_000 && before.threads >= 1 && before.descriptor_limit > 0);
+        // Other tests open and close files at the same time: hold more than they do.
+        let held: Vec<_> = (0..200).map(|_| std::fs::File::open("/proc/self/status").unwrap()).collect();
+        assert!(usage().unwrap().descriptors >= before.descriptors + 100);
+        drop(held);
+    }
+}

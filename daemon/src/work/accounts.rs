@@ -1,0 +1,108 @@
+//! People and devices: adding, listing, revoking, and recording who was seen.
+use jiff::Timestamp;
+
+use crate::model::account::{Device, DeviceKind, Slug, Token};
+use crate::store::catalogue::accounts;
+use crate::work::changes::Change;
+use crate::work::error::Refusal;
+use crate::work::pool::Pool;
+use crate::work::views::{DeviceView, PersonView};
+
+impl Pool {
+    /// All people.
+    pub fn people(&self) -> Result<Vec<PersonView>, Refusal> {
+        let rows = self.primary()?.catalogue.read(|r| r.people())?;
+        let view = |(name, devices, files, bytes)| PersonView { name, devices, files, bytes };
+        Ok(rows.into_iter().map(view).collect())
+    }
+
+    /// Adds a person; `Exists`.
+    pub fn add_person(&self, name: &Slug) -> Result<(), Refusal> {
+        let primary = self.primary()?;
+        if primary.catalogue.read(|r| r.has_person(name))? {
+            return Err(Refusal::Exists);
+        }
+        primary.submit(Change::Person { person: name.clone() }, self.now()).map(drop)
+    }
+
+    /// All devices, those that may no longer sign in included.
+    pub fn devices(&self) -> Result<Vec<DeviceView>, Refusal> {
+        let primary = self.primary()?;
+        self.record_seen()?;
+        let (rows, usage) = primary.catalogue.read(|r| Ok((r.devices()?, r.usage_by_device()?)))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let label = row.device.label();
+                let (files, bytes) = usage
+                    .iter()
+                    .find(|(by, ..)| *by == label)
+                    .map_or((0, 0), |(_, files, bytes)| (*files, *bytes));
+                DeviceView {
+                    person: row.device.person,
+                    name: row.device.name,
+                    kind: row.device.kind,
+                    created: row.created,
+                    last_seen: row.last_seen,
+                    revoked: row.revoked.is_some(),
+                    files,
+                    bytes,
+                }
+            })
+            .collect())
+    }
+
+    /// Adds a device and makes its folder; the token is shown to its owner and kept nowhere. `NotFound` (the person),
+    /// `Exists` (a device of that name that may sign in).
+    pub fn add_device(&self, person: &Slug, name: &Slug, kind: DeviceKind) -> Result<Token, Refusal> {
+        let mut bytes = [0; 20];
+        getrandom::fill(&mut bytes).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
+        let token = Token::from_random(bytes);
+        self.put_device(person, name, kind, &token)?;
+        Ok(token)
+    }
+
+    fn put_device(&self, person: &Slug, name: &Slug, kind: DeviceKind, token: &Token) -> Result<(), Refusal> {
+        let primary = self.primary()?;
+        let (known, devices) = primary.catalogue.read(|r| Ok((r.has_person(person)?, r.devices()?)))?;
+        if !known {
+            return Err(Refusal::NotFound);
+        }
+        if devices.iter().any(|d| d.device.person == *person && d.device.name == *name && d.revoked.is_none())
+        {
+            return Err(Refusal::Exists);
+        }
+        let key = self.token_key().ok_or(Refusal::NotFound)?;
+        let device = Device { person: person.clone(), name: name.clone(), kind };
+        let change = Change::Device { device, token: key.hash(token.reveal()) };
+        primary.submit(change, self.now())?;
+        self.load_accounts(&primary)
+    }
+
+    /// Takes a device's right to sign in away; effective with the next request. `NotFound`.
+    pub fn revoke_device(&self, person: &Slug, name: &Slug) -> Result<(), Refusal> {
+        let primary = self.primary()?;
+        let devices = primary.catalogue.read(|r| r.devices())?;
+        if !devices
+            .iter()
+            .any(|d| d.device.person == *person && d.device.name == *name && d.revoked.is_none())
+        {
+            return Err(Refusal::NotFound);
+        }
+        primary.submit(Change::Revoke { person: person.clone(), device: name.clone() }, self.now())?;
+        self.load_accounts(&primary)
+    }
+
+    /// Writes down when devices were last seen. Called by the minute check; losing a minute of it costs nothing.
+    pub fn record_seen(&self) -> Result<(), Refusal> {
+        let seen: Vec<(Device, Timestamp)> = self.take_seen();
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let primary = self.primary()?;
+        primary
+            .catalogue
+            .write(|tx| seen.iter().try_for_each(|(device, at)| accounts::seen(tx, device, *at)))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! The changes that can be made on the primary, one at a time, each drafted here and committed by `commit.rs`.
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
+use crate::model::event::What;
+use crate::model::hash::Digests;
+use crate::model::path::RelPath;
+use crate::model::place::{Place, Shelf};
+use crate::plan::placing::Above;
+use crate::store::catalogue::names::NameRow;
+use crate::store::volume::VolumeError;
+use crate::work::commit::{Committer, Draft, Row};
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+use crate::work::ingest::Outcome;
+use crate::work::tree::PropertyChange;
+
+mod store;
+mod tree;
+
+pub(crate) use store::{Store, existing, stored};
+
+/// A change on the primary.
+pub(crate) enum Change {
+    /// An upload whose bytes are durable and nameless.
+    Store(Box<Store>),
+    /// A file other hands put on the drive.
+    Adopt { path: RelPath, digests: Digests, mtime: Timestamp },
+    /// A folder.
+    Folder { path: RelPath, parents: bool },
+    /// Another name for a file or folder; the target is free.
+    Rename { by: Device, from: RelPath, to: RelPath },
+    /// A second name for a file's content; the target is free.
+    Link { by: Device, from: RelPath, to: RelPath },
+    /// To the trash.
+    Trash { by: Device, path: RelPath },
+    /// A file's modification time.
+    Touch { path: RelPath, mtime: Timestamp },
+    /// Dead properties.
+    Properties { path: RelPath, changes: Vec<PropertyChange> },
+    /// A scratch file nobody came back for.
+    DropScratch { path: RelPath, older_than: Timestamp },
+    /// What reading the primary's own copies back from the medium showed.
+    Proofs { proofs: Vec<What> },
+    /// A person.
+    Person { person: Slug },
+    /// A device and its folder.
+    Device { device: Device, token: TokenHash },
+    /// A device may no longer sign in.
+    Revoke { person: Slug, device: Slug },
+}
+
+impl Change {
+    /// For uploads: the fold key of the name. Uploads to different names may share a commit.
+    pub(crate) fn upload_fold(&self) -> Option<String> {
+        match self {
+            Self::Store(store) => Some(store.path.fold_key()),
+            Self::Adopt { path, .. } => Some(path.fold_key()),
+            Self::Folder { .. }
+            | Self::Rename { .. }
+            | Self::Link { .. }
+            | Self::Trash { .. }
+            | Self::Touch { .. }
+            | Self::Properties { .. }
+            | Self::Proofs { .. }
+            | Self::DropScratch { .. }
+            | Self::Person { .. }
+            | Self::Device { .. }
+            | Self::Revoke { .. } => None,
+        }
+    }
+}
+
+impl Committer {
+    /// Puts a change's files in place and says what must become durable for it.
+    pub(crate) fn draft(&mut self, change: &mut Change, now: Timestamp) -> Result<Draft, Refusal> {
+        match change {
+            Change::Store(store) => self.draft_store(store, now),
+            Change::Adopt { path, digests, mtime } => self.draft_adopt(path, digests, *mtime, now),
+            Change::Folder { path, parents } => self.draft_folder(path, *parents),
+            Change::Rename { by, from, to } => self.draft_rename(by, from, to, now),
+            Change::Link { by, from, to } => self.draft_link(by, from, to, now),
+            Change::Trash { by, path } => self.draft_trash(by, path, now),
+            Change::Touch { path, mtime } => self.draft_touch(path, *mtime),
+            Change::Properties { path, changes } => self.draft_properties(path, changes),
+            Change::DropScratch { path, older_than } => self.draft_drop_scratch(path, *older_than),
+            Change::Proofs { proofs } => Ok(Draft::of(std::mem::take(proofs))),
+            Change::Person { person } => Ok(Draft::of(vec![What::Person { person: person.clone() }])),
+            Change::Device { device, token } => self.draft_device(device, *token),
+            Change::Revoke { person, device } => {
+                Ok(Draft::of(vec![What::Revoked { person: person.clone(), device: device.clone() }]))
+            }
+        }
+    }
+
+    fn draft_device(&mut self, device: &Device, token: TokenHash) -> Result<Draft, Refusal> {
+        let own = Device { kind: DeviceKind::Phone, ..device.clone() }.root();
+        let root = if device.kind == DeviceKind::Phone { own } else { device.root() };
+        let mut draft = match self.draft_folder(&root, true) {
+            Ok(draft) => draft,
+            Err(Refusal::Exists) => Draft::default(),
+            Err(other) => return Err(other),
+        };
+        draft.name = None;
+        draft.events.push(What::Device {
+            person: device.person.clone(),
+            device: device.name.clone(),
+            kind: device.kind,
+            token,
+        });
+        Ok(draft)
+    }
+
+    fn draft_drop_scratch(&self, path: &RelPath, older_than: Timestamp) -> Result<Draft, Refusal> {
+        let row = self.need(path)?;
+        // Written again since it was listed: it stays.
+        if row.shelf != Shelf::Scratch || row.received >= older_than {
+            return Ok(Draft::default());
+        }
+        Ok(Draft {
+            rows: vec![Row::DropScratch { fold: row.path.fold_key() }],
+            discard: vec![Shelf::Scratch.place(&row.path)],
+            ..Draft::default()
+        })
+    }
+
+    fn draft_touch(&self, path: &RelPath, mtime: Timestamp) -> Result<Draft, Refusal> {
+        let row = self.need(path)?;
+        if row.shelf == Shelf::Scratch {
+            let hash = row.hash.ok_or(Refusal::IsAFolder)?;
+            let row = Row::Scratch { path: row.path, hash, size: row.size, mtime, by: row.by };
+            return Ok(Draft { rows: vec![row], name: Some(path.clone()), ..Draft::default() });
+        }
+        let mut draft = Draft::of(vec![What::Touched { path: row.path.clone(), mtime }]);
+        draft.name = Some(row.path);
+        draft.outcome = Some(Outcome::Unchanged);
+        Ok(draft)
+    }
+
+    fn draft_properties(&self, path: &RelPath, changes: &[PropertyChange]) -> Result<Draft, Refusal> {
+        let row = self.need(path)?;
+        let rows = changes
+            .iter()
+            .map(|change| match change {
+                PropertyChange::Set(p) => Row::Property {
+                    name: row.id,
+                    namespace: p.namespace.clone(),
+                    local: p.name.clone(),
+                    xml: Some(p.xml.clone()),
+                },
+                PropertyChange::Remove { namespace, name } => Row::Property {
+                    name: row.id,
+                    namespace: namespace.clone(),
+                    local: name.clone(),
+                    xml: None,
+                },
+            })
+            .collect();
+        Ok(Draft { rows, name: Some(row.path), outcome: Some(Outcome::Unchanged), ..Draft::default() })
+    }
+
+    /// What is under a name.
+    pub(crate) fn row(&self, path: &RelPath) -> Result<Option<NameRow>, Refusal> {
+        Ok(self.catalogue.read(|r| r.name(&path.fold_key()))?)
+    }
+
+    fn need(&self, path: &RelPath) -> Result<NameRow, Refusal> {
+        self.row(path)?.ok_or(Refusal::NotFound)
+    }
+
+    /// What is above a name, and the name in the spelling its folder already has.
+    fn above(&self, path: &RelPath) -> Result<(Above, RelPath), Refusal> {
+        let Some(parent) = path.parent() else { return Ok((Above::Folder, path.clone())) };
+        match self.row(&parent)? {
+            Some(row) if row.hash.is_some() => Ok((Above::File, path.clone())),
+            Some(row) => {
+                let spelled = row.path.child(path.name()).map_err(|_| Refusal::NoParent)?;
+                Ok((Above::Folder, spelled))
+            }
+            None => {
+                // Higher folders may exist in another spelling, or a file may stand in the way.
+                let (above, parent) = self.above(&parent)?;
+                let spelled = parent.child(path.name()).map_err(|_| Refusal::NoParent)?;
+                Ok((if above == Above::File { Above::File } else { Above::Nothing }, spelled))
+            }
+        }
+    }
+
+    /// Makes directories; a file in the way is the client's problem, not the drive's.
+    pub(crate) fn ensure(&mut self, dir: &Place, dirs: &mut BTreeSet<Place>) -> Result<(), Refusal> {
+        self.directories.ensure(dir, dirs).map_err(|e| not_a_folder(&self.attached, e))
+    }
+
+    /// Runs an operation in a directory that is made first; the inner error is the operation's.
+    pub(crate) fn within<T>(
+        &mut self,
+        dir: &Place,
+        dirs: &mut BTreeSet<Place>,
+        operation: impl FnMut() -> Result<T, VolumeError>,
+    ) -> Result<Result<T, VolumeError>, Refusal> {
+        self.directories.within(dir, dirs, operation).map_err(|e| not_a_folder(&self.attached, e))
+    }
+
+    pub(crate) fn heed(&self, error: VolumeError) -> Refusal {
+        Refusal::Drive(self.attached.heed(error))
+    }
+}
+
+fn not_a_folder(attached: &Attached, error: VolumeError) -> Refusal {
+    match error {
+        VolumeError::Exists { .. } | VolumeError::NotFound { .. } => Refusal::NotAFolder,
+        other @ (VolumeError::Full { .. }
+        | VolumeError::Gone { .. }
+        | VolumeError::ReadOnly { .. }
+        | VolumeError::NotEmpty { .. }
+        | VolumeError::Unsupported { .. }
+        | VolumeError::Io { .. }) => Refusal::Drive(attached.heed(other)),
+    }
+}
+
+impl Draft {
+    pub(crate) fn of(events: Vec<What>) -> Self {
+        Self { events, ..Self::default() }
+    }
+}

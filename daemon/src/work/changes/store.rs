@@ -1,0 +1,332 @@
+//! Storing: an upload's nameless, durable bytes get their name, or are found to be here already.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::event::What;
+use crate::model::hash::{Also, Digests, hex};
+use crate::model::offer::Expect;
+use crate::model::path::RelPath;
+use crate::model::place::{Place, Shelf};
+use crate::plan::placing::{Existing, Misfit, Placement, Situation};
+use crate::plan::shelving;
+use crate::store::catalogue::names::NameRow;
+use crate::store::volume::{Synced, VolumeError};
+use crate::work::commit::{Committer, Draft, Row};
+use crate::work::error::Refusal;
+use crate::work::ingest::Outcome;
+use crate::work::reading;
+
+/// An upload ready to be named.
+pub(crate) struct Store {
+    pub(crate) path: RelPath,
+    pub(crate) synced: Box<dyn Synced>,
+    pub(crate) digests: Digests,
+    pub(crate) mtime: Option<Timestamp>,
+    pub(crate) expect: Expect,
+    pub(crate) make_parents: bool,
+    pub(crate) by: String,
+}
+
+impl From<Misfit> for Refusal {
+    fn from(misfit: Misfit) -> Self {
+        match misfit {
+            Misfit::IsFolder => Self::IsAFolder,
+            Misfit::NoParent => Self::NoParent,
+            Misfit::ParentIsFile => Self::NotAFolder,
+            Misfit::Changed => Self::Changed,
+        }
+    }
+}
+
+/// What the catalogue has under a name, in the terms of placing.
+pub(crate) fn existing(row: Option<&NameRow>) -> Existing {
+    match row {
+        None => Existing::Nothing,
+        Some(NameRow { hash: None, .. }) => Existing::Folder,
+        Some(NameRow { hash: Some(hash), shelf, .. }) => Existing::File { hash: *hash, shelf: *shelf },
+    }
+}
+
+impl Committer {
+    pub(super) fn draft_store(&mut self, store: &mut Store, now: Timestamp) -> Result<Draft, Refusal> {
+        let (above, spelled) = self.above(&store.path)?;
+        let row = self.row(&store.path)?;
+        // A name keeps the spelling it was first given.
+        store.path = row.as_ref().map_or(spelled, |r| r.path.clone());
+        let shelf = shelving::shelf(store.path.name(), store.digests.size);
+        let situation = Situation {
+            existing: existing(row.as_ref()),
+            above,
+            make_parents: store.make_parents,
+            expect: &store.expect,
+        };
+        match situation.place(&store.digests.content, shelf)? {
+            Placement::AlreadyHave => {
+                if self.is_there(&store.path, shelf, store.digests.size) {
+                    return Ok(unchanged(store, row.as_ref()));
+                }
+                // The catalogue says yes and the drive says no: these bytes heal it.
+                self.store_new(store, shelf, now, Outcome::Unchanged)
+            }
+            Placement::Store => self.store_new(store, shelf, now, Outcome::Created),
+            Placement::Supersede => {
+                let mut draft = self.store_new(store, shelf, now, Outcome::Replaced)?;
+                if shelf == Shelf::Photos {
+                    draft.discard.push(Shelf::Scratch.place(&store.path));
+                }
+                Ok(draft)
+            }
+            Placement::Replace => self.store_over(store, shelf, now),
+        }
+    }
+
+    fn is_there(&self, path: &RelPath, shelf: Shelf, size: u64) -> bool {
+        self.attached.volume.stat(&shelf.place(path)).is_ok_and(|s| !s.is_dir && s.size == size)
+    }
+
+    fn store_new(
+        &mut self,
+        store: &mut Store,
+        shelf: Shelf,
+        now: Timestamp,
+        outcome: Outcome,
+    ) -> Result<Draft, Refusal> {
+        let mut draft = Draft { name: Some(store.path.clone()), outcome: Some(outcome), ..Draft::default() };
+        let to = shelf.place(&store.path);
+        let dir = to.parent().unwrap_or_else(Place::root);
+        if shelf == Shelf::Scratch {
+            // Scratch may be overwritten: nothing in it was promised to anybody.
+            let named = self.within(&dir, &mut draft.dirs, || store.synced.publish_over(&to))?;
+            named.map_err(|e| self.heed(e))?;
+        } else if !self.link_known(store, &to, &mut draft.dirs)? {
+            let named = self.within(&dir, &mut draft.dirs, || store.synced.publish(&to))?;
+            match named {
+                Ok(()) => {}
+                Err(VolumeError::Exists { .. }) => self.meet_stranger(store, &to, &mut draft, now)?,
+                Err(e) => return Err(self.heed(e)),
+            }
+        }
+        draft.dirs.insert(dir);
+        record(store, shelf, now, &mut draft);
+        Ok(draft)
+    }
+
+    /// Equal content that is here under another name: a hard link instead of a second copy. `false`: not possible.
+    fn link_known(&mut self, store: &Store, to: &Place, dirs: &mut BTreeSet<Place>) -> Result<bool, Refusal> {
+        let Some(twin) = self.catalogue.read(|r| r.name_of_content(&store.digests.content))? else {
+            return Ok(false);
+        };
+        if twin.path == store.path || !self.is_there(&twin.path, Shelf::Photos, store.digests.size) {
+            return Ok(false);
+        }
+        let good = self.catalogue.read(|r| r.copies_of_name(twin.id))?.into_iter().any(|c| {
+            c.drive == self.attached.id()
+                && c.settled.is_some()
+                && matches!(c.state.as_str(), "settled" | "verified")
+        });
+        if !good {
+            return Ok(false);
+        }
+        let from = Shelf::Photos.place(&twin.path);
+        let dir = to.parent().unwrap_or_else(Place::root);
+        let volume = Arc::clone(&self.attached.volume);
+        let linked = self.within(&dir, dirs, || volume.link(&from, to))?;
+        match linked {
+            Ok(()) => Ok(true),
+            // Any other difficulty: the bytes are here and will be named themselves.
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// The name is taken on the drive by a file the catalogue does not know: left by a crash before its commit, or put
+    /// there by other hands. Equal bytes: it is taken over. Others: to the trash with it, as with any replaced file.
+    fn meet_stranger(
+        &mut self,
+        store: &mut Store,
+        to: &Place,
+        draft: &mut Draft,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let volume = Arc::clone(&self.attached.volume);
+        if volume.stat(to).is_ok_and(|s| s.is_dir) {
+            return Err(Refusal::IsAFolder);
+        }
+        volume.sync_file(to).map_err(|e| self.heed(e))?;
+        let found =
+            reading::hash_medium(&*volume, to, Also::default(), &mut || Ok(())).map_err(|e| self.heed(e))?;
+        if found.content == store.digests.content {
+            return Ok(());
+        }
+        self.retire(&store.path.clone(), to, "foreign", &store.by.clone(), draft, now)?;
+        store.synced.publish_over(to).map_err(|e| self.heed(e))
+    }
+
+    fn store_over(&mut self, store: &mut Store, shelf: Shelf, now: Timestamp) -> Result<Draft, Refusal> {
+        if shelf == Shelf::Scratch {
+            return self.placeholder_over_photo(store, now);
+        }
+        let mut draft =
+            Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Replaced), ..Draft::default() };
+        let to = Shelf::Photos.place(&store.path);
+        let (path, by) = (store.path.clone(), store.by.clone());
+        let still_named = self.retire(&path, &to, "replaced", &by, &mut draft, now)?;
+        let dir = to.parent().unwrap_or_else(Place::root);
+        let named = self.within(&dir, &mut draft.dirs, || {
+            if still_named { store.synced.publish_over(&to) } else { store.synced.publish(&to) }
+        })?;
+        named.map_err(|e| self.heed(e))?;
+        draft.dirs.insert(dir);
+        record(store, shelf, now, &mut draft);
+        Ok(draft)
+    }
+
+    /// An empty file over a photo (editors and Finder do this before they write): the photo goes to the trash under
+    /// its name, the placeholder to scratch.
+    fn placeholder_over_photo(&mut self, store: &mut Store, now: Timestamp) -> Result<Draft, Refusal> {
+        let mut draft =
+            Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Replaced), ..Draft::default() };
+        let photo = Shelf::Photos.place(&store.path);
+        let (to, dirs) = self.trash_place(&store.path.clone(), now)?;
+        match self.attached.volume.rename_new(&photo, &to) {
+            Ok(()) | Err(VolumeError::NotFound { .. }) => {}
+            Err(e) => return Err(self.heed(e)),
+        }
+        draft.dirs.extend(dirs);
+        draft.dirs.extend(photo.parent());
+        let scratch = Shelf::Scratch.place(&store.path);
+        let dir = scratch.parent().unwrap_or_else(Place::root);
+        let named = self.within(&dir, &mut draft.dirs, || store.synced.publish_over(&scratch))?;
+        named.map_err(|e| self.heed(e))?;
+        draft.dirs.insert(dir);
+        draft.events.push(What::Trashed {
+            path: store.path.clone(),
+            to: to.as_str().to_owned(),
+            by: store.by.clone(),
+            why: "deleted".to_owned(),
+        });
+        record(store, Shelf::Scratch, now, &mut draft);
+        Ok(draft)
+    }
+
+    /// Gives the file at `from` a durable second name in the trash. `true`: it still has its first name, which may now
+    /// be taken over; `false`: the filesystem has no links and the file was moved.
+    ///
+    /// The flushes come here and not with the batch: the new file may take the name only when a power cut can no
+    /// longer take away the old one's name in the trash.
+    fn retire(
+        &mut self,
+        path: &RelPath,
+        from: &Place,
+        why: &str,
+        by: &str,
+        draft: &mut Draft,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let volume = Arc::clone(&self.attached.volume);
+        let (to, mut dirs) = self.trash_place(path, now)?;
+        let still_named = match volume.link(from, &to) {
+            Ok(()) => true,
+            Err(VolumeError::Unsupported { .. }) => {
+                volume.rename_new(from, &to).map_err(|e| self.heed(e))?;
+                dirs.extend(from.parent());
+                false
+            }
+            // Nothing there to keep: the name is free.
+            Err(VolumeError::NotFound { .. }) => return Ok(false),
+            Err(e) => return Err(self.heed(e)),
+        };
+        for dir in &dirs {
+            volume.sync_dir(dir).map_err(|e| self.heed(e))?;
+        }
+        draft.events.push(What::Trashed {
+            path: path.clone(),
+            to: to.as_str().to_owned(),
+            by: by.to_owned(),
+            why: why.to_owned(),
+        });
+        Ok(still_named)
+    }
+
+    /// A free place in today's trash whose directory exists, and the directories to flush for it.
+    pub(super) fn trash_place(
+        &mut self,
+        path: &RelPath,
+        now: Timestamp,
+    ) -> Result<(Place, BTreeSet<Place>), Refusal> {
+        let serial = self.manifest.position().seq + 1;
+        self.directories.trash_place(path, serial, now).map_err(|e| self.heed(e))
+    }
+
+    pub(super) fn draft_adopt(
+        &mut self,
+        path: &RelPath,
+        digests: &Digests,
+        mtime: Timestamp,
+        now: Timestamp,
+    ) -> Result<Draft, Refusal> {
+        if self.row(path)?.is_some() {
+            return Err(Refusal::Exists);
+        }
+        let place = Shelf::Photos.place(path);
+        // What other hands wrote is durable only when we have flushed it, the directories above included.
+        self.attached.volume.sync_file(&place).map_err(|e| self.heed(e))?;
+        let mut draft = Draft { name: Some(path.clone()), ..Draft::default() };
+        let dir = place.parent().unwrap_or_else(Place::root);
+        self.ensure(&dir, &mut draft.dirs)?;
+        draft.dirs.insert(dir);
+        let received = now;
+        draft.events.push(stored(path, digests, mtime, String::new(), received));
+        Ok(draft)
+    }
+}
+
+fn unchanged(store: &Store, row: Option<&NameRow>) -> Draft {
+    let mut draft =
+        Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Unchanged), ..Draft::default() };
+    let Some(row) = row else { return draft };
+    match store.mtime {
+        Some(mtime) if mtime != row.mtime && row.shelf == Shelf::Photos => {
+            draft.events.push(What::Touched { path: row.path.clone(), mtime });
+        }
+        Some(_) | None => {}
+    }
+    draft
+}
+
+fn record(store: &Store, shelf: Shelf, now: Timestamp, draft: &mut Draft) {
+    let mtime = store.mtime.unwrap_or(now);
+    match shelf {
+        Shelf::Photos => {
+            draft.events.push(stored(&store.path, &store.digests, mtime, store.by.clone(), now));
+        }
+        Shelf::Scratch => draft.rows.push(Row::Scratch {
+            path: store.path.clone(),
+            hash: store.digests.content,
+            size: store.digests.size,
+            mtime,
+            by: store.by.clone(),
+        }),
+    }
+}
+
+/// The event of content that got a name.
+pub(crate) fn stored(
+    path: &RelPath,
+    digests: &Digests,
+    mtime: Timestamp,
+    by: String,
+    received: Timestamp,
+) -> What {
+    What::Stored {
+        path: path.clone(),
+        hash: digests.content,
+        size: digests.size,
+        mtime,
+        by,
+        received,
+        sha1: digests.sha1.map(|h| hex(&h)),
+        sha256: digests.sha256.map(|h| hex(&h)),
+    }
+}

@@ -1,0 +1,208 @@
+//! Changes to the tree: folders, renames, second names, trash.
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::account::Device;
+use crate::model::event::What;
+use crate::model::hash::Digests;
+use crate::model::path::RelPath;
+use crate::model::place::{Place, Shelf};
+use crate::plan::placing::Above;
+use crate::plan::shelving;
+use crate::store::catalogue::names::NameRow;
+use crate::store::volume::VolumeError;
+use crate::work::changes::store::stored;
+use crate::work::commit::{Committer, Draft, Row};
+use crate::work::error::Refusal;
+use crate::work::ingest::Outcome;
+
+impl Committer {
+    pub(super) fn draft_folder(&mut self, path: &RelPath, parents: bool) -> Result<Draft, Refusal> {
+        if let Some(row) = self.row(path)? {
+            return Err(if row.hash.is_none() { Refusal::Exists } else { Refusal::NotAFolder });
+        }
+        let (above, path) = self.above(path)?;
+        match above {
+            Above::File => return Err(Refusal::NotAFolder),
+            Above::Nothing if !parents => return Err(Refusal::NoParent),
+            Above::Nothing | Above::Folder => {}
+        }
+        let mut draft = Draft::of(vec![What::Folder { path: path.clone() }]);
+        self.ensure(&Shelf::Photos.place(&path), &mut draft.dirs)?;
+        draft.name = Some(path);
+        Ok(draft)
+    }
+
+    pub(super) fn draft_rename(
+        &mut self,
+        by: &Device,
+        from: &RelPath,
+        to: &RelPath,
+        now: Timestamp,
+    ) -> Result<Draft, Refusal> {
+        let row = self.row(from)?.ok_or(Refusal::NotFound)?;
+        if to.is_within(from) && to.fold_key() != from.fold_key() {
+            return Err(Refusal::Overlap);
+        }
+        let to = self.free_target(to, Some(row.id))?;
+        match (row.shelf, row.hash) {
+            (Shelf::Scratch, Some(hash)) => {
+                let digests = Digests { content: hash, size: row.size, sha1: None, sha256: None };
+                self.rename_from_scratch(&row, &digests, &to, by, now)
+            }
+            (Shelf::Photos, _) | (Shelf::Scratch, None) => self.rename_in_photos(&row, &to, by),
+        }
+    }
+
+    /// The target's spelling, once it is known to be free and to have a folder above it.
+    fn free_target(&self, to: &RelPath, except: Option<i64>) -> Result<RelPath, Refusal> {
+        match self.row(to)? {
+            Some(row) if Some(row.id) != except => return Err(Refusal::Exists),
+            Some(_) | None => {}
+        }
+        match self.above(to)? {
+            (Above::Folder, spelled) => Ok(spelled),
+            (Above::Nothing, _) => Err(Refusal::NoParent),
+            (Above::File, _) => Err(Refusal::NotAFolder),
+        }
+    }
+
+    fn rename_in_photos(&mut self, row: &NameRow, to: &RelPath, by: &Device) -> Result<Draft, Refusal> {
+        let mut draft =
+            Draft::of(vec![What::Moved { path: row.path.clone(), to: to.clone(), by: by.label() }]);
+        self.move_place(Shelf::Photos, &row.path, to, &mut draft)?;
+        if row.hash.is_none() {
+            self.directories.forget();
+            // Scratch files below a folder follow it; there may be none.
+            if self.attached.volume.stat(&Shelf::Scratch.place(&row.path)).is_ok() {
+                self.move_place(Shelf::Scratch, &row.path, to, &mut draft)?;
+            }
+        }
+        draft.name = Some(to.clone());
+        Ok(draft)
+    }
+
+    fn move_place(
+        &mut self,
+        shelf: Shelf,
+        from: &RelPath,
+        to: &RelPath,
+        draft: &mut Draft,
+    ) -> Result<(), Refusal> {
+        let (from, to) = (shelf.place(from), shelf.place(to));
+        let dir = to.parent().unwrap_or_else(Place::root);
+        let volume = Arc::clone(&self.attached.volume);
+        let moved = self.within(&dir, &mut draft.dirs, || volume.rename_new(&from, &to))?;
+        match moved {
+            Ok(()) => {}
+            Err(VolumeError::Exists { .. }) => return Err(Refusal::Exists),
+            Err(VolumeError::NotFound { .. }) => return Err(Refusal::NotFound),
+            Err(e) => return Err(self.heed(e)),
+        }
+        draft.dirs.extend(from.parent());
+        draft.dirs.insert(dir);
+        Ok(())
+    }
+
+    /// The end of an upload under a temporary name: its bytes were flushed when they came, so the new name, its
+    /// directory, manifest and catalogue are all that is missing for the same promise as a direct upload.
+    fn rename_from_scratch(
+        &mut self,
+        row: &NameRow,
+        digests: &Digests,
+        to: &RelPath,
+        by: &Device,
+        now: Timestamp,
+    ) -> Result<Draft, Refusal> {
+        let shelf = shelving::shelf(to.name(), row.size);
+        let mut draft = Draft { name: Some(to.clone()), ..Draft::default() };
+        let (from_place, to_place) = (Shelf::Scratch.place(&row.path), shelf.place(to));
+        let dir = to_place.parent().unwrap_or_else(Place::root);
+        let volume = Arc::clone(&self.attached.volume);
+        let moved = self.within(&dir, &mut draft.dirs, || volume.rename_new(&from_place, &to_place))?;
+        match moved {
+            Ok(()) => {}
+            Err(VolumeError::Exists { .. }) => return Err(Refusal::Exists),
+            Err(VolumeError::NotFound { .. }) => return Err(Refusal::NotFound),
+            Err(e) => return Err(self.heed(e)),
+        }
+        draft.dirs.extend(from_place.parent());
+        draft.dirs.insert(dir);
+        match shelf {
+            Shelf::Scratch => draft.rows.push(Row::RenameScratch { id: row.id, to: to.clone() }),
+            Shelf::Photos => {
+                draft.events.push(stored(to, digests, row.mtime, by.label(), now));
+                draft.rows.push(Row::CopyProperties { from: row.id, to_fold: to.fold_key() });
+                draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
+            }
+        }
+        Ok(draft)
+    }
+
+    pub(super) fn draft_link(
+        &mut self,
+        by: &Device,
+        from: &RelPath,
+        to: &RelPath,
+        now: Timestamp,
+    ) -> Result<Draft, Refusal> {
+        let row = self.row(from)?.ok_or(Refusal::NotFound)?;
+        let hash = row.hash.ok_or(Refusal::IsAFolder)?;
+        let to = self.free_target(to, None)?;
+        let (from_place, to_place) = (row.shelf.place(&row.path), Shelf::Photos.place(&to));
+        let dir = to_place.parent().unwrap_or_else(Place::root);
+        let mut draft = Draft { name: Some(to.clone()), ..Draft::default() };
+        let volume = Arc::clone(&self.attached.volume);
+        let linked = self.within(&dir, &mut draft.dirs, || volume.link(&from_place, &to_place))?;
+        match linked {
+            Ok(()) => {}
+            Err(VolumeError::Exists { .. }) => return Err(Refusal::Exists),
+            // A filesystem without links says nothing against the drive: the caller copies instead.
+            Err(e @ VolumeError::Unsupported { .. }) => return Err(Refusal::Drive(e)),
+            Err(e) => return Err(self.heed(e)),
+        }
+        draft.dirs.insert(dir);
+        let digests = Digests { content: hash, size: row.size, sha1: None, sha256: None };
+        draft.events.push(stored(&to, &digests, row.mtime, by.label(), now));
+        draft.rows.push(Row::CopyProperties { from: row.id, to_fold: to.fold_key() });
+        Ok(draft)
+    }
+
+    pub(super) fn draft_trash(
+        &mut self,
+        by: &Device,
+        path: &RelPath,
+        now: Timestamp,
+    ) -> Result<Draft, Refusal> {
+        let row = self.row(path)?.ok_or(Refusal::NotFound)?;
+        if row.shelf == Shelf::Scratch {
+            let mut draft = Draft { discard: vec![Shelf::Scratch.place(&row.path)], ..Draft::default() };
+            draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
+            return Ok(draft);
+        }
+        let place = Shelf::Photos.place(&row.path);
+        let mut draft = Draft::default();
+        let emptied = row.hash.is_none() && self.attached.volume.remove_dir(&place).is_ok();
+        let to = if emptied {
+            self.directories.forget();
+            String::new()
+        } else {
+            let (to, dirs) = self.trash_place(&row.path, now)?;
+            match self.attached.volume.rename_new(&place, &to) {
+                // Gone already by other hands: the name goes, too.
+                Ok(()) | Err(VolumeError::NotFound { .. }) => {}
+                Err(e) => return Err(self.heed(e)),
+            }
+            draft.dirs.extend(dirs);
+            if row.hash.is_none() {
+                self.directories.forget();
+            }
+            to.as_str().to_owned()
+        };
+        draft.dirs.extend(place.parent());
+        draft.events.push(What::Trashed { path: row.path, to, by: by.label(), why: "deleted".to_owned() });
+        draft.outcome = Some(Outcome::Replaced);
+        Ok(draft)
+    }
+}

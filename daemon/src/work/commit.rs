@@ -1,0 +1,223 @@
+//! Group commit on the primary: whoever arrives while a commit is under way joins the next one, and all of them share
+//! the flushes of directories, manifest and catalogue.
+//!
+//! The order of every acknowledgement: data (flushed before a change gets here) → name → directories → manifest line →
+//! catalogue row → answer. A power cut after any step leaves either the acknowledged state or an unacknowledged
+//! file that the rescan finds; never a row without its file.
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::model::event::What;
+use crate::model::path::RelPath;
+use crate::model::place::Place;
+use crate::store::catalogue::apply::{self, On};
+use crate::store::catalogue::names::{self, NameRow, ScratchFile};
+use crate::store::catalogue::{Catalogue, CatalogueError, Tx};
+use crate::store::manifest::Manifest;
+use crate::work::changes::Change;
+use crate::work::directories::Directories;
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+use crate::work::ingest::Outcome;
+
+/// How many changes share one commit at most.
+const BATCH: usize = 64;
+
+/// What a change amounts to, once its files are in place and before anything of it is durable.
+#[derive(Default)]
+pub(crate) struct Draft {
+    /// Directories whose entries must be durable before the answer.
+    pub(crate) dirs: BTreeSet<Place>,
+    /// For the manifest; the catalogue follows from them.
+    pub(crate) events: Vec<What>,
+    /// Catalogue rows that are no events: scratch, properties.
+    pub(crate) rows: Vec<Row>,
+    /// Scratch files to unlink once the change is committed.
+    pub(crate) discard: Vec<Place>,
+    /// The name to report, if any.
+    pub(crate) name: Option<RelPath>,
+    /// What happened to it.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// A catalogue row that is no event.
+pub(crate) enum Row {
+    Scratch { path: RelPath, hash: crate::model::hash::ContentHash, size: u64, mtime: Timestamp, by: String },
+    DropScratch { fold: String },
+    RenameScratch { id: i64, to: RelPath },
+    Property { name: i64, namespace: String, local: String, xml: Option<String> },
+    CopyProperties { from: i64, to_fold: String },
+}
+
+/// A committed change.
+#[derive(Debug, Clone)]
+pub(crate) struct Done {
+    pub(crate) name: Option<NameRow>,
+    pub(crate) outcome: Outcome,
+}
+
+type Slot = Arc<Mutex<Option<Result<Done, Refusal>>>>;
+
+struct Job {
+    change: Change,
+    slot: Slot,
+}
+
+/// The door to all changes on the primary.
+pub(crate) struct GroupCommit {
+    queue: Mutex<VecDeque<Job>>,
+    lead: Mutex<Committer>,
+}
+
+/// What one commit at a time works with.
+pub(crate) struct Committer {
+    pub(crate) attached: Arc<Attached>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) manifest: Manifest,
+    pub(crate) directories: Directories,
+}
+
+impl GroupCommit {
+    pub(crate) fn new(attached: Arc<Attached>, catalogue: Arc<Catalogue>, manifest: Manifest) -> Self {
+        let directories = Directories::new(Arc::clone(&attached.volume));
+        let committer = Committer { attached, catalogue, manifest, directories };
+        Self { queue: Mutex::default(), lead: Mutex::new(committer) }
+    }
+
+    /// Carries a change out; returns when it is durable. The first to get the lead works for all who wait.
+    pub(crate) fn submit(&self, change: Change, now: Timestamp) -> Result<Done, Refusal> {
+        let slot: Slot = Arc::default();
+        let job = Job { change, slot: Arc::clone(&slot) };
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+        let mut lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(result) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return result;
+            }
+            let jobs = self.take();
+            if jobs.is_empty() {
+                // Only after a panic of another leader in the middle of its batch, ours included.
+                return Err(Refusal::Unavailable { why: "an earlier commit broke off".to_owned() });
+            }
+            lead.run(jobs, now);
+        }
+    }
+
+    /// Uploads to different names go together; everything else goes alone, in its turn.
+    fn take(&self) -> Vec<Job> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch: Vec<Job> = Vec::new();
+        let mut folds = HashSet::new();
+        while let Some(job) = queue.front() {
+            let fits = match job.change.upload_fold() {
+                Some(fold) => batch.len() < BATCH && folds.insert(fold),
+                None => batch.is_empty(),
+            };
+            if !fits {
+                break;
+            }
+            let alone = job.change.upload_fold().is_none();
+            batch.extend(queue.pop_front());
+            if alone {
+                break;
+            }
+        }
+        batch
+    }
+}
+
+impl Committer {
+    fn run(&mut self, jobs: Vec<Job>, now: Timestamp) {
+        self.directories.start();
+        let mut drafts: Vec<(Slot, Draft)> = Vec::with_capacity(jobs.len());
+        for mut job in jobs {
+            let draft = match self.attached.takes_writes() {
+                Ok(()) => self.draft(&mut job.change, now),
+                Err(why) => Err(Refusal::Unavailable { why }),
+            };
+            match draft {
+                Ok(draft) => drafts.push((job.slot, draft)),
+                Err(refusal) => answer(&job.slot, Err(refusal)),
+            }
+        }
+        let (slots, drafts): (Vec<Slot>, Vec<Draft>) = drafts.into_iter().unzip();
+        match self.make_durable(&drafts, now) {
+            Ok(()) => {
+                self.directories.settle();
+                for (slot, draft) in slots.iter().zip(drafts) {
+                    answer(slot, self.finish(draft));
+                }
+            }
+            Err(refusal) => {
+                // Nothing of this batch is acknowledged. Files that already have a name are whole; the rescan adopts them.
+                self.directories.forget();
+                let why = refusal.to_string();
+                for slot in &slots {
+                    answer(slot, Err(Refusal::Unavailable { why: why.clone() }));
+                }
+            }
+        }
+    }
+
+    /// The three shared flushes, in the order that survives a power cut between any two of them.
+    fn make_durable(&mut self, drafts: &[Draft], now: Timestamp) -> Result<(), Refusal> {
+        let attached = Arc::clone(&self.attached);
+        let heed = |e| Refusal::Drive(attached.heed(e));
+        // 1. Names: a manifest line must never speak of a name that a power cut could still take away.
+        let dirs: BTreeSet<&Place> = drafts.iter().flat_map(|d| &d.dirs).collect();
+        for dir in dirs {
+            attached.volume.sync_dir(dir).map_err(heed)?;
+        }
+        // 2. Manifest: the truth beside the files. If the catalogue commit is lost, start-up replays these lines.
+        let what: Vec<What> = drafts.iter().flat_map(|d| d.events.iter().cloned()).collect();
+        let events = self.manifest.append(now, &what).map_err(heed)?;
+        // 3. Catalogue: COMMIT returns after its log is flushed (synchronous=FULL).
+        let rows = drafts.iter().flat_map(|d| &d.rows);
+        let on = On { drive: attached.id(), role: attached.role() };
+        let position = self.manifest.position();
+        self.catalogue
+            .write(|tx| {
+                for event in &events {
+                    apply::apply(tx, on, event)?;
+                }
+                for row in rows {
+                    write_row(tx, row, now)?;
+                }
+                if events.is_empty() { Ok(()) } else { apply::reached(tx, attached.id(), position) }
+            })
+            .map_err(Refusal::from)
+    }
+
+    fn finish(&self, draft: Draft) -> Result<Done, Refusal> {
+        for place in &draft.discard {
+            // Scratch: what stays behind is swept later.
+            drop(self.attached.volume.discard(place));
+        }
+        let name = match &draft.name {
+            Some(path) => self.catalogue.read(|r| r.name(&path.fold_key()))?,
+            None => None,
+        };
+        Ok(Done { name, outcome: draft.outcome.unwrap_or(Outcome::Created) })
+    }
+}
+
+fn answer(slot: &Slot, result: Result<Done, Refusal>) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+}
+
+fn write_row(tx: &Tx<'_>, row: &Row, now: Timestamp) -> Result<(), CatalogueError> {
+    match row {
+        Row::Scratch { path, hash, size, mtime, by } => {
+            let file = ScratchFile { path, hash: *hash, size: *size, mtime: *mtime, received: now, by };
+            names::put_scratch(tx, &file)
+        }
+        Row::DropScratch { fold } => names::drop_scratch(tx, fold),
+        Row::RenameScratch { id, to } => names::rename_scratch(tx, *id, to),
+        Row::Property { name, namespace, local, xml } => {
+            names::set_property(tx, *name, namespace, local, xml.as_deref())
+        }
+        Row::CopyProperties { from, to_fold } => names::copy_properties(tx, *from, to_fold),
+    }
+}

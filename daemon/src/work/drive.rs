@@ -1,0 +1,169 @@
+//! `Attached`: a drive of the pool that is there now, what is doubted of it, and whose turn it is on it.
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::model::drive::{DriveId, DriveRole, Marker};
+use crate::store::manifest::Manifest;
+use crate::store::volume::{Volume, VolumeError};
+
+/// A drive that was recognised and opened.
+pub struct Attached {
+    /// Its marker as read.
+    pub marker: Marker,
+    /// The volume on it.
+    pub volume: Arc<dyn Volume>,
+    /// Where it was found.
+    pub mount: PathBuf,
+    /// Whose turn it is.
+    pub turns: Turns,
+    doubt: Mutex<Doubt>,
+    /// The writing end of its manifest, for every drive but the primary (whose committer holds it). `None` before the
+    /// first use and after a failure.
+    manifest: Mutex<Option<Manifest>>,
+}
+
+/// What is known against a drive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// A write, flush or read failed; until a probe passes nothing is acknowledged on it.
+    pub suspect: Option<String>,
+    /// It is gone: to be detached and looked for again.
+    pub gone: Option<String>,
+    /// It takes no writes.
+    pub read_only: bool,
+}
+
+impl Attached {
+    /// A drive just recognised, free of doubt.
+    pub fn new(marker: Marker, volume: Arc<dyn Volume>, mount: PathBuf) -> Self {
+        Self {
+            marker,
+            volume,
+            mount,
+            turns: Turns::default(),
+            doubt: Mutex::default(),
+            manifest: Mutex::default(),
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> DriveId {
+        self.marker.drive
+    }
+
+    /// Its role.
+    pub fn role(&self) -> DriveRole {
+        self.marker.role
+    }
+
+    /// The writing end of its manifest.
+    pub(super) fn manifest(&self) -> MutexGuard<'_, Option<Manifest>> {
+        self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The sequence number of its manifest's last event, as far as it is open.
+    pub(super) fn events_so_far(&self) -> u64 {
+        self.manifest().as_ref().map_or(0, |m| m.position().seq)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Doubt> {
+        self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known against it.
+    pub fn doubt(&self) -> Doubt {
+        self.lock().clone()
+    }
+
+    /// Draws the consequence of an error on this drive, and passes it on. A name that is taken or a drive that is
+    /// full says nothing against the drive; an I/O error makes it suspect, because the kernel may by now show as
+    /// written what never reached the medium (invariant I5).
+    pub fn heed(&self, error: VolumeError) -> VolumeError {
+        let mut doubt = self.lock();
+        match &error {
+            VolumeError::Io { .. } => doubt.suspect = Some(error.to_string()),
+            VolumeError::Gone { .. } => doubt.gone = Some(error.to_string()),
+            VolumeError::ReadOnly { .. } => doubt.read_only = true,
+            VolumeError::Full { .. }
+            | VolumeError::Exists { .. }
+            | VolumeError::NotFound { .. }
+            | VolumeError::NotEmpty { .. }
+            | VolumeError::Unsupported { .. } => {}
+        }
+        drop(doubt);
+        error
+    }
+
+    /// A probe wrote, flushed and read back: what was suspected no longer holds. Gone stays gone.
+    pub fn cleared(&self) {
+        let mut doubt = self.lock();
+        doubt.suspect = None;
+        doubt.read_only = false;
+    }
+
+    /// Whether writes may be acknowledged on it; otherwise why not.
+    pub fn takes_writes(&self) -> Result<(), String> {
+        let doubt = self.lock();
+        if let Some(why) = doubt.gone.as_ref().or(doubt.suspect.as_ref()) {
+            return Err(why.clone());
+        }
+        if doubt.read_only { Err("the drive is read-only".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Uploads first: background work waits a moment before each piece while uploads are under way, and is alone among
+/// background work.
+#[derive(Default)]
+pub struct Turns {
+    uploads: Mutex<usize>,
+    idle: Condvar,
+    lane: Mutex<()>,
+}
+
+/// An upload under way.
+pub struct UploadTurn<'t> {
+    turns: &'t Turns,
+}
+
+impl Drop for UploadTurn<'_> {
+    fn drop(&mut self) {
+        let mut uploads = self.turns.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        *uploads = uploads.saturating_sub(1);
+        if *uploads == 0 {
+            self.turns.idle.notify_all();
+        }
+    }
+}
+
+impl Turns {
+    /// Announces an upload; never waits.
+    pub fn upload(&self) -> UploadTurn<'_> {
+        *self.uploads.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        UploadTurn { turns: self }
+    }
+
+    /// The lane for one piece of background work (at most a few MiB). Yields to uploads for a bounded time, so that a
+    /// busy evening slows the mirror down and never stops it.
+    pub fn background(&self) -> MutexGuard<'_, ()> {
+        const YIELD: Duration = Duration::from_millis(20);
+        let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.idle.wait_timeout_while(uploads, YIELD, |n| *n > 0);
+        drop(waited);
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn background_work_goes_on_under_a_stream_of_uploads() {
+        let turns = Turns::default();
+        let _one = turns.upload();
+        let _two = turns.upload();
+        drop(turns.background());
+        drop(turns.background());
+    }
+}

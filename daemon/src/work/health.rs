@@ -1,0 +1,241 @@
+//! The minute check: gathers facts without touching a drive, has them judged, and publishes the findings.
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::model::drive::{DriveId, DriveRole, Standing};
+use crate::model::health::Light;
+use crate::os::{clock, inotify, process, systemd};
+use crate::plan::facts::{
+    BrakeFacts, CatalogueFacts, DriveFacts, Facts, Limits, WatchingFacts, WorkerReport,
+};
+use crate::plan::verdict;
+use crate::work::pool::{Pool, Slot};
+use crate::work::worker::{Cx, Outcome, WorkError, Worker};
+
+/// How the workers are doing, as the supervisor tells it.
+pub type Reports = Arc<dyn Fn() -> Vec<WorkerReport> + Send + Sync>;
+
+/// Checks the box's health.
+pub struct HealthCheck {
+    pool: Arc<Pool>,
+    limits: Limits,
+    period: Duration,
+    reports: Reports,
+    began: Instant,
+    /// Drives that were ever seen, and when they were last ready.
+    known: HashMap<DriveId, Known>,
+    refused_before: u64,
+    catalogue: CatalogueFacts,
+    /// The last facts, for `/metrics`.
+    latest: Arc<Mutex<Facts>>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    role: DriveRole,
+    last_ready: Option<Timestamp>,
+    since: Timestamp,
+}
+
+impl HealthCheck {
+    /// Checks every `period`.
+    pub fn new(
+        pool: Arc<Pool>,
+        limits: Limits,
+        period: Duration,
+        reports: Reports,
+        latest: Arc<Mutex<Facts>>,
+    ) -> Self {
+        Self {
+            pool,
+            limits,
+            period,
+            reports,
+            began: clock::monotonic(),
+            known: HashMap::new(),
+            refused_before: 0,
+            catalogue: CatalogueFacts::Away,
+            latest,
+        }
+    }
+
+    /// Gathers, judges, publishes.
+    pub fn check(&mut self) {
+        let now = self.pool.now();
+        self.refresh_tallies();
+        self.mark_stuck(now);
+        let facts = self.gather(now);
+        let before = self.pool.findings();
+        let findings = verdict::judge(&facts, &before, &self.limits, now);
+        for finding in &findings {
+            if !before.iter().any(|b| b.code == finding.code && b.about == finding.about) {
+                let (code, about) = (finding.code.as_str(), finding.about.as_str());
+                match finding.light {
+                    Light::Red => log::error!(code, about; "{}", finding.sentence),
+                    Light::Amber => log::warn!(code, about; "{}", finding.sentence),
+                    Light::Green => log::info!(code, about; "{}", finding.sentence),
+                }
+            }
+        }
+        for gone in before.iter().filter(|b| !findings.iter().any(|f| f.code == b.code && f.about == b.about))
+        {
+            log::info!(code = gone.code.as_str(), about = gone.about.as_str(); "no longer: {}", gone.sentence);
+        }
+        systemd::status(&verdict::status_line(&findings, &facts));
+        self.pool.set_findings(findings);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = facts;
+    }
+
+    /// Counts come from the catalogue, whose drive may hang: this is the one part that can wait, so the standing of
+    /// the drives is not judged here but by the age of their probes.
+    fn refresh_tallies(&mut self) {
+        let Ok(primary) = self.pool.primary() else {
+            self.catalogue = CatalogueFacts::Away;
+            return;
+        };
+        if self.pool.available().is_err() {
+            return;
+        }
+        drop(self.pool.record_seen());
+        let drives = match primary.catalogue.read(|r| r.drives()) {
+            Ok(drives) => drives,
+            Err(e) => {
+                self.catalogue = CatalogueFacts::Trouble { why: e.to_string() };
+                return;
+            }
+        };
+        self.catalogue = CatalogueFacts::Open;
+        let now = self.pool.now();
+        for drive in drives {
+            let new = Known { role: drive.role, last_ready: None, since: now };
+            self.known.entry(drive.id).or_insert(new).role = drive.role;
+            if let Ok(tally) = primary.catalogue.read(|r| r.tally(drive.id)) {
+                self.pool.set_tally(drive.id, tally);
+            }
+        }
+    }
+
+    /// A probe that has not come back in time is the only witness of a drive that hangs.
+    fn mark_stuck(&self, now: Timestamp) {
+        for slot in self.pool.slot_views() {
+            let waiting = slot.probing_since.map(|since| now.duration_since(since).unsigned_abs());
+            if slot.attached.is_some() && waiting.is_some_and(|w| w >= self.limits.stuck_probe) {
+                self.pool.set_stuck(&slot.mount);
+            }
+        }
+    }
+
+    fn gather(&mut self, now: Timestamp) -> Facts {
+        let slots = self.pool.slot_views();
+        let usage = process::usage().unwrap_or_default();
+        let refused = self.pool.counters.refused_full.load(Ordering::Relaxed);
+        let refused_for_room = refused.saturating_sub(std::mem::replace(&mut self.refused_before, refused));
+        let rescan = self.pool.last_rescan();
+        Facts {
+            demo: !self.pool.options().require_mount,
+            uptime: clock::monotonic().saturating_duration_since(self.began),
+            drives: self.drive_facts(&slots, now),
+            catalogue: self.catalogue.clone(),
+            brake: self.pool.held().map(|(since, held)| BrakeFacts { since, held }),
+            watching: WatchingFacts {
+                lost_since: self.pool.unwatched_since(),
+                folders: 0,
+                limit: inotify::limits().map_or(0, |l| l.watches),
+            },
+            clock_unsure: !clock::trusted(),
+            memory: usage.resident,
+            memory_limit: usage.memory_limit,
+            descriptors: usage.descriptors,
+            descriptor_limit: usage.descriptor_limit,
+            workers: (self.reports)(),
+            last_rescan: rescan.map(|(at, _)| at),
+            unholdable: rescan.map_or(0, |(_, report)| report.unholdable),
+            refused_for_room,
+        }
+    }
+
+    fn drive_facts(&mut self, slots: &[Slot], now: Timestamp) -> Vec<DriveFacts> {
+        let mut facts = Vec::new();
+        for slot in slots {
+            match &slot.attached {
+                Some(attached) => {
+                    let new = Known { role: attached.role(), last_ready: None, since: now };
+                    let known = self.known.entry(attached.id()).or_insert(new);
+                    if slot.standing == Standing::Ready {
+                        known.last_ready = Some(now);
+                        known.since = now;
+                    }
+                    facts.push(attached_facts(slot, attached.id(), *known, now, slots));
+                }
+                None if matches!(slot.standing, Standing::Blank | Standing::Foreign { .. }) => {
+                    facts.push(DriveFacts {
+                        id: slot.mount.display().to_string(),
+                        standing: slot.standing.clone(),
+                        since: Some(slot.since),
+                        ..DriveFacts::default()
+                    });
+                }
+                None => {}
+            }
+        }
+        for (id, known) in &self.known {
+            if !slots.iter().any(|s| s.attached.as_ref().is_some_and(|a| a.id() == *id)) {
+                facts.push(DriveFacts {
+                    id: id.short(),
+                    role: Some(known.role),
+                    standing: Standing::Absent,
+                    since: Some(known.since),
+                    last_ready: known.last_ready,
+                    ..DriveFacts::default()
+                });
+            }
+        }
+        facts
+    }
+}
+
+fn attached_facts(slot: &Slot, id: DriveId, known: Known, now: Timestamp, slots: &[Slot]) -> DriveFacts {
+    let twin = slots.iter().find(|other| other.mount != slot.mount && other.device == slot.device);
+    DriveFacts {
+        id: id.short(),
+        label: String::new(),
+        role: Some(known.role),
+        standing: slot.standing.clone(),
+        since: Some(slot.since),
+        last_ready: known.last_ready,
+        space: slot.space,
+        probe: slot.probe_ms.map(Duration::from_millis),
+        probe_waiting: slot.probing_since.map(|since| now.duration_since(since).unsigned_abs()),
+        wanted: slot.tally.wanted,
+        oldest_wanted: slot.tally.oldest_wanted,
+        damaged: slot.tally.damaged,
+        missing: slot.tally.missing,
+        unread: 0,
+        same_disk_as: twin.and_then(|t| t.attached.as_ref()).map(|a| a.id().short()),
+    }
+}
+
+impl Worker for HealthCheck {
+    fn name(&self) -> &'static str {
+        "health"
+    }
+
+    fn period(&self) -> Duration {
+        self.period
+    }
+
+    fn critical(&self) -> bool {
+        true
+    }
+
+    fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
+        let drive = self.pool.primary().map(|p| p.attached.id().short()).unwrap_or_default();
+        let _drive = cx.blocked_on(&drive);
+        self.check();
+        Ok(Outcome::Rest)
+    }
+}

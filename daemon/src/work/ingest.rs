@@ -1,0 +1,209 @@
+//! Ingest: `Offer → Incoming → Received → Ack`. The only way to disk, for every dialect.
+//!
+//! Each step consumes the one before, and their fields are private to this file: an [`Ack`] cannot be made up.
+//!
+//! ```compile_fail
+//! let forged = shoebox::work::ingest::Ack { node: todo!(), outcome: todo!() };
+//! ```
+use std::sync::Arc;
+
+use crate::model::hash::{Also, Digests, Hasher};
+use crate::model::offer::Offer;
+use crate::model::place::Shelf;
+use crate::plan::placing::{Above, Situation};
+use crate::store::volume::{Staged, Synced, VolumeError};
+use crate::work::changes::{Change, Store, existing};
+use crate::work::error::Refusal;
+use crate::work::news::{NewsKind, PhotoNews};
+use crate::work::pool::Pool;
+use crate::work::primary::Primary;
+use crate::work::tree::Node;
+
+/// Takes uploads.
+#[derive(Clone)]
+pub struct Ingest {
+    pool: Arc<Pool>,
+}
+
+impl Ingest {
+    /// For the uploads of a pool.
+    pub fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+
+    /// Checks room, the folder above and what the client expects, and opens a staging file. Blocking.
+    pub fn begin(&self, offer: Offer) -> Result<Incoming, Refusal> {
+        let primary = self.pool.primary()?;
+        self.admit(&primary, &offer)?;
+        let needed = offer.size.unwrap_or(0);
+        let space = self.pool.space_for_uploads(&primary)?;
+        if needed > space {
+            self.pool.count_refused_full();
+            return Err(Refusal::Full { needed, available: space });
+        }
+        let staged = primary
+            .attached
+            .volume
+            .stage(offer.size)
+            .map_err(|e| full_or(primary.attached.heed(e), needed, space))?;
+        let hasher = Hasher::new(Also::default(), &offer.declared);
+        Ok(Incoming { pool: Arc::clone(&self.pool), primary, offer, staged, hasher, room: space })
+    }
+
+    /// What can be refused before a byte has come. The commit decides again, on what holds then.
+    fn admit(&self, primary: &Primary, offer: &Offer) -> Result<(), Refusal> {
+        primary.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        let (row, above) = primary.catalogue.read(|r| {
+            let above = match offer.path.parent() {
+                None => Above::Folder,
+                Some(parent) => match r.name(&parent.fold_key())? {
+                    None => Above::Nothing,
+                    Some(row) if row.hash.is_some() => Above::File,
+                    Some(_) => Above::Folder,
+                },
+            };
+            Ok((r.name(&offer.path.fold_key())?, above))
+        })?;
+        Situation {
+            existing: existing(row.as_ref()),
+            above,
+            make_parents: offer.make_parents,
+            expect: &offer.expect,
+        }
+        .admit()
+        .map_err(Refusal::from)
+    }
+}
+
+fn full_or(error: VolumeError, needed: u64, available: u64) -> Refusal {
+    match error {
+        VolumeError::Full { .. } => Refusal::Full { needed, available },
+        other @ (VolumeError::Gone { .. }
+        | VolumeError::ReadOnly { .. }
+        | VolumeError::Exists { .. }
+        | VolumeError::NotFound { .. }
+        | VolumeError::NotEmpty { .. }
+        | VolumeError::Unsupported { .. }
+        | VolumeError::Io { .. }) => Refusal::Drive(other),
+    }
+}
+
+/// An upload in progress; dropping it leaves nothing behind.
+pub struct Incoming {
+    pool: Arc<Pool>,
+    primary: Arc<Primary>,
+    offer: Offer,
+    staged: Box<dyn Staged>,
+    hasher: Hasher,
+    /// What uploads could take when this one began.
+    room: u64,
+}
+
+impl Incoming {
+    /// Takes the next bytes. Blocking.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let received = self.hasher.size() + bytes.len() as u64;
+        if let Some(announced) = self.offer.size
+            && received > announced
+        {
+            return Err(Refusal::WrongLength { announced, received });
+        }
+        // A body without an announced length must not eat the reserve either (invariant I11).
+        if received > self.room {
+            return Err(Refusal::Full { needed: received, available: self.room });
+        }
+        let _turn = self.primary.attached.turns.upload();
+        self.staged.write(bytes).map_err(|e| full_or(self.primary.attached.heed(e), received, self.room))?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Ends the body: length and hashes are compared with what was announced, then the data is flushed. Blocking.
+    pub fn finish(self) -> Result<Received, Refusal> {
+        let Self { pool, primary, offer, staged, hasher, room } = self;
+        let received = hasher.size();
+        if let Some(announced) = offer.size
+            && received != announced
+        {
+            return Err(Refusal::WrongLength { announced, received });
+        }
+        let digests = hasher.finish().map_err(Refusal::WrongHash)?;
+        let mtime = offer.mtime.or_else(|| Some(pool.now()));
+        let turn = primary.attached.turns.upload();
+        let synced = staged.sync(mtime).map_err(|e| full_or(primary.attached.heed(e), received, room))?;
+        drop(turn);
+        Ok(Received { pool, primary, offer, synced, digests })
+    }
+}
+
+/// All bytes are here, durable, and equal to what was announced; nothing has a name yet.
+pub struct Received {
+    pool: Arc<Pool>,
+    primary: Arc<Primary>,
+    offer: Offer,
+    synced: Box<dyn Synced>,
+    digests: Digests,
+}
+
+impl Received {
+    /// What the bytes are.
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// Names it, and returns once name, manifest and catalogue are durable. Blocking.
+    pub fn settle(self) -> Result<Ack, Refusal> {
+        let Self { pool, primary, offer, synced, digests } = self;
+        let turn = primary.attached.turns.upload();
+        let now = pool.now();
+        let change = Change::Store(Box::new(Store {
+            path: offer.path,
+            synced,
+            digests,
+            mtime: offer.mtime,
+            expect: offer.expect,
+            make_parents: offer.make_parents,
+            by: offer.by.label(),
+        }));
+        let done = primary.submit(change, now)?;
+        drop(turn);
+        let node = done.name.map(Node::from).ok_or(Refusal::Changed)?;
+        pool.count_received(digests.size);
+        if node.shelf == Shelf::Photos && done.outcome != Outcome::Unchanged {
+            let what = NewsKind::Received { size: digests.size };
+            pool.news().tell(&PhotoNews { path: node.path.clone(), what, at: now });
+            pool.wake_mirror();
+        }
+        Ok(Ack { node, outcome: done.outcome })
+    }
+}
+
+/// Proof that the upload is safe: the only thing a dialect may answer success with.
+#[derive(Debug, Clone)]
+pub struct Ack {
+    node: Node,
+    outcome: Outcome,
+}
+
+/// What happened to the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The name is new.
+    Created,
+    /// The name had other bytes, which are in the trash now.
+    Replaced,
+    /// The name already had these bytes; nothing changed.
+    Unchanged,
+}
+
+impl Ack {
+    /// The file as it is now.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What happened to the name.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}

@@ -1,0 +1,338 @@
+//! The mirror: brings every other drive to what the primary has, reads each copy back from the medium, and only then
+//! gives it its name. Adds at once; takes away late, and into the trash.
+//!
+//! Works from the catalogue's queue alone: wakes from ingest or inotify only make it sooner (invariant I16).
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::copy::CopyEvent;
+use crate::model::drive::DriveId;
+use crate::model::event::What;
+use crate::model::path::RelPath;
+use crate::model::place::{Place, Shelf};
+use crate::store::catalogue::Catalogue;
+use crate::store::catalogue::copies::{self, LeavingRow, MovedRow};
+use crate::store::volume::VolumeError;
+use crate::work::directories::Directories;
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+use crate::work::pool::Pool;
+use crate::work::primary::{Primary, sweep};
+use crate::work::record;
+use crate::work::worker::{Cx, Outcome, WorkError, Worker};
+
+mod copying;
+
+/// Renames and removals done in one step at most.
+const PIECE: usize = 64;
+
+/// Called after every piece of work: beats, and says whether to go on.
+pub type GoOn<'g> = &'g dyn Fn() -> bool;
+
+/// The mirror's side of every drive but the primary.
+pub struct Mirror {
+    pool: Arc<Pool>,
+    ends: HashMap<DriveId, End>,
+}
+
+/// One drive being brought up to date.
+struct End {
+    attached: Arc<Attached>,
+    directories: Directories,
+}
+
+/// What one piece of work on a drive amounts to, before it is durable.
+#[derive(Default)]
+struct Piece {
+    dirs: BTreeSet<Place>,
+    events: Vec<What>,
+}
+
+impl Mirror {
+    /// A mirror for the drives of a pool.
+    pub fn new(pool: Arc<Pool>) -> Self {
+        Self { pool, ends: HashMap::new() }
+    }
+
+    /// Does one bounded piece on every drive that is there. `true`: there is more to do. A drive that fails does not
+    /// keep the others from theirs; the first failure is returned when all had their turn.
+    pub fn step(&mut self, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+        let primary = self.pool.primary()?;
+        let others = self.pool.others();
+        self.ends.retain(|id, end| others.iter().any(|a| a.id() == *id && Arc::ptr_eq(a, &end.attached)));
+        let (mut more, mut failed) = (false, None);
+        for attached in others {
+            match self.step_on(&primary, &attached, go_on) {
+                Ok(left) => more |= left,
+                Err(refusal) => failed = failed.or(Some(refusal)),
+            }
+        }
+        failed.map_or(Ok(more), Err)
+    }
+
+    /// The drive a step will most likely wait for.
+    fn busiest(&self, primary: &Primary) -> String {
+        let others = self.pool.others();
+        others.first().map_or_else(|| primary.attached.id().short(), |a| a.id().short())
+    }
+
+    fn step_on(
+        &mut self,
+        primary: &Primary,
+        attached: &Arc<Attached>,
+        go_on: GoOn<'_>,
+    ) -> Result<bool, Refusal> {
+        attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        let id = attached.id();
+        let mut end = match self.ends.remove(&id) {
+            Some(end) => end,
+            None => End::open(Arc::clone(attached), primary, self.pool.now())?,
+        };
+        let result = end.step(&self.pool, primary, go_on);
+        // After a failure nothing is assumed of the drive: manifest and directories are looked at anew.
+        if result.is_ok() {
+            self.ends.insert(id, end);
+        }
+        result
+    }
+}
+
+impl Worker for Mirror {
+    fn name(&self) -> &'static str {
+        "mirror"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn critical(&self) -> bool {
+        true
+    }
+
+    fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
+        let Ok(primary) = self.pool.primary() else { return Ok(Outcome::Rest) };
+        let _drive = cx.blocked_on(&self.busiest(&primary));
+        let go_on = || {
+            cx.beat();
+            !cx.stopping()
+        };
+        match Mirror::step(self, &go_on) {
+            Ok(true) => Ok(Outcome::More),
+            Ok(false) => Ok(Outcome::Rest),
+            Err(e) => Err(WorkError::new("bring the copies up to date", e)),
+        }
+    }
+}
+
+impl End {
+    /// Recovery of a drive that just came: staging swept, its manifest's tail carried into the catalogue, its queue
+    /// filled if it is new.
+    fn open(attached: Arc<Attached>, primary: &Primary, now: Timestamp) -> Result<Self, Refusal> {
+        sweep(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
+        let id = attached.id();
+        record::enrol(&attached, &primary.catalogue)?;
+        primary.catalogue.write(|tx| copies::want_everything(tx, id, now))?;
+        let directories = Directories::new(Arc::clone(&attached.volume));
+        Ok(Self { attached, directories })
+    }
+
+    fn step(&mut self, pool: &Pool, primary: &Primary, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+        let renamed = self.follow_renames(pool, primary)?;
+        let copied = self.copy_batch(pool, primary, go_on)?;
+        let left = self.let_go(pool, primary)?;
+        Ok((renamed || copied || left) && go_on())
+    }
+
+    fn heed(&self, error: VolumeError) -> Refusal {
+        Refusal::Drive(self.attached.heed(error))
+    }
+
+    /// The shared flushes of a piece, in the order of every promise: names, manifest, catalogue.
+    fn commit(&mut self, catalogue: &Catalogue, piece: Piece, now: Timestamp) -> Result<(), Refusal> {
+        for dir in &piece.dirs {
+            self.attached.volume.sync_dir(dir).map_err(|e| self.heed(e))?;
+        }
+        record::record(&self.attached, catalogue, &piece.events, now)?;
+        self.directories.settle();
+        Ok(())
+    }
+
+    /// Names that changed on the primary change here, without a byte being copied.
+    fn follow_renames(&mut self, pool: &Pool, primary: &Primary) -> Result<bool, Refusal> {
+        let id = self.attached.id();
+        let rows = primary.catalogue.read(|r| r.moved(id, PIECE))?;
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let now = pool.now();
+        let attached = Arc::clone(&self.attached);
+        let _lane = attached.turns.background();
+        self.directories.start();
+        let mut piece = Piece::default();
+        let mut blocked: Option<MovedRow> = None;
+        for row in rows {
+            if row.at == row.path {
+                piece.events.push(moved(&row));
+                continue;
+            }
+            match self.rename(&row, &mut piece)? {
+                Renamed::Done => piece.events.push(moved(&row)),
+                Renamed::Taken => blocked = blocked.or(Some(row)),
+                Renamed::Gone => {
+                    // Not here under its old name: to be copied like any other that is lacking.
+                    primary.catalogue.write(|tx| {
+                        copies::observe(tx, row.name, id, CopyEvent::Requeued, now)?;
+                        copies::forget_place(tx, row.name, id, &row.path)
+                    })?;
+                }
+            }
+        }
+        // Only when nothing else moved is a name in the way for good (two names that were exchanged).
+        if let (true, Some(row)) = (piece.events.is_empty(), blocked) {
+            self.clear_name(primary, &row.path, &mut piece, now)?;
+        }
+        self.commit(&primary.catalogue, piece, now)?;
+        Ok(true)
+    }
+
+    fn rename(&mut self, row: &MovedRow, piece: &mut Piece) -> Result<Renamed, Refusal> {
+        let (from, to) = (Shelf::Photos.place(&row.at), Shelf::Photos.place(&row.path));
+        let volume = Arc::clone(&self.attached.volume);
+        match volume.stat(&from) {
+            Ok(_) => {}
+            Err(VolumeError::NotFound { .. }) => return Ok(Renamed::Gone),
+            Err(e) => return Err(self.heed(e)),
+        }
+        let dir = to.parent().unwrap_or_else(Place::root);
+        let renamed = self.directories.within(&dir, &mut piece.dirs, || volume.rename_new(&from, &to));
+        match renamed.map_err(|e| self.heed(e))? {
+            Ok(()) => {}
+            Err(VolumeError::Exists { .. }) => return Ok(Renamed::Taken),
+            Err(e) => return Err(self.heed(e)),
+        }
+        piece.dirs.extend(from.parent());
+        piece.dirs.insert(dir);
+        self.prune(&from, piece);
+        Ok(Renamed::Done)
+    }
+
+    /// Makes a name on this drive free: what has it goes to this drive's trash, and what the catalogue says of it follows.
+    fn clear_name(
+        &mut self,
+        primary: &Primary,
+        name: &RelPath,
+        piece: &mut Piece,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let id = self.attached.id();
+        let (leaving, copy) =
+            primary.catalogue.read(|r| Ok((r.leaving_at(id, name)?, r.copy_at(id, name)?)))?;
+        let (by, why) = match &leaving {
+            Some(row) => (row.by.clone(), row.why.clone()),
+            None => (String::new(), "foreign".to_owned()),
+        };
+        let from = Shelf::Photos.place(name);
+        self.retire(name, &from, &by, &why, piece, now)?;
+        if let (None, Some(copy)) = (leaving, copy) {
+            primary.catalogue.write(|tx| copies::observe(tx, copy.name, id, CopyEvent::Requeued, now))?;
+        }
+        Ok(())
+    }
+
+    /// A rename into the dated trash, made durable with the piece.
+    fn retire(
+        &mut self,
+        name: &RelPath,
+        from: &Place,
+        by: &str,
+        why: &str,
+        piece: &mut Piece,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let serial = self.attached.events_so_far() + 1 + piece.events.len() as u64;
+        let (to, dirs) = self.directories.trash_place(name, serial, now).map_err(|e| self.heed(e))?;
+        let to_text = match self.attached.volume.rename_new(from, &to) {
+            Ok(()) => to.as_str().to_owned(),
+            Err(VolumeError::NotFound { .. }) => String::new(),
+            Err(e) => return Err(self.heed(e)),
+        };
+        piece.dirs.extend(dirs);
+        piece.dirs.extend(from.parent());
+        let (by, why) = (by.to_owned(), why.to_owned());
+        piece.events.push(What::Trashed { path: name.clone(), to: to_text, by, why });
+        Ok(())
+    }
+
+    /// Deletions reach this drive late, as trash, and not at all while too much left at once (promise P5).
+    fn let_go(&mut self, pool: &Pool, primary: &Primary) -> Result<bool, Refusal> {
+        const HOUR: SignedDuration = SignedDuration::from_hours(1);
+        let (id, now) = (self.attached.id(), pool.now());
+        let due = now.saturating_sub(pool.options.delete_delay).unwrap_or(Timestamp::MIN);
+        let rows = primary.catalogue.read(|r| r.leaving(id, due, PIECE))?;
+        let Some(oldest) = rows.first().map(|r| r.since) else { return Ok(false) };
+        let until = oldest.saturating_add(HOUR).unwrap_or(Timestamp::MAX);
+        let (leaving, all) = primary.catalogue.read(|r| r.leaving_pressure(id, oldest, until))?;
+        if pool.options.brake.holds(leaving, all) {
+            pool.hold(now, leaving);
+            return Ok(false);
+        }
+        let attached = Arc::clone(&self.attached);
+        let _lane = attached.turns.background();
+        self.directories.start();
+        let mut piece = Piece::default();
+        for row in rows {
+            self.let_one_go(primary, &row, &mut piece, now)?;
+        }
+        self.commit(&primary.catalogue, piece, now)?;
+        Ok(true)
+    }
+
+    fn let_one_go(
+        &mut self,
+        primary: &Primary,
+        row: &LeavingRow,
+        piece: &mut Piece,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let id = self.attached.id();
+        // The name came back meanwhile and its copy lies there: the entry is stale, the file stays.
+        if primary.catalogue.read(|r| r.copy_at(id, &row.at))?.is_some() {
+            let (path, to) = (row.at.clone(), String::new());
+            piece.events.push(What::Trashed { path, to, by: row.by.clone(), why: "kept".to_owned() });
+            return Ok(());
+        }
+        let from = Shelf::Photos.place(&row.at);
+        self.retire(&row.at, &from, &row.by, &row.why, piece, now)?;
+        self.prune(&from, piece);
+        Ok(())
+    }
+
+    /// Removes the directories above a place that are empty now. Only ever empty ones: rmdir(2) sees to that.
+    fn prune(&mut self, place: &Place, piece: &mut Piece) {
+        let top = Shelf::Photos.root();
+        let mut dir = place.parent();
+        while let Some(place) = dir.filter(|d| d.is_below(&top)) {
+            if self.attached.volume.remove_dir(&place).is_err() {
+                return;
+            }
+            piece.dirs.remove(&place);
+            piece.dirs.extend(place.parent());
+            self.directories.forget();
+            dir = place.parent();
+        }
+    }
+}
+
+enum Renamed {
+    Done,
+    Taken,
+    Gone,
+}
+
+fn moved(row: &MovedRow) -> What {
+    What::Moved { path: row.at.clone(), to: row.path.clone(), by: String::new() }
+}

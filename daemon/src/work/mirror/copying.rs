@@ -1,0 +1,269 @@
+//! Copying a batch: read from the primary, write, flush, read back from the medium, compare, name, record.
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::copy::CopyEvent;
+use crate::model::hash::{Also, Digests, Hasher};
+use crate::model::place::{Place, Shelf};
+use crate::plan::mirroring;
+use crate::store::catalogue::copies::{self, WantedRow};
+use crate::store::volume::{Synced, VolumeError};
+use crate::work::changes;
+use crate::work::error::Refusal;
+use crate::work::mirror::{End, GoOn, Piece};
+use crate::work::news::{NewsKind, PhotoNews};
+use crate::work::pool::Pool;
+use crate::work::primary::Primary;
+use crate::work::reading;
+
+/// Bytes moved between two looks at whose turn it is.
+const PIECE: usize = 1 << 20;
+
+/// SHA-1 and SHA-256 are computed where the bytes pass anyway, never by a read of their own.
+const BOTH: Also = Also { sha1: true, sha256: true };
+
+/// How one copy went.
+enum Made {
+    /// On the drive, read back equal, under its name.
+    Proved(Box<Digests>),
+    /// The primary's file is not what it should be: nothing is copied from it (invariant I14).
+    BadSource(CopyEvent),
+    /// This attempt failed on this drive; what was read back did not equal what was written.
+    BadReadBack,
+    /// Asked to stop in the middle.
+    Stopped,
+}
+
+impl End {
+    /// Makes the next copies. `true`: there may be more.
+    pub(super) fn copy_batch(
+        &mut self,
+        pool: &Pool,
+        primary: &Primary,
+        go_on: GoOn<'_>,
+    ) -> Result<bool, Refusal> {
+        let (id, now) = (self.attached.id(), pool.now());
+        let rows = primary.catalogue.read(|r| r.wanted(id, now, mirroring::BATCH_FILES))?;
+        let count = mirroring::batch(rows.iter().map(|r| r.size));
+        self.directories.start();
+        let mut piece = Piece::default();
+        let mut made: Vec<WantedRow> = Vec::new();
+        let mut worked = false;
+        for row in rows.into_iter().take(count) {
+            match self.copy(primary, &row, &mut piece, now, go_on)? {
+                Made::Proved(digests) => {
+                    let mtime = row.mtime;
+                    let event = changes::stored(&row.path, &digests, mtime, row.by.clone(), row.received);
+                    piece.events.push(event);
+                    made.push(row);
+                }
+                Made::BadSource(event) => source_failed(pool, primary, self, &row, event)?,
+                Made::BadReadBack => {
+                    let why = "what was read back differs from what was written".to_owned();
+                    let place = Shelf::Photos.place(&row.path);
+                    let source = std::io::Error::other(why);
+                    // Not the file's fault: until a probe passes, nothing on this drive is believed.
+                    return Err(self.heed(VolumeError::Io { op: "verify", place, source }));
+                }
+                Made::Stopped => break,
+            }
+            worked = true;
+        }
+        if !piece.events.is_empty() {
+            let now = pool.now();
+            self.commit(&primary.catalogue, piece, now)?;
+            for row in made {
+                pool.count_proved(row.size);
+                let what = NewsKind::Proved { drive_role: self.attached.role() };
+                pool.news().tell(&PhotoNews { path: row.path, what, at: now });
+            }
+        }
+        Ok(worked)
+    }
+
+    fn copy(
+        &mut self,
+        primary: &Primary,
+        row: &WantedRow,
+        piece: &mut Piece,
+        now: Timestamp,
+        go_on: GoOn<'_>,
+    ) -> Result<Made, Refusal> {
+        let to = Shelf::Photos.place(&row.path);
+        if let Some(digests) = self.already_there(row, &to, piece, go_on)? {
+            return Ok(Made::Proved(Box::new(digests)));
+        }
+        if let Some(digests) = self.link_twin(primary, row, &to, piece, go_on)? {
+            return Ok(Made::Proved(Box::new(digests)));
+        }
+        let (mut synced, digests) = match self.write(primary, row, go_on)? {
+            Written::Durable(synced, digests) => (synced, digests),
+            Written::BadSource(event) => return Ok(Made::BadSource(event)),
+            Written::Stopped => return Ok(Made::Stopped),
+        };
+        // Read back before the name is given: no reader ever sees a copy that was not proved (invariant I12).
+        let mut medium = synced.medium().map_err(|e| self.heed(e))?;
+        let back = reading::hash_all(&mut *medium, Also::default(), &mut || {
+            drop(self.attached.turns.background());
+            go_on();
+            Ok(())
+        })
+        .map_err(|e| self.heed(e))?;
+        drop(medium);
+        if back.content != row.hash || back.size != row.size {
+            return Ok(Made::BadReadBack);
+        }
+        self.name(primary, row, &to, &mut *synced, piece, now)?;
+        Ok(Made::Proved(digests))
+    }
+
+    fn name(
+        &mut self,
+        primary: &Primary,
+        row: &WantedRow,
+        to: &Place,
+        synced: &mut dyn Synced,
+        piece: &mut Piece,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let dir = to.parent().unwrap_or_else(Place::root);
+        let named = self.directories.within(&dir, &mut piece.dirs, || synced.publish(to));
+        match named.map_err(|e| self.heed(e))? {
+            Ok(()) => {}
+            Err(VolumeError::Exists { .. }) => {
+                self.clear_name(primary, &row.path, piece, now)?;
+                synced.publish(to).map_err(|e| self.heed(e))?;
+            }
+            Err(e) => return Err(self.heed(e)),
+        }
+        piece.dirs.insert(dir);
+        Ok(())
+    }
+
+    /// The drive has a file of this size under this name already: made before a crash, or before the catalogue was
+    /// lost. Equal from the medium: it is the copy. Its flush is repeated, because who made it is not known.
+    fn already_there(
+        &mut self,
+        row: &WantedRow,
+        to: &Place,
+        piece: &mut Piece,
+        go_on: GoOn<'_>,
+    ) -> Result<Option<Digests>, Refusal> {
+        let volume = Arc::clone(&self.attached.volume);
+        match volume.stat(to) {
+            Ok(stat) if !stat.is_dir && stat.size == row.size => {}
+            Ok(_) | Err(VolumeError::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(self.heed(e)),
+        }
+        volume.sync_file(to).map_err(|e| self.heed(e))?;
+        let found = reading::hash_medium(&*volume, to, BOTH, &mut || {
+            drop(self.attached.turns.background());
+            go_on();
+            Ok(())
+        })
+        .map_err(|e| self.heed(e))?;
+        if found.content != row.hash {
+            return Ok(None);
+        }
+        let dir = to.parent().unwrap_or_else(Place::root);
+        self.directories.ensure(&dir, &mut piece.dirs).map_err(|e| self.heed(e))?;
+        piece.dirs.insert(dir);
+        Ok(Some(found))
+    }
+
+    /// Equal content that this drive holds under another name: proved once more, then linked instead of copied.
+    fn link_twin(
+        &mut self,
+        primary: &Primary,
+        row: &WantedRow,
+        to: &Place,
+        piece: &mut Piece,
+        go_on: GoOn<'_>,
+    ) -> Result<Option<Digests>, Refusal> {
+        let id = self.attached.id();
+        let Some(twin) = primary.catalogue.read(|r| r.verified_twin(id, &row.hash))? else { return Ok(None) };
+        let from = Shelf::Photos.place(&twin.at);
+        let volume = Arc::clone(&self.attached.volume);
+        let found = reading::hash_medium(&*volume, &from, BOTH, &mut || {
+            drop(self.attached.turns.background());
+            go_on();
+            Ok(())
+        });
+        // A twin that cannot be read or differs is the scrub's to report; this name gets bytes of its own.
+        let Ok(found) = found else { return Ok(None) };
+        if found.content != row.hash {
+            return Ok(None);
+        }
+        let dir = to.parent().unwrap_or_else(Place::root);
+        let linked = self.directories.within(&dir, &mut piece.dirs, || volume.link(&from, to));
+        if linked.map_err(|e| self.heed(e))?.is_err() {
+            return Ok(None);
+        }
+        piece.dirs.insert(dir);
+        Ok(Some(found))
+    }
+
+    /// Reads the primary's file and writes it here, hashing what passes. The page cache serves what just arrived.
+    fn write(&mut self, primary: &Primary, row: &WantedRow, go_on: GoOn<'_>) -> Result<Written, Refusal> {
+        let source = &primary.attached;
+        let mut reader = match source.volume.open(&Shelf::Photos.place(&row.path)) {
+            Ok(reader) => reader,
+            Err(VolumeError::NotFound { .. }) => return Ok(Written::BadSource(CopyEvent::NotThere)),
+            Err(e) => return Err(Refusal::Drive(source.heed(e))),
+        };
+        let mut staged = self.attached.volume.stage(Some(row.size)).map_err(|e| self.heed(e))?;
+        let mut hasher = Hasher::new(BOTH, &[]);
+        let mut buffer = vec![0; PIECE];
+        loop {
+            drop(source.turns.background());
+            let read =
+                reader.read_at(&mut buffer, hasher.size()).map_err(|e| Refusal::Drive(source.heed(e)))?;
+            if read == 0 {
+                break;
+            }
+            let lane = self.attached.turns.background();
+            hasher.update(&buffer[..read]);
+            staged.write(&buffer[..read]).map_err(|e| self.heed(e))?;
+            drop(lane);
+            if hasher.size() > row.size {
+                break;
+            }
+            if !go_on() {
+                return Ok(Written::Stopped);
+            }
+        }
+        let digests = hasher.digests();
+        if digests.content != row.hash {
+            return Ok(Written::BadSource(CopyEvent::ReadBackDifferent));
+        }
+        let synced = staged.sync(Some(row.mtime)).map_err(|e| self.heed(e))?;
+        Ok(Written::Durable(synced, Box::new(digests)))
+    }
+}
+
+enum Written {
+    Durable(Box<dyn Synced>, Box<Digests>),
+    BadSource(CopyEvent),
+    Stopped,
+}
+
+/// The hash of receipt is never replaced by what is found later (invariant I13): the primary's copy is marked, the name
+/// waits, and healing is for a copy that is good.
+fn source_failed(
+    pool: &Pool,
+    primary: &Primary,
+    end: &End,
+    row: &WantedRow,
+    event: CopyEvent,
+) -> Result<(), Refusal> {
+    let (now, id) = (pool.now(), end.attached.id());
+    let retry = mirroring::retry_at(row.tries, now);
+    primary.catalogue.write(|tx| {
+        copies::observe(tx, row.name, primary.attached.id(), event, now)?;
+        copies::failed(tx, row.name, id, retry)
+    })?;
+    let what = NewsKind::Damaged { drive_role: primary.attached.role() };
+    pool.news().tell(&PhotoNews { path: row.path.clone(), what, at: now });
+    Ok(())
+}

@@ -1,0 +1,446 @@
+//! The pool: all drives of the box, who may use it, and the one primary that uploads go to. Shared by every worker and
+//! every face. Nothing here waits for a drive except where it says so.
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::account::{Device, TokenHash, TokenKey};
+use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
+use crate::model::health::Finding;
+use crate::plan::mirroring::Brake;
+use crate::store::catalogue::copies::Tally;
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+use crate::work::news::{Feed, PhotoNews};
+use crate::work::primary::Primary;
+use crate::work::views::{DriveView, RescanReport};
+
+/// The clock everything below is given: `os::clock` in the daemon, a manual one in the simulation.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How the pool behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where drives are looked for.
+    pub mounts: Vec<PathBuf>,
+    /// Whether a drive must be the root of a mount of its own. False only in the demo.
+    pub require_mount: bool,
+    /// How long a deletion waits before it reaches other drives' trash.
+    pub delete_delay: SignedDuration,
+    /// When deletions are held back.
+    pub brake: Brake,
+    /// How long a file of other hands must be quiet before it is taken over.
+    pub quiet: SignedDuration,
+    /// How long scratch files are kept.
+    pub scratch_keep: SignedDuration,
+}
+
+/// A mount point and what is known of it, without touching it.
+#[derive(Clone)]
+pub struct Slot {
+    /// Where.
+    pub mount: PathBuf,
+    /// How it stands.
+    pub standing: Standing,
+    /// Since when.
+    pub since: Timestamp,
+    /// The drive, if it is one of ours and answers.
+    pub attached: Option<Arc<Attached>>,
+    /// Room, as last measured.
+    pub space: Option<Space>,
+    /// How long the last probe took, milliseconds.
+    pub probe_ms: Option<u64>,
+    /// When the probe that has not come back yet was started.
+    pub probing_since: Option<Timestamp>,
+    /// Device number of its filesystem.
+    pub device: Option<(u32, u32)>,
+    /// Counts of its copies, as last read.
+    pub tally: Tally,
+}
+
+/// What can be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wake {
+    /// The mirror: there is something to copy.
+    Mirror,
+    /// The rescan: other hands did something.
+    Rescan,
+    /// The minute check: something changed that people should see.
+    Health,
+}
+
+/// Counters since start, for `/metrics` and the minute check.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Uploads acknowledged.
+    pub received: AtomicU64,
+    /// Their bytes.
+    pub received_bytes: AtomicU64,
+    /// Uploads refused for want of room.
+    pub refused_full: AtomicU64,
+    /// Copies made and proved on other drives.
+    pub proved: AtomicU64,
+    /// Their bytes.
+    pub proved_bytes: AtomicU64,
+}
+
+/// Who may sign in: held in memory, so that no request waits for a drive to be told no.
+#[derive(Default)]
+struct Accounts {
+    key: Option<TokenKey>,
+    devices: HashMap<TokenHash, Device>,
+    seen: HashMap<String, (Device, Timestamp)>,
+}
+
+type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// Shared by every worker and every face.
+pub struct Pool {
+    pub(super) options: Options,
+    clock: Clock,
+    slots: Mutex<Vec<Slot>>,
+    primary: RwLock<Option<Arc<Primary>>>,
+    identity: Mutex<Option<PoolId>>,
+    accounts: RwLock<Accounts>,
+    findings: RwLock<Arc<Vec<Finding>>>,
+    feed: Feed,
+    wakers: Mutex<Vec<(Wake, Waker)>>,
+    /// Counters since start.
+    pub counters: Counters,
+    /// What the last rescan could not take over.
+    pub(super) last_rescan: Mutex<Option<(Timestamp, RescanReport)>>,
+    /// Since when, and how many, deletions are held back.
+    held: Mutex<Option<(Timestamp, u64)>>,
+    unwatched: Mutex<Option<Timestamp>>,
+}
+
+/// A device that has shown a valid token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn {
+    /// The device.
+    pub device: Device,
+}
+
+impl From<Slot> for DriveView {
+    fn from(slot: Slot) -> Self {
+        let tally = slot.tally;
+        Self {
+            mount: slot.mount,
+            id: slot.attached.as_ref().map(|a| a.id()),
+            role: slot.attached.as_ref().map(|a| a.role()),
+            standing: slot.standing,
+            space: slot.space,
+            since: slot.since,
+            probe_ms: slot.probe_ms,
+            device: slot.device,
+            wanted: tally.wanted,
+            wanted_bytes: tally.wanted_bytes,
+            oldest_wanted: tally.oldest_wanted,
+            settled: tally.settled,
+            verified: tally.verified,
+            missing: tally.missing,
+            damaged: tally.damaged,
+        }
+    }
+}
+
+impl Pool {
+    /// A pool with no drive attached yet.
+    pub fn new(options: Options, clock: Clock) -> Self {
+        let now = clock();
+        let slot = |mount: &PathBuf| Slot {
+            mount: mount.clone(),
+            standing: Standing::Absent,
+            since: now,
+            attached: None,
+            space: None,
+            probe_ms: None,
+            probing_since: None,
+            device: None,
+            tally: Tally::default(),
+        };
+        Self {
+            slots: Mutex::new(options.mounts.iter().map(slot).collect()),
+            options,
+            clock,
+            primary: RwLock::default(),
+            identity: Mutex::default(),
+            accounts: RwLock::default(),
+            findings: RwLock::default(),
+            feed: Feed::default(),
+            wakers: Mutex::default(),
+            counters: Counters::default(),
+            last_rescan: Mutex::default(),
+            held: Mutex::default(),
+            unwatched: Mutex::default(),
+        }
+    }
+
+    /// The time, by the clock this pool was given.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// How it behaves.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Where news of photos goes.
+    pub(super) fn news(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// News of photos from now on. A reader that falls behind misses some.
+    pub fn feed(&self) -> std::sync::mpsc::Receiver<PhotoNews> {
+        self.feed.listen()
+    }
+
+    /// Calls `waker` whenever `what` should look for work.
+    pub fn on_wake(&self, what: Wake, waker: impl Fn() + Send + Sync + 'static) {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).push((what, Box::new(waker)));
+    }
+
+    /// Wakes a worker. Losing a wake costs a period, never a photo.
+    pub fn wake(&self, what: Wake) {
+        for (kind, waker) in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if *kind == what {
+                waker();
+            }
+        }
+    }
+
+    pub(super) fn wake_mirror(&self) {
+        self.wake(Wake::Mirror);
+    }
+
+    /// The primary, ready for uploads and requests.
+    pub fn primary(&self) -> Result<Arc<Primary>, Refusal> {
+        let primary = self.primary.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let primary = primary.ok_or_else(|| {
+            let slots = self.slots();
+            let why = slots
+                .iter()
+                .find_map(|s| match &s.standing {
+                    Standing::Foreign { why } | Standing::Suspect { why } => Some(why.clone()),
+                    Standing::Absent
+                    | Standing::Blank
+                    | Standing::Ready
+                    | Standing::ReadOnly
+                    | Standing::Stuck => None,
+                })
+                .unwrap_or_else(|| "the main drive is not there".to_owned());
+            Refusal::Unavailable { why }
+        })?;
+        match primary.attached.doubt().gone {
+            Some(why) => Err(Refusal::Unavailable { why }),
+            None => Ok(primary),
+        }
+    }
+
+    /// Whether the primary can take requests at this moment. Never touches a drive.
+    pub fn available(&self) -> Result<(), Refusal> {
+        let primary = self.primary()?;
+        let stuck = self.slots().iter().any(|s| {
+            s.standing == Standing::Stuck
+                && s.attached.as_ref().is_some_and(|a| a.id() == primary.attached.id())
+        });
+        if stuck {
+            Err(Refusal::Unavailable { why: "the main drive does not respond".to_owned() })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A drive of the pool that is there now.
+    pub fn attached(&self, id: DriveId) -> Option<Arc<Attached>> {
+        self.slots().iter().filter_map(|s| s.attached.clone()).find(|a| a.id() == id)
+    }
+
+    /// All drives other than the primary that are there now.
+    pub fn others(&self) -> Vec<Arc<Attached>> {
+        let attached = self.slots().iter().filter_map(|s| s.attached.clone()).collect::<Vec<_>>();
+        attached.into_iter().filter(|a| a.role() != DriveRole::Primary).collect()
+    }
+
+    pub(super) fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of the mount points now.
+    pub fn slot_views(&self) -> Vec<Slot> {
+        self.slots().clone()
+    }
+
+    /// What is known of one mount point.
+    pub(super) fn slot_at(&self, mount: &std::path::Path) -> Option<Slot> {
+        self.slots().iter().find(|s| s.mount == mount).cloned()
+    }
+
+    /// Changes what is known of a mount point; a change of standing gets a date and wakes the minute check.
+    pub(super) fn update_slot(&self, mount: &std::path::Path, change: impl FnOnce(&mut Slot)) {
+        let now = self.now();
+        let mut changed = false;
+        if let Some(slot) = self.slots().iter_mut().find(|s| s.mount == mount) {
+            let before = slot.standing.clone();
+            change(slot);
+            if slot.standing != before {
+                slot.since = now;
+                changed = true;
+            }
+        }
+        if changed {
+            self.wake(Wake::Health);
+        }
+    }
+
+    /// The pool's identity, once a primary was seen.
+    pub(super) fn identity(&self) -> MutexGuard<'_, Option<PoolId>> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the pool on a primary, and its accounts with it.
+    pub fn set_primary(&self, primary: Option<Arc<Primary>>) -> Result<(), Refusal> {
+        if let Some(primary) = &primary {
+            *self.identity() = Some(primary.attached.marker.pool);
+            self.load_accounts(primary)?;
+        }
+        *self.primary.write().unwrap_or_else(PoisonError::into_inner) = primary;
+        Ok(())
+    }
+
+    /// Reads who may sign in.
+    pub(super) fn load_accounts(&self, primary: &Primary) -> Result<(), Refusal> {
+        let rows = primary.catalogue.read(|r| r.devices())?;
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        accounts.key = Some(primary.attached.marker.token_key.clone());
+        accounts.devices =
+            rows.into_iter().filter(|d| d.revoked.is_none()).map(|d| (d.token, d.device)).collect();
+        Ok(())
+    }
+
+    /// Who `user` (a person's name) with `password` (a device's token) is. In memory: no I/O, one BLAKE3.
+    /// `Err(Unavailable)` while no primary was ever attached, so that nobody is told "wrong password" for a missing drive.
+    pub fn sign_in(&self, user: &str, password: &str) -> Result<Option<SignedIn>, Refusal> {
+        let now = self.now();
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(key) = &accounts.key else {
+            return Err(Refusal::Unavailable { why: "the main drive is not there".to_owned() });
+        };
+        let device = accounts.devices.get(&key.hash(password)).filter(|d| d.person.as_str() == user).cloned();
+        if let Some(device) = &device {
+            accounts.seen.insert(device.label(), (device.clone(), now));
+        }
+        Ok(device.map(|device| SignedIn { device }))
+    }
+
+    /// The key tokens are hashed with.
+    pub(super) fn token_key(&self) -> Option<TokenKey> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).key.clone()
+    }
+
+    /// Takes the visits since the last call, to be recorded.
+    pub(super) fn take_seen(&self) -> Vec<(Device, Timestamp)> {
+        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut accounts.seen).into_values().collect()
+    }
+
+    /// Every mount point and the drive there, as last seen. Never touches a drive.
+    pub fn drives(&self) -> Vec<DriveView> {
+        self.slot_views().into_iter().map(DriveView::from).collect()
+    }
+
+    /// The findings of the last minute check, worst first. Never touches a drive.
+    pub fn findings(&self) -> Arc<Vec<Finding>> {
+        Arc::clone(&self.findings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the findings.
+    pub fn set_findings(&self, findings: Vec<Finding>) {
+        *self.findings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(findings);
+    }
+
+    /// Room on the primary, as last measured.
+    pub(super) fn primary_space(&self) -> Result<Space, Refusal> {
+        let id = self.primary()?.attached.id();
+        let slots = self.slots();
+        let slot = slots.iter().find(|s| s.attached.as_ref().is_some_and(|a| a.id() == id));
+        Ok(slot.and_then(|s| s.space).unwrap_or_default())
+    }
+
+    /// What uploads may take now, measured on the drive: one statfs.
+    pub(super) fn space_for_uploads(&self, primary: &Primary) -> Result<u64, Refusal> {
+        let space = primary.attached.volume.space().map_err(|e| Refusal::Drive(primary.attached.heed(e)))?;
+        let id = primary.attached.id();
+        for slot in self.slots().iter_mut() {
+            if slot.attached.as_ref().is_some_and(|a| a.id() == id) {
+                slot.space = Some(space);
+            }
+        }
+        Ok(if space.inodes == 0 { 0 } else { space.for_uploads() })
+    }
+
+    /// When the tree was last compared from end to end, and what came of it.
+    pub(super) fn last_rescan(&self) -> Option<(Timestamp, RescanReport)> {
+        *self.last_rescan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when deletions are held back, and how many.
+    pub(super) fn held(&self) -> Option<(Timestamp, u64)> {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts of a drive's copies, as just read.
+    pub(super) fn set_tally(&self, id: DriveId, tally: Tally) {
+        for slot in self.slots().iter_mut() {
+            if slot.attached.as_ref().is_some_and(|a| a.id() == id) {
+                slot.tally = tally;
+            }
+        }
+    }
+
+    /// A drive's probe has not come back in time.
+    pub(super) fn set_stuck(&self, mount: &std::path::Path) {
+        let now = self.now();
+        for slot in self.slots().iter_mut().filter(|s| s.mount == mount && s.standing != Standing::Stuck) {
+            slot.standing = Standing::Stuck;
+            slot.since = now;
+        }
+    }
+
+    /// Whether changes by other hands are seen at once.
+    pub(super) fn watching(&self, watched: bool) {
+        let now = self.now();
+        let mut unwatched = self.unwatched.lock().unwrap_or_else(PoisonError::into_inner);
+        *unwatched = if watched { None } else { unwatched.or(Some(now)) };
+    }
+
+    /// Since when they are not.
+    pub(super) fn unwatched_since(&self) -> Option<Timestamp> {
+        *self.unwatched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletions are held back since the first time this is called; cleared by the answer of a person.
+    pub(super) fn hold(&self, now: Timestamp, leaving: u64) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = held.map_or(now, |(since, _)| since);
+        *held = Some((since, leaving));
+    }
+
+    pub(super) fn count_received(&self, bytes: u64) {
+        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        self.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_refused_full(&self) {
+        self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_proved(&self, bytes: u64) {
+        self.counters.proved.fetch_add(1, Ordering::Relaxed);
+        self.counters.proved_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,107 @@
+//! `Primary`: drive A open for business: its catalogue, its manifest, its one committer, and the recovery that runs
+//! every time it is attached, after a clean stop as after a power cut.
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::copy::CopyEvent;
+use crate::model::drive::DriveRole;
+use crate::model::event::{Event, What};
+use crate::model::place::Place;
+use crate::store::catalogue::apply::{self, On};
+use crate::store::catalogue::{Catalogue, accounts, copies};
+use crate::store::manifest::{self, Manifest};
+use crate::store::volume::{EntryKind, VolumeError};
+use crate::work::changes::Change;
+use crate::work::commit::{Done, GroupCommit};
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+
+/// The primary, ready.
+pub struct Primary {
+    /// The drive.
+    pub attached: Arc<Attached>,
+    /// The catalogue on it.
+    pub catalogue: Arc<Catalogue>,
+    commit: GroupCommit,
+}
+
+/// What recovery found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Staging files of uploads that were never acknowledged, swept.
+    pub swept: u64,
+    /// Events that the catalogue did not contain yet.
+    pub replayed: u64,
+    /// Manifest lines that are not believed.
+    pub bad_lines: Vec<String>,
+}
+
+impl Primary {
+    /// Recovers and opens the primary.
+    pub fn open(
+        attached: Arc<Attached>,
+        catalogue: Arc<Catalogue>,
+        now: Timestamp,
+    ) -> Result<(Self, Recovered), Refusal> {
+        let heed = |e| Refusal::Drive(attached.heed(e));
+        let mut recovered = Recovered { swept: sweep(&attached).map_err(heed)?, ..Recovered::default() };
+        let id = attached.id();
+        catalogue.write(|tx| accounts::put_drive(tx, id, DriveRole::Primary, attached.marker.adopted))?;
+        let known = catalogue.read(|r| r.drive(id))?.map_or(0, |d| d.position.seq);
+        // Opened before it is read, so that nothing can be appended in between.
+        let manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
+        let mut events: Vec<Event> = Vec::new();
+        if manifest.position().seq > known {
+            let reading =
+                manifest::read(&*attached.volume, known, &mut |event| events.push(event)).map_err(heed)?;
+            recovered.bad_lines = reading.bad;
+        }
+        recovered.replayed = events.len() as u64;
+        let on = On { drive: id, role: DriveRole::Primary };
+        // In pieces, so that a rebuild from a million lines does not grow one transaction without bound.
+        for piece in events.chunks(5000) {
+            catalogue.write(|tx| piece.iter().try_for_each(|event| apply::apply(tx, on, event)))?;
+        }
+        if manifest.position().seq != known {
+            catalogue.write(|tx| apply::reached(tx, id, manifest.position()))?;
+        }
+        let commit = GroupCommit::new(Arc::clone(&attached), Arc::clone(&catalogue), manifest);
+        let primary = Self { attached, catalogue, commit };
+        primary.recheck_tail(&events, now)?;
+        Ok((primary, recovered))
+    }
+
+    /// Replayed files are looked for: the manifest said durable, and the drive may have lied about its flushes.
+    fn recheck_tail(&self, events: &[Event], now: Timestamp) -> Result<(), Refusal> {
+        for event in events {
+            let What::Stored { path, size, .. } = &event.what else { continue };
+            let Some(row) = self.catalogue.read(|r| r.name(&path.fold_key()))? else { continue };
+            let there = self.attached.volume.stat(&row.shelf.place(&row.path));
+            if !there.is_ok_and(|s| s.size == *size) {
+                let id = self.attached.id();
+                self.catalogue.write(|tx| copies::observe(tx, row.id, id, CopyEvent::NotThere, now))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries a change out and returns when it is durable.
+    pub(crate) fn submit(&self, change: Change, now: Timestamp) -> Result<Done, Refusal> {
+        self.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        self.commit.submit(change, now)
+    }
+}
+
+/// Empties the staging directory: nothing in it was ever acknowledged. Also used for the other drives.
+pub(crate) fn sweep(attached: &Attached) -> Result<u64, VolumeError> {
+    let mut swept = 0;
+    for entry in attached.volume.list(&Place::incoming())? {
+        let place = entry.name.as_deref().and_then(|name| Place::incoming().entry(name));
+        if let (EntryKind::File, Some(place)) = (entry.kind, place) {
+            attached.volume.discard(&place)?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}

@@ -1,0 +1,308 @@
+//! The tree a device sees: finding, listing, reading, and the changes it may make. Blocking; answered from the catalogue.
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::model::account::Device;
+use crate::model::copy::CopyState;
+use crate::model::drive::Space;
+use crate::model::hash::ContentHash;
+use crate::model::offer::{Expect, Offer};
+use crate::model::path::RelPath;
+use crate::model::place::Shelf;
+use crate::store::catalogue::names::NameRow;
+use crate::store::volume::{ReadAt, VolumeError};
+use crate::work::changes::Change;
+use crate::work::commit::Done;
+use crate::work::error::Refusal;
+use crate::work::ingest::{Ingest, Outcome};
+use crate::work::news::{NewsKind, PhotoNews};
+use crate::work::pool::Pool;
+
+/// A file or folder under a name. Paths are full, below `photos/`; the face cuts the device's root off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Row id, stable across renames: the basis of file ids.
+    pub id: i64,
+    /// Full name.
+    pub path: RelPath,
+    /// File or folder.
+    pub kind: NodeKind,
+    /// Modification time: the client's for files, of the last change below for folders.
+    pub mtime: Timestamp,
+    /// When the box got it.
+    pub created: Timestamp,
+    /// Which tree it lies in.
+    pub shelf: Shelf,
+}
+
+/// File or folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A file.
+    File {
+        /// Its content.
+        hash: ContentHash,
+        /// Bytes.
+        size: u64,
+    },
+    /// A folder.
+    Folder,
+}
+
+/// A dead property: stored for the client, without meaning to us (RFC 4918 §4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Property {
+    /// XML namespace; may be empty.
+    pub namespace: String,
+    /// Local name.
+    pub name: String,
+    /// The whole element as XML text, as it is to be written back.
+    pub xml: String,
+}
+
+/// One step of a PROPPATCH, in document order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PropertyChange {
+    /// Set or replace.
+    Set(Property),
+    /// Remove; no error if absent.
+    Remove {
+        /// XML namespace.
+        namespace: String,
+        /// Local name.
+        name: String,
+    },
+}
+
+/// The tree.
+#[derive(Clone)]
+pub struct Tree {
+    pool: Arc<Pool>,
+}
+
+impl From<NameRow> for Node {
+    fn from(row: NameRow) -> Self {
+        let kind = match row.hash {
+            Some(hash) => NodeKind::File { hash, size: row.size },
+            None => NodeKind::Folder,
+        };
+        Self { id: row.id, path: row.path, kind, mtime: row.mtime, created: row.received, shelf: row.shelf }
+    }
+}
+
+impl Tree {
+    /// The tree of a pool.
+    pub fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+
+    /// What is under `path`; case- and normalisation-blind.
+    pub fn find(&self, path: &RelPath) -> Result<Option<Node>, Refusal> {
+        let primary = self.pool.primary()?;
+        Ok(primary.catalogue.read(|r| r.name(&path.fold_key()))?.map(Node::from))
+    }
+
+    /// Up to `limit` children of a folder in name order, starting after the fold key `after`.
+    pub fn list(&self, folder: &RelPath, after: Option<&str>, limit: usize) -> Result<Vec<Node>, Refusal> {
+        let primary = self.pool.primary()?;
+        let (parent, after) = (folder.fold_key(), after.unwrap_or_default());
+        let rows = primary.catalogue.read(|r| r.children(&parent, after, limit))?;
+        Ok(rows.into_iter().map(Node::from).collect())
+    }
+
+    /// Opens a file for reading; a copy on another drive serves where the primary's cannot be opened.
+    pub fn open(&self, node: &Node) -> Result<Box<dyn ReadAt>, Refusal> {
+        let primary = self.pool.primary()?;
+        let error = match primary.attached.volume.open(&node.shelf.place(&node.path)) {
+            Ok(reader) => return Ok(reader),
+            Err(e) => e,
+        };
+        for copy in primary.catalogue.read(|r| r.copies_of_name(node.id))? {
+            let good = matches!(copy.state, CopyState::Verified);
+            if let (true, Some(other)) = (good, self.pool.attached(copy.drive))
+                && let Ok(reader) = other.volume.open(&Shelf::Photos.place(&copy.at))
+            {
+                return Ok(reader);
+            }
+        }
+        Err(Refusal::Drive(primary.attached.heed(error)))
+    }
+
+    fn submit(&self, change: Change) -> Result<Done, Refusal> {
+        self.pool.primary()?.submit(change, self.pool.now())
+    }
+
+    /// Makes one folder: `Exists`, `NoParent`, `NotAFolder`. Durable on return, like every change here.
+    pub fn make_folder(&self, _by: &Device, path: &RelPath) -> Result<(), Refusal> {
+        self.submit(Change::Folder { path: path.clone(), parents: false }).map(drop)
+    }
+
+    /// Renames a file or folder. With `overwrite`, what has the target name goes to trash first, in a commit of its
+    /// own: a power cut in between leaves the source as it was and the old target in the trash.
+    pub fn rename(
+        &self,
+        by: &Device,
+        from: &RelPath,
+        to: &RelPath,
+        overwrite: bool,
+    ) -> Result<Outcome, Refusal> {
+        let outcome = self.clear_target(by, from, to, overwrite)?;
+        self.submit(Change::Rename { by: by.clone(), from: from.clone(), to: to.clone() })?;
+        self.pool.wake_mirror();
+        Ok(outcome)
+    }
+
+    /// Makes sure that the source exists, does not overlap with the target, and that the target is free.
+    fn clear_target(
+        &self,
+        by: &Device,
+        from: &RelPath,
+        to: &RelPath,
+        overwrite: bool,
+    ) -> Result<Outcome, Refusal> {
+        let source = self.find(from)?.ok_or(Refusal::NotFound)?;
+        match to.parent().map(|p| self.find(&p)).transpose()? {
+            Some(None) => return Err(Refusal::NoParent),
+            Some(Some(node)) if node.kind != NodeKind::Folder => return Err(Refusal::NotAFolder),
+            Some(Some(_)) | None => {}
+        }
+        let Some(target) = self.find(to)? else { return Ok(Outcome::Created) };
+        if target.id == source.id {
+            return Ok(Outcome::Created);
+        }
+        if to.is_within(from) || from.is_within(to) {
+            return Err(Refusal::Overlap);
+        }
+        if !overwrite {
+            return Err(Refusal::Exists);
+        }
+        self.trash(by, to)?;
+        Ok(Outcome::Replaced)
+    }
+
+    /// Copies a file, or a folder (`deep`: with all below it). Content is stored once where links exist.
+    pub fn copy(
+        &self,
+        by: &Device,
+        from: &RelPath,
+        to: &RelPath,
+        overwrite: bool,
+        deep: bool,
+    ) -> Result<Outcome, Refusal> {
+        if to.is_within(from) {
+            return Err(Refusal::Overlap);
+        }
+        let outcome = self.clear_target(by, from, to, overwrite)?;
+        let source = self.find(from)?.ok_or(Refusal::NotFound)?;
+        self.copy_one(by, &source, to)?;
+        if source.kind == NodeKind::Folder && deep {
+            self.copy_below(by, &source, to)?;
+        }
+        self.pool.wake_mirror();
+        Ok(outcome)
+    }
+
+    fn copy_below(&self, by: &Device, source: &Node, to: &RelPath) -> Result<(), Refusal> {
+        let primary = self.pool.primary()?;
+        let fold = source.path.fold_key();
+        let mut after = String::new();
+        loop {
+            // Fold order puts a folder before what is in it.
+            let page = primary.catalogue.read(|r| r.names_below(&fold, &after, 200))?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.path.fold_key();
+            for row in page {
+                let Some(rest) = row.path.below(&source.path) else { continue };
+                let target = to.join(&rest).map_err(|_| Refusal::NoParent)?;
+                self.copy_one(by, &Node::from(row), &target)?;
+            }
+        }
+    }
+
+    fn copy_one(&self, by: &Device, source: &Node, to: &RelPath) -> Result<(), Refusal> {
+        match source.kind {
+            NodeKind::Folder => {
+                self.make_folder(by, to)?;
+                let changes: Vec<PropertyChange> =
+                    self.properties(&source.path)?.into_iter().map(PropertyChange::Set).collect();
+                if changes.is_empty() { Ok(()) } else { self.change_properties(by, to, &changes) }
+            }
+            NodeKind::File { size, .. } if source.shelf == Shelf::Photos => {
+                let change = Change::Link { by: by.clone(), from: source.path.clone(), to: to.clone() };
+                match self.submit(change) {
+                    Err(Refusal::Drive(VolumeError::Unsupported { .. })) => {
+                        self.copy_bytes(by, source, to, size)
+                    }
+                    other => other.map(drop),
+                }
+            }
+            NodeKind::File { size, .. } => self.copy_bytes(by, source, to, size),
+        }
+    }
+
+    /// A copy by way of an ordinary upload, where there are no hard links.
+    fn copy_bytes(&self, by: &Device, source: &Node, to: &RelPath, size: u64) -> Result<(), Refusal> {
+        let offer = Offer {
+            by: by.clone(),
+            path: to.clone(),
+            size: Some(size),
+            declared: Vec::new(),
+            mtime: Some(source.mtime),
+            expect: Expect::Absent,
+            make_parents: false,
+        };
+        let mut incoming = Ingest::new(Arc::clone(&self.pool)).begin(offer)?;
+        let mut reader = self.open(source)?;
+        let mut piece = vec![0; 256 * 1024];
+        let mut offset = 0;
+        loop {
+            let read = reader.read_at(&mut piece, offset).map_err(Refusal::Drive)?;
+            if read == 0 {
+                break;
+            }
+            incoming.write(&piece[..read])?;
+            offset += read as u64;
+        }
+        incoming.finish()?.settle().map(drop)
+    }
+
+    /// Moves a file or folder to the trash.
+    pub fn trash(&self, by: &Device, path: &RelPath) -> Result<(), Refusal> {
+        self.submit(Change::Trash { by: by.clone(), path: path.clone() })?;
+        let news = PhotoNews { path: path.clone(), what: NewsKind::Trashed, at: self.pool.now() };
+        self.pool.news().tell(&news);
+        self.pool.wake_mirror();
+        Ok(())
+    }
+
+    /// Sets the modification time of a file.
+    pub fn set_mtime(&self, _by: &Device, path: &RelPath, mtime: Timestamp) -> Result<(), Refusal> {
+        self.submit(Change::Touch { path: path.clone(), mtime }).map(drop)
+    }
+
+    /// All dead properties of a file or folder.
+    pub fn properties(&self, path: &RelPath) -> Result<Vec<Property>, Refusal> {
+        let primary = self.pool.primary()?;
+        let rows = primary.catalogue.read(|r| match r.name(&path.fold_key())? {
+            Some(row) => r.properties(row.id),
+            None => Ok(Vec::new()),
+        })?;
+        Ok(rows.into_iter().map(|p| Property { namespace: p.namespace, name: p.local, xml: p.xml }).collect())
+    }
+
+    /// Carries out all changes or none.
+    pub fn change_properties(
+        &self,
+        _by: &Device,
+        path: &RelPath,
+        changes: &[PropertyChange],
+    ) -> Result<(), Refusal> {
+        self.submit(Change::Properties { path: path.clone(), changes: changes.to_vec() }).map(drop)
+    }
+
+    /// Room on the primary, as last measured.
+    pub fn space(&self) -> Result<Space, Refusal> {
+        self.pool.primary_space()
+    }
+}

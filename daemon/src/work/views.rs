@@ -1,0 +1,170 @@
+//! What the pool shows of itself: people, devices, drives, names, progress. Plain values for faces to print.
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::account::{DeviceKind, Slug};
+use crate::model::copy::CopyState;
+use crate::model::drive::{DriveId, DriveRole, Space, Standing};
+use crate::model::hash::ContentHash;
+use crate::model::path::RelPath;
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonView {
+    /// Name.
+    pub name: Slug,
+    /// Devices that may sign in.
+    pub devices: u64,
+    /// Files in the person's folder.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Its person.
+    pub person: Slug,
+    /// Its name.
+    pub name: Slug,
+    /// What it may do.
+    pub kind: DeviceKind,
+    /// Since when.
+    pub created: Timestamp,
+    /// When it last signed in.
+    pub last_seen: Option<Timestamp>,
+    /// Whether it may no longer sign in.
+    pub revoked: bool,
+    /// Files it sent.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A mount point and the drive there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveView {
+    /// Where it is looked for.
+    pub mount: PathBuf,
+    /// The drive found there.
+    pub id: Option<DriveId>,
+    /// Its role.
+    pub role: Option<DriveRole>,
+    /// How it stands.
+    pub standing: Standing,
+    /// Room, as last measured.
+    pub space: Option<Space>,
+    /// Since when it stands so.
+    pub since: Timestamp,
+    /// How long the last probe took, milliseconds.
+    pub probe_ms: Option<u64>,
+    /// Device number of its filesystem.
+    pub device: Option<(u32, u32)>,
+    /// Copies it lacks.
+    pub wanted: u64,
+    /// Their bytes.
+    pub wanted_bytes: u64,
+    /// The oldest of them is wanted since.
+    pub oldest_wanted: Option<Timestamp>,
+    /// Copies durable but not read back.
+    pub settled: u64,
+    /// Copies read back and equal.
+    pub verified: u64,
+    /// Copies that are gone.
+    pub missing: u64,
+    /// Copies that differ.
+    pub damaged: u64,
+}
+
+/// What to look for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindQuery {
+    /// Only this person's.
+    pub person: Option<Slug>,
+    /// Only what this device sent.
+    pub device: Option<Slug>,
+    /// Only names that contain this, without regard to case.
+    pub name_contains: Option<String>,
+    /// Only received at or after.
+    pub received_from: Option<Timestamp>,
+    /// Only received before.
+    pub received_to: Option<Timestamp>,
+    /// Only with a copy in this state on some drive.
+    pub state: Option<CopyState>,
+}
+
+/// A name found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundName {
+    /// Its row id; the next page starts after it.
+    pub id: i64,
+    /// The name.
+    pub path: RelPath,
+    /// Its content.
+    pub hash: ContentHash,
+    /// Bytes.
+    pub size: u64,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// From whom.
+    pub by: String,
+    /// The state of its worst copy.
+    pub worst: CopyState,
+}
+
+/// How far a long task is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Files done.
+    pub files: u64,
+    /// Files in all, as far as known.
+    pub files_total: u64,
+    /// Bytes done.
+    pub bytes: u64,
+    /// Bytes in all, as far as known.
+    pub bytes_total: u64,
+}
+
+/// What to verify.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyScope {
+    /// Only this drive.
+    pub drive: Option<DriveId>,
+    /// Only this folder or file.
+    pub below: Option<RelPath>,
+}
+
+/// What verifying found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Copies read back equal.
+    pub equal: u64,
+    /// Names with a copy that differs or cannot be read.
+    pub damaged: Vec<RelPath>,
+    /// Names with a copy that is not there.
+    pub missing: Vec<RelPath>,
+    /// Drives that are not there or stopped answering.
+    pub unreadable_drives: Vec<String>,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// What a rescan found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RescanReport {
+    /// Folders compared.
+    pub folders: u64,
+    /// Files compared.
+    pub files: u64,
+    /// Files taken over that other hands put there.
+    pub adopted: u64,
+    /// Names whose file is gone.
+    pub missing: u64,
+    /// Files that are still being written, for the next time.
+    pub waiting: u64,
+    /// Files whose names no drive could hold (control characters, not UTF-8), or that are no files.
+    pub unholdable: u64,
+}

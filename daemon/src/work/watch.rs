@@ -1,0 +1,333 @@
+//! Watching one mount point: recognises the drive there, opens it, probes it with real I/O, and lets go of it when it is
+//! gone. One of these per mount point, each on its own thread, so that a drive that hangs keeps only its own waiting.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::account::TokenKey;
+use crate::model::drive::{DriveRole, Id, Marker, Standing};
+use crate::model::place::Place;
+use crate::store::catalogue::Catalogue;
+use crate::store::disk::{self, DiskVolume, Found};
+use crate::store::volume::VolumeError;
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+use crate::work::pool::Pool;
+use crate::work::primary::Primary;
+use crate::work::views::DriveView;
+use crate::work::worker::{Cx, Outcome, WorkError, Worker};
+
+/// How often a drive that is there is written to and read back from its medium.
+const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(60);
+
+/// Watches one mount point.
+pub struct DriveWatch {
+    pool: Arc<Pool>,
+    mount: PathBuf,
+    probed: Option<Timestamp>,
+}
+
+/// Why a drive could not be adopted, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// Not one of the mount points in the configuration.
+    #[error("{0} is not one of the configured mount points; add it to drives.mounts and restart")]
+    NotConfigured(PathBuf),
+    /// No directory there.
+    #[error("nothing is mounted at {0}: {1}")]
+    Nothing(PathBuf, String),
+    /// It has a marker already.
+    #[error("the drive at {0} already belongs to a pool; it is used by itself, or shown as foreign")]
+    Marked(PathBuf),
+    /// A directory of the system drive.
+    #[error("{0} is a folder of the system drive and not a drive of its own; mount the drive there first")]
+    NotAMount(PathBuf),
+    /// There is a primary.
+    #[error("there is a primary drive already; adopt this one as mirror or offline")]
+    SecondPrimary,
+    /// No primary yet.
+    #[error("adopt the primary drive first")]
+    NoPrimary,
+    /// Writing the marker failed.
+    #[error("could not adopt: {0}")]
+    Drive(#[from] VolumeError),
+    /// The pool could not be opened on it.
+    #[error("could not open the drive: {0}")]
+    Refused(#[from] Refusal),
+    /// No random numbers.
+    #[error("no random numbers from the kernel: {0}")]
+    Random(String),
+}
+
+impl DriveWatch {
+    /// For one mount point of the pool.
+    pub fn new(pool: Arc<Pool>, mount: PathBuf) -> Self {
+        Self { pool, mount, probed: None }
+    }
+
+    /// Compares what is known of the mount point with what is there.
+    pub fn step(&mut self) -> Result<(), Refusal> {
+        match self.pool.slot_at(&self.mount).and_then(|s| s.attached) {
+            Some(attached) => self.look_after(&attached),
+            None => {
+                self.probed = None;
+                self.pool.look_at(&self.mount)
+            }
+        }
+    }
+
+    fn look_after(&mut self, attached: &Arc<Attached>) -> Result<(), Refusal> {
+        let now = self.pool.now();
+        self.pool.update_slot(&self.mount, |slot| slot.probing_since = Some(now));
+        // Whether it is still the drive it was: cheap, and every few seconds.
+        let proved = attached.volume.prove();
+        let due = self.probed.is_none_or(|at| now.duration_since(at) >= PROBE_EVERY)
+            || attached.takes_writes().is_err();
+        let probed = match proved {
+            Ok(()) if due => {
+                self.probed = Some(now);
+                probe(attached).map(Some)
+            }
+            Ok(()) => Ok(None),
+            Err(e) => Err(e),
+        };
+        let took = self.pool.now().duration_since(now).as_millis();
+        match probed {
+            Ok(Some(())) => {
+                attached.cleared();
+                self.pool.update_slot(&self.mount, |slot| slot.probe_ms = u64::try_from(took).ok());
+            }
+            Ok(None) => {}
+            Err(e) => drop(attached.heed(e)),
+        }
+        let space = attached.volume.space().ok();
+        let doubt = attached.doubt();
+        if doubt.gone.is_some() {
+            self.pool.detach(&self.mount);
+            return Ok(());
+        }
+        let standing = if let Some(why) = doubt.suspect {
+            Standing::Suspect { why }
+        } else if doubt.read_only {
+            Standing::ReadOnly
+        } else {
+            Standing::Ready
+        };
+        self.pool.update_slot(&self.mount, |slot| {
+            slot.probing_since = None;
+            slot.space = space.or(slot.space);
+            slot.standing = standing;
+        });
+        Ok(())
+    }
+}
+
+impl Worker for DriveWatch {
+    fn name(&self) -> &'static str {
+        "drive"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn critical(&self) -> bool {
+        false // a drive that hangs keeps its own watcher waiting, and that is no reason to restart
+    }
+
+    fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
+        let attached = self.pool.slot_at(&self.mount).and_then(|s| s.attached);
+        let label = attached.map_or_else(|| self.mount.display().to_string(), |a| a.id().short());
+        let _drive = cx.blocked_on(&label);
+        DriveWatch::step(self).map_err(|e| WorkError::new(format!("watch {}", self.mount.display()), e))?;
+        Ok(Outcome::Rest)
+    }
+}
+
+/// Writes, flushes, and reads back from the medium. Only real I/O shows that a drive is there: statfs and the mount
+/// table go on looking healthy after it was pulled (invariant I20).
+fn probe(attached: &Attached) -> Result<(), VolumeError> {
+    let _lane = attached.turns.background();
+    let mut bytes = vec![0; 4096];
+    let no_random = |e: getrandom::Error| VolumeError::Io {
+        op: "probe",
+        place: Place::probe(),
+        source: std::io::Error::other(e.to_string()),
+    };
+    getrandom::fill(&mut bytes).map_err(no_random)?;
+    attached.volume.write_small(&Place::probe(), &bytes)?;
+    let mut medium = attached.volume.open_medium(&Place::probe())?;
+    if medium.next()? == bytes.as_slice() {
+        return Ok(());
+    }
+    let source = std::io::Error::other("what was read back differs from what was written");
+    Err(VolumeError::Io { op: "probe", place: Place::probe(), source })
+}
+
+impl Pool {
+    /// Looks at a mount point where nothing of ours is open, and opens what belongs to us.
+    pub(super) fn look_at(&self, mount: &Path) -> Result<(), Refusal> {
+        let stands = |standing: Standing| {
+            self.update_slot(mount, |slot| {
+                slot.standing = standing;
+                slot.probing_since = None;
+            });
+            Ok(())
+        };
+        match disk::look(mount) {
+            Found::Nothing(_) => stands(Standing::Absent),
+            Found::Unmarked if self.options.require_mount && !disk::is_mount_point(mount) => {
+                stands(Standing::Absent)
+            }
+            Found::Unmarked => stands(Standing::Blank),
+            Found::Unreadable(why) => {
+                stands(Standing::Foreign { why: format!("its marker is unreadable: {why}") })
+            }
+            Found::Marked(volume, marker) => match self.objection(mount, &volume, &marker) {
+                Some(why) => stands(Standing::Foreign { why }),
+                None => {
+                    let device = volume.device();
+                    let attached = Attached::new(*marker, Arc::new(volume), mount.to_owned());
+                    self.attach(Arc::new(attached), Some(device))
+                }
+            },
+        }
+    }
+
+    /// Why a marked drive is not to be used.
+    fn objection(&self, mount: &Path, volume: &DiskVolume, marker: &Marker) -> Option<String> {
+        if self.options.require_mount && !volume.is_mount_point() {
+            return Some("it is a folder of the system drive, not a drive of its own".to_owned());
+        }
+        if let (Some(known), Some(now)) = (marker.filesystem, volume.filesystem_uuid())
+            && known != now
+        {
+            return Some("it is a copy of one of our drives on another filesystem".to_owned());
+        }
+        if self.identity().is_some_and(|pool| pool != marker.pool) {
+            return Some("it belongs to another Shoebox".to_owned());
+        }
+        let slots = self.slots();
+        let mut others = slots.iter().filter(|s| s.mount != mount).filter_map(|s| s.attached.as_ref());
+        if others.clone().any(|a| a.id() == marker.drive) {
+            return Some("it is a second copy of a drive that is attached".to_owned());
+        }
+        if marker.role == DriveRole::Primary && others.any(|a| a.role() == DriveRole::Primary) {
+            return Some("it claims to be a second primary drive".to_owned());
+        }
+        None
+    }
+
+    /// Takes a recognised drive into use.
+    pub fn attach(&self, attached: Arc<Attached>, device: Option<(u32, u32)>) -> Result<(), Refusal> {
+        let mount = attached.mount.clone();
+        if attached.role() == DriveRole::Primary {
+            let catalogue = Arc::new(open_catalogue(&attached, self.now())?);
+            let (primary, recovered) = Primary::open(Arc::clone(&attached), catalogue, self.now())?;
+            log::info!(
+                swept = recovered.swept, replayed = recovered.replayed, bad_lines = recovered.bad_lines.len();
+                "primary drive {} open", attached.id().short()
+            );
+            self.set_primary(Some(Arc::new(primary)))?;
+        }
+        let space = attached.volume.space().ok();
+        self.update_slot(&mount, |slot| {
+            slot.attached = Some(attached);
+            slot.standing = Standing::Ready;
+            slot.space = space;
+            slot.device = device;
+            slot.probing_since = None;
+        });
+        self.wake(crate::work::pool::Wake::Mirror);
+        self.wake(crate::work::pool::Wake::Rescan);
+        Ok(())
+    }
+
+    /// Lets go of a drive, with every handle on it, so that it can be unmounted.
+    pub(super) fn detach(&self, mount: &Path) {
+        let mut was = None;
+        self.update_slot(mount, |slot| {
+            was = slot.attached.take();
+            slot.standing = Standing::Absent;
+            slot.probing_since = None;
+            slot.probe_ms = None;
+        });
+        if let Some(attached) = was {
+            log::warn!("drive {} ({}) is gone", attached.id().short(), attached.role());
+            if attached.role() == DriveRole::Primary {
+                drop(self.set_primary(None));
+            }
+        }
+    }
+
+    /// Makes the drive at a mount point one of ours: writes our marker beside what is there. Formats nothing.
+    pub fn adopt(&self, mount: &Path, role: DriveRole) -> Result<DriveView, AdoptError> {
+        let here = || mount.to_owned();
+        if self.slot_at(mount).is_none() {
+            return Err(AdoptError::NotConfigured(here()));
+        }
+        match disk::look(mount) {
+            Found::Unmarked => {}
+            Found::Nothing(why) => return Err(AdoptError::Nothing(here(), why)),
+            Found::Marked(..) | Found::Unreadable(_) => return Err(AdoptError::Marked(here())),
+        }
+        if self.options.require_mount && !disk::is_mount_point(mount) {
+            return Err(AdoptError::NotAMount(here()));
+        }
+        let primary = self.primary().ok();
+        match (&primary, role) {
+            (Some(_), DriveRole::Primary) => return Err(AdoptError::SecondPrimary),
+            (None, DriveRole::Mirror | DriveRole::Offline) => return Err(AdoptError::NoPrimary),
+            (Some(_), DriveRole::Mirror | DriveRole::Offline) | (None, DriveRole::Primary) => {}
+        }
+        let known = primary.map(|p| (p.attached.marker.pool, p.attached.marker.token_key.clone()));
+        let (pool, token_key) = match known {
+            Some(known) => known,
+            None => (random_id()?, TokenKey::from_random(random()?)),
+        };
+        let marker = Marker {
+            format: 1,
+            pool,
+            drive: random_id()?,
+            role,
+            generation: 1,
+            adopted: self.now(),
+            filesystem: disk::filesystem_uuid(mount),
+            token_key,
+        };
+        disk::adopt(mount, &marker)?;
+        self.look_at(mount)?;
+        self.slot_at(mount).map(DriveView::from).ok_or_else(|| AdoptError::NotConfigured(here()))
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], AdoptError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| AdoptError::Random(e.to_string()))?;
+    Ok(bytes)
+}
+
+fn random_id() -> Result<Id, AdoptError> {
+    random().map(Id::from_random)
+}
+
+/// The catalogue of a primary. One that does not open, or fails its own check, is set aside under a dated name and
+/// made anew: the manifest has everything.
+fn open_catalogue(attached: &Attached, now: Timestamp) -> Result<Catalogue, Refusal> {
+    let Some(path) = attached.volume.os_path(&Place::catalogue()) else { return Ok(Catalogue::in_memory()?) };
+    let trouble = match Catalogue::open_checked(&path) {
+        Ok(catalogue) => return Ok(catalogue),
+        Err(e) => e,
+    };
+    log::error!("the catalogue is unusable and will be rebuilt from the manifest: {trouble}");
+    for place in Place::catalogue_files() {
+        let aside = place.set_aside(&now.as_second().to_string());
+        match attached.volume.rename_new(&place, &aside) {
+            Ok(()) | Err(VolumeError::NotFound { .. }) => {}
+            Err(e) => return Err(Refusal::Drive(attached.heed(e))),
+        }
+    }
+    Ok(Catalogue::open_checked(&path)?)
+}

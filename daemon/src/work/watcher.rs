@@ -1,0 +1,131 @@
+//! The worker around the rescan: a full walk at start and every period, a look into folders where inotify saw something,
+//! and everything again when inotify lost sight.
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::drive::DriveId;
+use crate::model::place::{Place, Shelf};
+use crate::os::inotify::Watch;
+use crate::work::pool::{Pool, Wake};
+use crate::work::primary::Primary;
+use crate::work::rescan::Rescan;
+use crate::work::worker::{Cx, Outcome, WorkError, Worker};
+
+/// Hints are gathered this long before their folders are listed: one listing for a burst of files.
+const GATHER: SignedDuration = SignedDuration::from_secs(2);
+
+/// Finds what other hands put on the primary.
+pub struct Watcher {
+    pool: Arc<Pool>,
+    period: SignedDuration,
+    rescan: Rescan,
+    /// The drive being watched, and the watch. `None` inside: the watch failed and only the period counts.
+    watch: Option<(DriveId, Arc<Primary>, Option<Watch>)>,
+    walked: Option<Timestamp>,
+    looked: Option<Timestamp>,
+    hinted: BTreeSet<Place>,
+}
+
+impl Watcher {
+    /// Walks the whole tree every `period`.
+    pub fn new(pool: Arc<Pool>, period: SignedDuration) -> Self {
+        let rescan = Rescan::new(Arc::clone(&pool));
+        Self { pool, period, rescan, watch: None, walked: None, looked: None, hinted: BTreeSet::new() }
+    }
+
+    /// Watches the primary that is there now; a new one is walked from end to end.
+    fn follow(&mut self, primary: &Arc<Primary>) {
+        if self.watch.as_ref().is_some_and(|(_, known, _)| Arc::ptr_eq(known, primary)) {
+            return;
+        }
+        let root = primary.attached.volume.os_path(&Shelf::Photos.root());
+        // The watch comes before the walk: what happens in between is seen twice and not missed.
+        let watch = root.and_then(|root| {
+            let pool = Arc::downgrade(&self.pool);
+            let wake = move || {
+                if let Some(pool) = pool.upgrade() {
+                    pool.wake(Wake::Rescan);
+                }
+            };
+            match Watch::start(&root, wake) {
+                Ok(watch) => Some(watch),
+                Err(e) => {
+                    log::warn!("changes by other programs will be found late: {e}");
+                    None
+                }
+            }
+        });
+        self.pool.watching(watch.is_some());
+        self.watch = Some((primary.attached.id(), Arc::clone(primary), watch));
+        self.walked = None;
+    }
+
+    /// Takes what inotify saw. `true`: it may have missed something.
+    fn take_hints(&mut self) -> bool {
+        let Some((_, primary, Some(watch))) = &self.watch else { return false };
+        let hints = watch.take();
+        let Some(root) = primary.attached.volume.os_path(&Place::root()) else { return false };
+        self.hinted.extend(hints.folders.iter().filter_map(|folder| place_of(&root, folder)));
+        if let Some(lost) = &hints.lost {
+            log::warn!("inotify lost sight of the tree ({lost:?}): looking at everything");
+            self.watch = None;
+        }
+        hints.more || hints.lost.is_some()
+    }
+}
+
+fn place_of(root: &Path, folder: &Path) -> Option<Place> {
+    let below = folder.strip_prefix(root).ok()?.to_str()?;
+    below.split('/').try_fold(Place::root(), |place, name| place.entry(name))
+}
+
+impl Worker for Watcher {
+    fn name(&self) -> &'static str {
+        "rescan"
+    }
+
+    fn period(&self) -> Duration {
+        let waiting = self.rescan.is_waiting() || !self.hinted.is_empty();
+        Duration::from_secs(if waiting { 1 } else { 30 })
+    }
+
+    fn critical(&self) -> bool {
+        false
+    }
+
+    fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
+        let Ok(primary) = self.pool.primary() else {
+            self.watch = None;
+            return Ok(Outcome::Rest);
+        };
+        let _drive = cx.blocked_on(&primary.attached.id().short());
+        self.follow(&primary);
+        let now = self.pool.now();
+        let lost = self.take_hints();
+        let due = self.walked.is_none_or(|at| now.duration_since(at) >= self.period);
+        if (lost || due) && !self.rescan.is_walking() {
+            self.rescan.start();
+            self.walked = Some(now);
+            self.hinted.clear();
+        }
+        let gathered = self.looked.is_none_or(|at| now.duration_since(at) >= GATHER);
+        if gathered && !self.rescan.is_walking() && (!self.hinted.is_empty() || self.rescan.is_waiting()) {
+            self.looked = Some(now);
+            let waiting = self.rescan.waiting_in();
+            self.rescan.look_into(std::mem::take(&mut self.hinted).into_iter().chain(waiting));
+        }
+        let go_on = || {
+            cx.beat();
+            !cx.stopping()
+        };
+        match self.rescan.step(&go_on) {
+            Ok(true) => Ok(Outcome::More),
+            Ok(false) => Ok(Outcome::Rest),
+            Err(e) => Err(WorkError::new("compare the tree", e)),
+        }
+    }
+}
