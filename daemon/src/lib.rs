@@ -5,12 +5,16 @@
 //! - [`store`]: durable things: drives, manifest, catalogue
 //! - [`os`]: Linux, one fact or act per file
 //! - [`work`]: doing: ingest, mirror, rescan, health
-//! - `face`: who talks to us: HTTP, the command line
+//! - [`face`]: who talks to us: HTTP, the command line
 //!
 //! `app` composes them; `docs/ARCHITECTURE.md` has the map.
 
+pub mod app;
+pub mod face;
+pub mod logging;
 pub mod model;
 pub mod os;
 pub mod plan;
+pub mod settings;
 pub mod store;
 pub mod work;

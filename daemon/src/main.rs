@@ -1,2 +1,6 @@
-//! The binary: hands the command line to the library.
-fn main() {}
+//! The binary: hands the command line to the library and its answer to the shell.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shoebox::face::cli::run(std::env::args_os())
+}

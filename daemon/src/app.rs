@@ -1,0 +1,285 @@
+//! Composes settings, pool, workers and faces; runs them; stops them in one order. Decides nothing.
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::SignedDuration;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::face::control;
+use crate::face::http::metrics::{DriveNumbers, MetricsInput, render};
+use crate::face::http::{self, Face, HostPolicy};
+use crate::model::copy::CopyState;
+use crate::os::{clock, systemd};
+use crate::plan::facts::{Facts, Limits};
+use crate::plan::mirroring::Brake;
+use crate::settings::Settings;
+use crate::work::health::HealthCheck;
+use crate::work::ingest::Ingest;
+use crate::work::mirror::Mirror;
+use crate::work::pool::{Options, Pool, Wake};
+use crate::work::supervisor::{Patience, Supervisor};
+use crate::work::sweep::Sweep;
+use crate::work::tree::Tree;
+use crate::work::watch::DriveWatch;
+use crate::work::watcher::Watcher;
+use crate::work::worker::Waker;
+
+/// The running daemon.
+pub struct App {
+    pool: Arc<Pool>,
+    addresses: Vec<SocketAddr>,
+    runtime: Runtime,
+    supervisor: Arc<Supervisor>,
+    stop: watch::Sender<bool>,
+    serving: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Starts everything. Drives may be away: that is a finding, not a failure to start.
+    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        let pool = Arc::new(Pool::new(options(&settings), Arc::new(clock::now)));
+        let supervisor = Arc::new(Supervisor::new(Patience::default(), |code| std::process::exit(code)));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("http")
+            .enable_all()
+            .build()
+            .context("could not start the HTTP runtime")?;
+        survive_size_limit(&runtime)?;
+        let (stop, stopped) = watch::channel(false);
+        let facts = Arc::new(Mutex::new(Facts::default()));
+        let mut app = Self { pool, addresses: Vec::new(), runtime, supervisor, stop, serving: Vec::new() };
+        app.listen(&settings, &facts, &stopped)?;
+        app.answer(&settings, &stopped)?;
+        app.work(&settings, &facts)?;
+        app.feed_watchdog();
+        systemd::ready();
+        Ok(app)
+    }
+
+    fn listen(
+        &mut self,
+        settings: &Settings,
+        facts: &Arc<Mutex<Facts>>,
+        stopped: &watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let metrics = metrics(Arc::clone(&self.pool), Arc::clone(facts));
+        let limits = http::Limits {
+            connections: settings.http.connections,
+            per_address: settings.http.per_ip,
+            head_time: settings.http.header,
+            body_idle: settings.http.idle,
+            ..http::Limits::default()
+        };
+        let face = Arc::new(Face {
+            pool: Arc::clone(&self.pool),
+            ingest: Ingest::new(Arc::clone(&self.pool)),
+            tree: Tree::new(Arc::clone(&self.pool)),
+            metrics,
+            hosts: HostPolicy::new(settings.http.hosts.iter().cloned()),
+            limits,
+        });
+        for address in &settings.http.listen {
+            let listener = std::net::TcpListener::bind(address)
+                .with_context(|| format!("could not listen on {address}"))?;
+            listener.set_nonblocking(true)?;
+            self.addresses.push(listener.local_addr()?);
+            let guard = self.runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            drop(guard);
+            let heart = self.supervisor.heart("accept", Duration::from_secs(60));
+            let serving = http::serve(listener, Arc::clone(&face), stopped.clone(), move || heart.beat());
+            self.serving.push(self.runtime.spawn(async move {
+                if let Err(e) = serving.await {
+                    log::error!("the HTTP listener ended: {e}");
+                }
+            }));
+        }
+        Ok(())
+    }
+
+    fn answer(&self, settings: &Settings, stopped: &watch::Receiver<bool>) -> anyhow::Result<()> {
+        let path = &settings.control.socket;
+        let guard = self.runtime.enter();
+        let listener =
+            control::bind_control(path).with_context(|| format!("could not listen on {}", path.display()))?;
+        drop(guard);
+        self.runtime.spawn(control::serve_control(listener, Arc::clone(&self.pool), stopped.clone()));
+        Ok(())
+    }
+
+    fn work(&self, settings: &Settings, facts: &Arc<Mutex<Facts>>) -> anyhow::Result<()> {
+        for mount in &settings.drives.mounts {
+            let (pool, mount) = (Arc::clone(&self.pool), mount.clone());
+            self.supervisor
+                .spawn(&Waker::new(), move || Box::new(DriveWatch::new(Arc::clone(&pool), mount.clone())))?;
+        }
+        let pool = Arc::clone(&self.pool);
+        self.spawn(Some(Wake::Mirror), move || Box::new(Mirror::new(Arc::clone(&pool))))?;
+        let (pool, period) = (Arc::clone(&self.pool), signed(settings.rescan.period));
+        self.spawn(Some(Wake::Rescan), move || Box::new(Watcher::new(Arc::clone(&pool), period)))?;
+        let pool = Arc::clone(&self.pool);
+        self.spawn(None, move || Box::new(Sweep::new(Arc::clone(&pool))))?;
+        let supervisor = Arc::downgrade(&self.supervisor);
+        let reports: crate::work::health::Reports =
+            Arc::new(move || supervisor.upgrade().map(|s| s.report()).unwrap_or_default());
+        let (pool, facts) = (Arc::clone(&self.pool), Arc::clone(facts));
+        let (limits, period) = (limits(settings), settings.health.period);
+        self.spawn(Some(Wake::Health), move || {
+            let (pool, reports, facts) = (Arc::clone(&pool), Arc::clone(&reports), Arc::clone(&facts));
+            Box::new(HealthCheck::new(pool, limits.clone(), period, reports, facts))
+        })
+    }
+
+    fn spawn(
+        &self,
+        wake: Option<Wake>,
+        factory: impl FnMut() -> Box<dyn crate::work::worker::Worker> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let waker = Waker::new();
+        self.supervisor.spawn(&waker, factory).context("could not start a worker")?;
+        if let Some(wake) = wake {
+            self.pool.on_wake(wake, move || waker.wake());
+        }
+        Ok(())
+    }
+
+    fn feed_watchdog(&self) {
+        let Some(period) = systemd::watchdog_period() else { return };
+        let supervisor = Arc::downgrade(&self.supervisor);
+        self.runtime.spawn(async move {
+            let mut tick = tokio::time::interval(period / 2);
+            loop {
+                tick.tick().await;
+                let Some(supervisor) = supervisor.upgrade() else { return };
+                if supervisor.alive(clock::monotonic()) {
+                    systemd::alive();
+                }
+            }
+        });
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Where HTTP answers: the first address of the settings, with its real port.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// Waits for SIGTERM or SIGINT, then stops: no new connections, uploads under way get their time, workers end at a
+    /// step boundary, the catalogue is put to rest. A second signal ends at once: every stop may be a power cut.
+    pub fn wait(self) -> anyhow::Result<u8> {
+        self.runtime.block_on(signal()).context("could not wait for signals")?;
+        systemd::stopping();
+        self.runtime.spawn(async {
+            if signal().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+        self.stop.send_replace(true);
+        let serving = self.serving;
+        self.runtime.block_on(async {
+            for task in serving {
+                drop(tokio::time::timeout(Duration::from_secs(25), task).await);
+            }
+        });
+        for name in self.supervisor.stop(Duration::from_secs(10)) {
+            log::warn!("{name} did not end in time");
+        }
+        if let Ok(primary) = self.pool.primary()
+            && let Err(e) = primary.catalogue.checkpoint()
+        {
+            log::warn!("{e}");
+        }
+        self.runtime.shutdown_timeout(Duration::from_secs(2));
+        Ok(0)
+    }
+}
+
+async fn signal() -> std::io::Result<()> {
+    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = term.recv() => Ok(()),
+        done = tokio::signal::ctrl_c() => done,
+    }
+}
+
+/// Takes SIGXFSZ over with a handler that does nothing, so that writing past a file-size limit is an error (EFBIG) and
+/// not the end of the process.
+fn survive_size_limit(runtime: &Runtime) -> anyhow::Result<()> {
+    let _entered = runtime.enter();
+    // Dropping the stream leaves the handler in place.
+    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(libc::SIGXFSZ))?);
+    Ok(())
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+fn options(settings: &Settings) -> Options {
+    Options {
+        mounts: settings.drives.mounts.clone(),
+        require_mount: settings.drives.require_mount,
+        delete_delay: signed(settings.mirror.delete_delay),
+        brake: Brake { percent: settings.mirror.brake_percent, files: settings.mirror.brake_files },
+        quiet: signed(settings.rescan.quiet),
+        scratch_keep: signed(settings.scratch.keep),
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let percent = |p: u64| u8::try_from(p).unwrap_or(100);
+    Limits {
+        slow_probe: settings.health.probe_warn,
+        stuck_probe: settings.health.probe_stuck,
+        filling_percent: percent(settings.health.space_warn_percent),
+        full_percent: percent(settings.health.space_alarm_percent),
+        ..Limits::default()
+    }
+}
+
+/// Renders from what the minute check gathered: never waits for a drive.
+fn metrics(pool: Arc<Pool>, facts: Arc<Mutex<Facts>>) -> Arc<dyn Fn() -> String + Send + Sync> {
+    Arc::new(move || {
+        let facts = facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let drives = pool.drives();
+        let now = pool.now();
+        let files = drives.iter().map(|d| d.settled + d.verified).max().unwrap_or(0);
+        let numbers = |d: &crate::work::views::DriveView| DriveNumbers {
+            id: d.id.map_or_else(|| d.mount.display().to_string(), |id| id.short()),
+            role: d.role,
+            ready: d.standing.takes_writes(),
+            space: d.space,
+            probe: d.probe_ms.map(Duration::from_millis),
+            copies: vec![
+                (CopyState::Wanted, d.wanted),
+                (CopyState::Settled, d.settled),
+                (CopyState::Verified, d.verified),
+                (CopyState::Missing, d.missing),
+                (CopyState::Damaged, d.damaged),
+            ],
+            lag: d.oldest_wanted.map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs()),
+        };
+        render(&MetricsInput {
+            uploads: pool.counters.received.load(Ordering::Relaxed),
+            upload_bytes: pool.counters.received_bytes.load(Ordering::Relaxed),
+            refused: vec![("full", pool.counters.refused_full.load(Ordering::Relaxed))],
+            files,
+            drives: drives.iter().map(numbers).collect(),
+            findings: pool.findings().to_vec(),
+            workers: facts.workers,
+            resident: facts.memory,
+            descriptors: facts.descriptors,
+            descriptor_limit: facts.descriptor_limit,
+        })
+    })
+}

@@ -1,0 +1,147 @@
+//! `shoebox find`: names that fit.
+use clap::Args;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::{Cx, Exit, screen};
+use crate::face::control::{FoundPage, Request};
+use crate::model::account::Slug;
+use crate::model::copy::CopyState;
+use crate::work::views::FoundName;
+
+const PAGE: usize = 500;
+
+/// Find photos by person, device, date, name or state
+///
+/// All filters given must fit. Dates are those of receipt, days in this machine's time zone. The state is that of
+/// the photo's worst copy on any drive: 'wanted', 'settled', 'verified', 'missing' or 'damaged'. Exit code 4 if nothing fits.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  shoebox find --person anna --from 2026-11-01 --to 2026-11-30
+  shoebox find --name IMG_4711
+  shoebox find --state damaged --json --limit 0 | jq -r .path")]
+pub(super) struct Find {
+    /// Only this person's
+    #[arg(long, value_name = "PERSON")]
+    person: Option<Slug>,
+    /// Only those sent by a device of this name
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Slug>,
+    /// Only those with this text in their name
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Received on or after this day (2026-11-14) or moment (2026-11-14T18:02:11Z)
+    #[arg(long, value_name = "WHEN", value_parser = beginning)]
+    from: Option<Timestamp>,
+    /// Received on or before this day, or before this moment
+    #[arg(long, value_name = "WHEN", value_parser = end)]
+    to: Option<Timestamp>,
+    /// Only those with a copy in this state
+    #[arg(long, value_name = "STATE")]
+    state: Option<CopyState>,
+    /// Print at most so many; 0: all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// Go on after this row, as printed at the end of the part before
+    #[arg(long, value_name = "ROW")]
+    after: Option<i64>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Find {
+    pub(super) fn run(self, cx: &mut Cx<'_>) -> anyhow::Result<Exit> {
+        let zone = TimeZone::system();
+        let mut left = if self.limit == 0 { usize::MAX } else { self.limit };
+        let mut after = self.after;
+        let mut any = false;
+        loop {
+            let page: FoundPage = cx.ask(&self.request(after, left.min(PAGE)))?;
+            any |= !page.names.is_empty();
+            left = left.saturating_sub(page.names.len());
+            if self.json {
+                for name in &page.names {
+                    cx.json(name)?;
+                }
+            } else {
+                write!(cx.out, "{}", table(&page.names, &zone))?;
+            }
+            after = page.next;
+            if after.is_none() || left == 0 {
+                break;
+            }
+        }
+        if let Some(row) = after {
+            // On standard error: it is no result.
+            drop(std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("There are more: --after {row}, or --limit 0 for all.\n"),
+            ));
+        }
+        Ok(if any { Exit::Fine } else { Exit::NotFound })
+    }
+
+    fn request(&self, after: Option<i64>, limit: usize) -> Request {
+        Request::Find {
+            person: self.person.clone(),
+            device: self.device.clone(),
+            name: self.name.clone(),
+            from: self.from,
+            to: self.to,
+            state: self.state,
+            after,
+            limit,
+        }
+    }
+}
+
+fn table(names: &[FoundName], zone: &TimeZone) -> String {
+    let rows = names.iter().map(|name| {
+        vec![
+            screen::moment(name.received_at, zone),
+            screen::size(name.size),
+            name.worst.to_string(),
+            screen::plain(name.path.as_str()),
+        ]
+    });
+    screen::table(&rows.collect::<Vec<_>>())
+}
+
+fn beginning(text: &str) -> Result<Timestamp, String> {
+    instant(text, 0, &TimeZone::system())
+}
+
+fn end(text: &str) -> Result<Timestamp, String> {
+    instant(text, 1, &TimeZone::system())
+}
+
+/// A moment as it is, or the midnight `days` after the beginning of a day.
+fn instant(text: &str, days: i64, zone: &TimeZone) -> Result<Timestamp, String> {
+    if text.contains('T') {
+        return text.parse().map_err(|_| format!("{text:?} is no moment like 2026-11-14T18:02:11Z"));
+    }
+    let bad = |_| format!("{text:?} is no day like 2026-11-14");
+    let day: Date = text.parse().map_err(bad)?;
+    let day = day.checked_add(jiff::Span::new().days(days)).map_err(bad)?;
+    Ok(day.to_zoned(zone.clone()).map_err(bad)?.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_local_and_inclusive() {
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        let at = |text, days| instant(text, days, &zone).map(|at| at.to_string());
+        assert_eq!(at("2026-11-14", 0).unwrap(), "2026-11-13T23:00:00Z");
+        assert_eq!(at("2026-11-14", 1).unwrap(), "2026-11-14T23:00:00Z");
+        assert_eq!(at("2026-11-14T18:02:11Z", 1).unwrap(), "2026-11-14T18:02:11Z");
+        for bad in ["", "yesterday", "2026-13-01", "2026-11-14T99:00Z", "14.11.2026"] {
+            assert!(at(bad, 0).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What people read: dates in their time zone, sizes, tables, one progress line, codes to scan.
+use std::io::{self, IsTerminal as _, Write as _};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::work::views::Progress;
+
+/// `14 Nov 2026 18:02:11`
+pub(super) fn moment(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%-d %b %Y %H:%M:%S").to_string()
+}
+
+/// `14 Nov 2026`
+pub(super) fn day(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%-d %b %Y").to_string()
+}
+
+/// `18:02:11`
+pub(super) fn clock(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()
+}
+
+/// The time alone on the day of `reference`, else day and time.
+pub(super) fn moment_beside(at: Timestamp, reference: Timestamp, zone: &TimeZone) -> String {
+    if day(at, zone) == day(reference, zone) { clock(at, zone) } else { moment(at, zone) }
+}
+
+/// `3.2 MB`, in powers of ten as on a drive's label.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    // Tenths, so that no floating point is needed; the last unit always fits a u64.
+    let mut tenths = bytes / 100;
+    let mut unit = 0;
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths /= 1000;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// `1 file`, `2 files`
+pub(super) fn many(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
+/// Text from a client or a drive, made safe to show: no control characters, so no escape sequences.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+/// Columns, as wide as they need to be.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.push_str(&" ".repeat(width - cell.chars().count() + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// One line on standard error that is rewritten; nothing at all if that is not a terminal.
+pub(super) struct ProgressLine {
+    doing: String,
+    terminal: bool,
+}
+
+impl ProgressLine {
+    pub(super) fn new(doing: &str) -> Self {
+        Self { doing: doing.to_owned(), terminal: io::stderr().is_terminal() }
+    }
+
+    pub(super) fn show(&mut self, now: &Progress) {
+        if self.terminal {
+            // Progress that cannot be shown is no reason to stop.
+            drop(write!(io::stderr(), "\r\x1b[K{}: {}", self.doing, progress(now)));
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        if self.terminal {
+            drop(write!(io::stderr(), "\r\x1b[K"));
+        }
+    }
+}
+
+fn progress(now: &Progress) -> String {
+    let mut text = format!("{} of {} files", now.files, now.files_total);
+    if now.bytes_total > 0 {
+        let percent = u128::from(now.bytes) * 100 / u128::from(now.bytes_total);
+        text.push_str(&format!(", {} of {} ({percent} %)", size(now.bytes), size(now.bytes_total)));
+    }
+    text
+}
+
+/// A code to scan, drawn with half blocks. In colour its background is set too, because many scanners refuse
+/// a code whose dark and light are swapped, as a dark terminal would show it.
+pub(super) fn qr(content: &str, colour: bool) -> Option<String> {
+    use qrcode::render::unicode::Dense1x2;
+    let code = qrcode::QrCode::with_error_correction_level(content, qrcode::EcLevel::L).ok()?;
+    let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    let (before, after) = if colour { ("\x1b[97;40m", "\x1b[0m") } else { ("", "") };
+    Some(drawn.lines().map(|line| format!("  {before}{line}{after}\n")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (999_999, "999.9 kB"),
+            (1_000_000, "1.0 MB"),
+            (3_210_000, "3.2 MB"),
+            (2_000_000_000_000, "2.0 TB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn dates_are_local() {
+        let zone = TimeZone::fixed(jiff::tz::offset(2));
+        let at: Timestamp = "2026-11-14T23:30:00Z".parse().unwrap();
+        assert_eq!(moment(at, &zone), "15 Nov 2026 01:30:00");
+        assert_eq!(moment_beside(at, at, &zone), "01:30:00");
+        let before = "2026-11-14T21:59:59Z".parse().unwrap();
+        assert_eq!(moment_beside(before, at, &zone), "14 Nov 2026 23:59:59");
+    }
+
+    #[test]
+    fn tables_line_up_and_have_no_trailing_blanks() {
+        let rows = [["ä", "bb", ""], ["ccc", "d", "e"]];
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
+        assert_eq!(table(&rows), "ä    bb\nccc  d   e\n");
+    }
+
+    #[test]
+    fn a_code_is_square_and_has_its_quiet_zone() {
+        let drawn = qr("http://127.0.0.1:8080/", false).unwrap();
+        let lines: Vec<&str> = drawn.lines().collect();
+        let width = lines[0].chars().count() - 2;
+        assert!(lines.iter().all(|line| line.chars().count() - 2 == width));
+        assert_eq!(lines.len(), width.div_ceil(2));
+        assert!(lines[0].trim().chars().all(|c| c == '█'));
+    }
+
+    #[test]
+    fn no_escape_sequence_gets_through() {
+        assert_eq!(plain("a\x1b[2Jb"), "a\u{FFFD}[2Jb");
+    }
+}

@@ -1,0 +1,126 @@
+//! What the daemon does for each request: one call into the pool, never more. Blocking.
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusReport};
+use crate::model::health::Light;
+use crate::work::error::Refusal;
+use crate::work::pool::Pool;
+use crate::work::views::{FindQuery, Progress, VerifyScope};
+
+/// The most names in one reply.
+const MAX_PAGE: usize = 1000;
+
+/// Carries out `request`, reporting how far it is, and returns what goes into `done`.
+pub(super) fn answer(
+    pool: &Arc<Pool>,
+    request: Request,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Value, Fault> {
+    let refused = |what: &str| {
+        let what = what.to_owned();
+        move |refusal: Refusal| Fault::refused(&refusal, &what)
+    };
+    match request {
+        Request::Status {} => json(&status(pool)),
+        Request::PersonList {} => json(&pool.people().map_err(refused("catalogue"))?),
+        Request::PersonAdd { name } => {
+            json(&pool.add_person(&name).map_err(refused(&format!("person {name}")))?)
+        }
+        Request::DeviceList {} => json(&pool.devices().map_err(refused("catalogue"))?),
+        Request::DeviceAdd { person, name, kind } => {
+            let token = pool.add_device(&person, &name, kind).map_err(|refusal| {
+                let what = if matches!(refusal, Refusal::NotFound) {
+                    format!("person {person} (make one with `shoebox person add`)")
+                } else {
+                    format!("device {person}/{name}")
+                };
+                Fault::refused(&refusal, &what)
+            })?;
+            json(&Added { password: token.reveal().to_owned() })
+        }
+        Request::DeviceRevoke { person, name } => {
+            let what = format!("device {person}/{name}");
+            json(&pool.revoke_device(&person, &name).map_err(refused(&what))?)
+        }
+        Request::DriveList {} => json(&pool.drives()),
+        Request::DriveAdopt { mount, role } => {
+            json(&pool.adopt(&mount, role).map_err(|e| Fault::new(FaultKind::Declined, one_line(&e), ""))?)
+        }
+        Request::Find { person, device, name, from, to, state, after, limit } => {
+            let query = FindQuery {
+                person,
+                device,
+                name_contains: name,
+                received_from: from,
+                received_to: to,
+                state,
+            };
+            json(&find(pool, &query, after, limit.clamp(1, MAX_PAGE)).map_err(refused("catalogue"))?)
+        }
+        Request::Receipt { key } => match pool.receipt(&key).map_err(refused("such photo"))? {
+            Some(receipt) => json(&receipt),
+            None => Err(Fault::new(
+                FaultKind::NotFound,
+                format!("there is no photo {key:?}"),
+                "give a hash of 64 hex digits, or a path as `shoebox find` prints it",
+            )),
+        },
+        Request::Verify { drive, below } => {
+            let scope = VerifyScope { drive, below };
+            json(&pool.verify_now(&scope, progress).map_err(refused("such drive or folder"))?)
+        }
+        Request::Rescan {} => json(&pool.rescan_now(progress).map_err(refused("such drive"))?),
+    }
+}
+
+fn status(pool: &Pool) -> StatusReport {
+    let findings = pool.findings().to_vec();
+    StatusReport {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        light: findings.iter().map(|finding| finding.light).max().unwrap_or(Light::Green),
+        findings,
+        drives: pool.drives(),
+        counts: counts(pool).ok(),
+    }
+}
+
+fn counts(pool: &Pool) -> Result<Counts, Refusal> {
+    let people = pool.people()?;
+    let devices = pool.devices()?;
+    Ok(Counts {
+        people: people.len(),
+        devices: devices.iter().filter(|device| !device.revoked).count(),
+        files: people.iter().map(|person| person.files).sum(),
+        bytes: people.iter().map(|person| person.bytes).sum(),
+    })
+}
+
+fn find(pool: &Pool, query: &FindQuery, after: Option<i64>, limit: usize) -> Result<FoundPage, Refusal> {
+    // One more than asked for tells whether there is a next page.
+    let mut names = pool.find(query, after, limit + 1)?;
+    let more = names.len() > limit;
+    names.truncate(limit);
+    Ok(FoundPage { next: names.last().map(|name| name.id).filter(|_| more), names })
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Value, Fault> {
+    serde_json::to_value(value).map_err(|e| Fault::new(FaultKind::Internal, e.to_string(), ""))
+}
+
+/// An error with its sources, as one line.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

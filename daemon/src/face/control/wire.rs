@@ -1,0 +1,299 @@
+//! What travels over the control socket: requests, replies, faults. JSON, one object per line.
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::account::{DeviceKind, Slug};
+use crate::model::copy::CopyState;
+use crate::model::drive::{DriveId, DriveRole};
+use crate::model::health::{Finding, Light};
+use crate::model::path::RelPath;
+use crate::work::error::Refusal;
+use crate::work::views::{DriveView, FoundName, Progress};
+
+/// A request is refused beyond this size; the longest honest one carries one path.
+pub(super) const MAX_REQUEST: usize = 64 * 1024;
+
+/// What the command line may ask of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// How everything stands: a [`StatusReport`].
+    Status {},
+    /// All people: `Vec<PersonView>`.
+    PersonList {},
+    /// A new person: nothing.
+    PersonAdd {
+        /// The name.
+        name: Slug,
+    },
+    /// All devices: `Vec<DeviceView>`.
+    DeviceList {},
+    /// A new device: [`Added`].
+    DeviceAdd {
+        /// Whose.
+        person: Slug,
+        /// Its name.
+        name: Slug,
+        /// What it may do.
+        kind: DeviceKind,
+    },
+    /// A device that may no longer sign in: nothing.
+    DeviceRevoke {
+        /// Whose.
+        person: Slug,
+        /// Its name.
+        name: Slug,
+    },
+    /// All drives: `Vec<DriveView>`.
+    DriveList {},
+    /// Make the drive at a mount point one of ours: a `DriveView`.
+    DriveAdopt {
+        /// The mount point.
+        mount: PathBuf,
+        /// What it is to be.
+        role: DriveRole,
+    },
+    /// Names that fit: a [`FoundPage`].
+    Find {
+        /// Below this person's folder.
+        person: Option<Slug>,
+        /// Sent by this device.
+        device: Option<Slug>,
+        /// With this text in the name.
+        name: Option<String>,
+        /// Received at or after.
+        from: Option<Timestamp>,
+        /// Received before.
+        to: Option<Timestamp>,
+        /// With a copy in this state.
+        state: Option<CopyState>,
+        /// Start after this row.
+        after: Option<i64>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The record of one asset: a `Receipt`.
+    Receipt {
+        /// A hash, or a path below `photos/`.
+        key: String,
+    },
+    /// Re-read copies from the medium now: a `VerifyReport`.
+    Verify {
+        /// Only on this drive.
+        drive: Option<DriveId>,
+        /// Only below this folder.
+        below: Option<RelPath>,
+    },
+    /// Compare the drives with the catalogue now: a `RescanReport`.
+    Rescan {},
+}
+
+impl Request {
+    /// How long the command line waits for each line of the answer; `None`: as long as it takes.
+    pub(super) const fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Status {}
+            | Self::PersonList {}
+            | Self::DeviceList {}
+            | Self::DriveList {}
+            | Self::Find { .. }
+            | Self::Receipt { .. } => Some(Duration::from_secs(20)),
+            // These flush to drives, and a drive may have to spin up first.
+            Self::PersonAdd { .. }
+            | Self::DeviceAdd { .. }
+            | Self::DeviceRevoke { .. }
+            | Self::DriveAdopt { .. } => Some(Duration::from_secs(120)),
+            Self::Verify { .. } | Self::Rescan {} => None,
+        }
+    }
+}
+
+/// One line from the daemon.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Reply {
+    /// How far it is.
+    Progress(Progress),
+    /// The answer; the last line.
+    Done(serde_json::Value),
+    /// Why there is none; the last line.
+    Error(Fault),
+}
+
+/// A new device's password: the only time it leaves the daemon.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// The password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Added {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Added(…)")
+    }
+}
+
+/// A part of the names that fit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FoundPage {
+    /// In the order of their rows.
+    pub names: Vec<FoundName>,
+    /// Where the next part starts; `None`: there is none.
+    pub next: Option<i64>,
+}
+
+/// How everything stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The daemon's version.
+    pub version: String,
+    /// The worst light of all findings.
+    pub light: Light,
+    /// What is not as it should be, worst first.
+    pub findings: Vec<Finding>,
+    /// Every drive, with what it still lacks.
+    pub drives: Vec<DriveView>,
+    /// How much there is; `None` while the catalogue is not available.
+    pub counts: Option<Counts>,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// People.
+    pub people: usize,
+    /// Devices that may sign in.
+    pub devices: usize,
+    /// Files, over all people.
+    pub files: u64,
+    /// Bytes, over all people.
+    pub bytes: u64,
+}
+
+/// Why the daemon did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// What kind of reason: decides the exit code.
+    pub kind: FaultKind,
+    /// What happened, for people.
+    pub message: String,
+    /// What to do about it; may be empty.
+    #[serde(default)]
+    pub remedy: String,
+}
+
+/// Kinds of reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The request makes no sense to this daemon, or asks for a name that is taken.
+    BadRequest,
+    /// No such thing.
+    NotFound,
+    /// Not now: a drive is away, full or failing.
+    Unavailable,
+    /// Looked at and declined: a person must decide.
+    Declined,
+    /// A defect in the daemon.
+    Internal,
+}
+
+impl Fault {
+    /// A fault with a remedy.
+    pub fn new(kind: FaultKind, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// The fault for a refusal about `what` (a person, a device, a photo).
+    pub fn refused(refusal: &Refusal, what: &str) -> Self {
+        let look = "see `shoebox status` and `shoebox drive list`";
+        match refusal {
+            Refusal::Unavailable { why } => {
+                Self::new(FaultKind::Unavailable, format!("not available now: {why}"), look)
+            }
+            Refusal::Full { .. } => Self::new(
+                FaultKind::Unavailable,
+                refusal.to_string(),
+                "make room on the primary drive, or replace it with a larger one",
+            ),
+            Refusal::NotFound | Refusal::NoParent => {
+                Self::new(FaultKind::NotFound, format!("there is no {what}"), "")
+            }
+            Refusal::Exists => {
+                Self::new(FaultKind::BadRequest, format!("{what} is there already"), "choose another name")
+            }
+            Refusal::Drive(_) | Refusal::Catalogue(_) => {
+                Self::new(FaultKind::Unavailable, refusal.to_string(), look)
+            }
+            Refusal::NotAFolder
+            | Refusal::IsAFolder
+            | Refusal::Changed
+            | Refusal::Overlap
+            | Refusal::Forbidden
+            | Refusal::WrongLength { .. }
+            | Refusal::WrongHash(_) => Self::new(FaultKind::BadRequest, refusal.to_string(), ""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_what_they_were() {
+        let requests = [
+            Request::Status {},
+            Request::DeviceAdd {
+                person: "anna".parse().unwrap(),
+                name: "phone".parse().unwrap(),
+                kind: DeviceKind::Phone,
+            },
+            Request::Find {
+                person: None,
+                device: None,
+                name: Some("IMG".to_owned()),
+                from: Some(Timestamp::UNIX_EPOCH),
+                to: None,
+                state: Some(CopyState::Damaged),
+                after: None,
+                limit: 5,
+            },
+        ];
+        let lines: Vec<String> = requests.iter().map(|r| serde_json::to_string(r).unwrap()).collect();
+        for (request, line) in requests.iter().zip(&lines) {
+            assert_eq!(&serde_json::from_str::<Request>(line).unwrap(), request);
+        }
+        expect_test::expect![[r#"
+            {"command":"status"}
+            {"command":"device-add","person":"anna","name":"phone","kind":"phone"}
+            {"command":"find","person":null,"device":null,"name":"IMG","from":"1970-01-01T00:00:00Z","to":null,"state":"damaged","after":null,"limit":5}
+        "#]].assert_eq(&(lines.join("\n") + "\n"));
+    }
+
+    #[test]
+    fn what_is_not_a_request_is_refused() {
+        for bad in [
+            "",
+            "{}",
+            r#"{"command":"format"}"#,
+            r#"{"command":"status","drive":"a"}"#,
+            r#"{"command":"person-add"}"#,
+            r#"{"command":"person-add","name":"../x"}"#,
+            r#"{"command":"verify","below":"../etc"}"#,
+        ] {
+            assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
+        }
+        // Absent options are `null`: what an older command line does not know, it does not send.
+        assert!(serde_json::from_str::<Request>(r#"{"command":"verify"}"#).is_ok());
+    }
+
+    #[test]
+    fn a_password_has_no_debug() {
+        assert_eq!(format!("{:?}", Added { password: "x".to_owned() }), "Added(…)");
+    }
+}

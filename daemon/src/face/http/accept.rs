@@ -1,0 +1,454 @@
+//! The accept loop: how many connections, how long each may take, and how they end.
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::TRANSFER_ENCODING;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::reply::{self, Reply};
+use super::wire::Wire;
+
+/// What one client, and all of them together, may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Connections at once from one address; more are closed.
+    pub per_address: usize,
+    /// Time for a request's head, also the time a connection may lie idle between requests.
+    pub head_time: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Header lines of a request.
+    pub headers: usize,
+    /// How long the next piece of a body may be on its way, in either direction.
+    pub body_idle: Duration,
+    /// The longest piece of a body that is taken at once.
+    pub piece: usize,
+    /// How long requests in flight may go on when the daemon stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 64,
+            per_address: 16,
+            head_time: Duration::from_secs(10),
+            head_bytes: 16 * 1024,
+            headers: 64,
+            body_idle: Duration::from_secs(60),
+            piece: 64 * 1024,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// At least this often the loop reports that it is alive.
+const BEAT: Duration = Duration::from_secs(5);
+/// The pause after an `accept` that failed for want of descriptors or memory.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// Serves connections until `stop` becomes true, then lets those in flight end.
+pub(super) async fn run<H, F>(
+    listener: TcpListener,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+    beat: impl Fn() + Send,
+    handler: H,
+) -> io::Result<()>
+where
+    H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let guests = Guests::default();
+    let mut open = JoinSet::new();
+    let mut turn = tokio::time::interval(BEAT);
+    loop {
+        beat();
+        let accepted = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break,
+            _ = turn.tick() => continue,
+            Some(_) = open.join_next() => continue,
+            accepted = accept(&listener, &room) => accepted,
+        };
+        match accepted {
+            Ok((stream, from, permit)) => {
+                let Some(guest) = guests.admit(from, limits.per_address) else { continue };
+                let (limits, stop, handler) = (limits.clone(), stop.clone(), handler.clone());
+                open.spawn(async move {
+                    connection(stream, from, limits, stop, handler).await;
+                    drop((permit, guest));
+                });
+            }
+            // Out of descriptors or memory (accept(2)): the queue stays as it is, so asking again at once would spin.
+            Err(error) if !is_about_one_connection(&error) => {
+                log::warn!("could not accept a connection: {error}");
+                tokio::time::sleep(BREATH).await;
+            }
+            Err(_) => {}
+        }
+    }
+    drop(listener);
+    // Every connection knows about `stop` and ends within `drain`; a little more, and what is left is cut off.
+    let ended = async { while open.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.drain + Duration::from_secs(1), ended).await.is_err() {
+        log::warn!("connections were cut off at the stop");
+    }
+    Ok(())
+}
+
+type Accepted = (TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, from) = listener.accept().await?;
+    Ok((stream, from.ip().to_canonical(), permit))
+}
+
+/// Errors that concern a connection which is gone already, not the listener (accept(2), "Error handling").
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone can no longer say stop: whoever held it has stopped.
+    let _gone = stop.wait_for(|stop| *stop).await.is_err();
+}
+
+async fn connection<H, F>(
+    stream: TcpStream,
+    from: IpAddr,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+    handler: H,
+) where
+    H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    keep_alive(&stream);
+    let ambiguous = Arc::new(AtomicBool::new(false));
+    let wire = Wire::new(stream, ambiguous.clone(), limits.body_idle);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = (!ambiguous.load(Ordering::Relaxed)).then(|| {
+            let last = request.headers().contains_key(TRANSFER_ENCODING);
+            (handler(request, from), last)
+        });
+        async move {
+            let Some((answer, last)) = answer else {
+                let reply = reply::text(StatusCode::BAD_REQUEST, "this request can be read in two ways");
+                return Ok::<_, Infallible>(reply::close(reply));
+            };
+            let reply = answer.await;
+            // RFC 9112 §6.1; and `Wire` does not look for heads behind a chunked body.
+            Ok(if last { reply::close(reply) } else { reply })
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time)
+        .max_headers(limits.headers)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.piece)
+        .keep_alive(true)
+        .serve_connection(TokioIo::new(wire), service);
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(limits.drain, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        log::debug!("a connection ended early: {error}");
+    }
+}
+
+/// Lets the kernel find out about peers that vanished: first question after 60 s, then every 10 s, six in all.
+fn keep_alive(stream: &TcpStream) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let set = setsockopt(stream, sockopt::KeepAlive, &true)
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepIdle, &60))
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepInterval, &10))
+        .and_then(|()| setsockopt(stream, sockopt::TcpKeepCount, &6));
+    if let Err(error) = set {
+        log::debug!("could not set keep-alive: {error}");
+    }
+}
+
+/// How many connections each address has.
+#[derive(Clone, Default)]
+struct Guests {
+    present: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One connection of an address, counted until it is dropped.
+struct Guest {
+    guests: Guests,
+    from: IpAddr,
+}
+
+impl Guests {
+    fn admit(&self, from: IpAddr, most: usize) -> Option<Guest> {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = present.entry(from).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Guest { guests: self.clone(), from })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut present = self.guests.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = present.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                present.remove(&self.from);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::upload;
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// A server that answers with the length of the body, after `wait`.
+    struct Server {
+        port: u16,
+        stop: watch::Sender<bool>,
+        beats: Arc<AtomicUsize>,
+        ended: tokio::task::JoinHandle<io::Result<()>>,
+    }
+
+    async fn server(limits: Limits, wait: Duration) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (stop, stopped) = watch::channel(false);
+        let beats = Arc::new(AtomicUsize::new(0));
+        let counted = beats.clone();
+        let idle = limits.body_idle;
+        let handler = move |request: Request<Incoming>, _| async move {
+            let collected = upload::collect(Some(request.into_body()), 1 << 20, idle).await;
+            tokio::time::sleep(wait).await;
+            match collected {
+                Ok(body) if body == b"much" => reply::whole(StatusCode::OK, "text/plain", vec![0; 64 << 20]),
+                Ok(body) => reply::text(StatusCode::OK, &format!("{} bytes", body.len())),
+                Err(deny) => reply::deny(&hyper::Method::PUT, &deny),
+            }
+        };
+        let beat = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let ended = tokio::spawn(run(listener, limits, stopped, beat, handler));
+        Server { port, stop, beats, ended }
+    }
+
+    impl Server {
+        async fn connect(&self) -> TcpStream {
+            TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
+        }
+
+        /// Sends bytes and reads until the server closes.
+        async fn talk(&self, request: &str) -> String {
+            let mut stream = self.connect().await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            read(&mut stream).await
+        }
+    }
+
+    async fn read(stream: &mut TcpStream) -> String {
+        let mut answer = Vec::new();
+        // A reset after the answer is as good as an end.
+        let _end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer))
+            .await
+            .expect("the server closes");
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn run_test(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn requests_with_two_framings_are_refused_and_the_connection_ends() {
+        run_test(async {
+            let server = server(Limits::default(), Duration::ZERO).await;
+            for head in [
+                "Content-Length: 5\r\nTransfer-Encoding: chunked",
+                "Transfer-Encoding: chunked\r\nContent-Length: 5",
+                "Content-Length: 5\r\nContent-Length: 5",
+                "Content-Length: 5\r\nContent-Length: 6",
+                "Content-Length: +5",
+                "Content-Length: 5, 5",
+                "Content-Length: 18446744073709551616",
+                "Transfer-Encoding: gzip",
+                "Transfer-Encoding: chunked, identity",
+                "Content-Length : 5",
+                "Host: b\r\n X: folded",
+            ] {
+                let answer = server.talk(&format!("PUT /a HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\nhello")).await;
+                assert!(answer.starts_with("HTTP/1.1 400 "), "{head}: {answer}");
+                assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{head}");
+            }
+            for chunk in
+                ["FFFFFFFFFFFFFFFFF\r\nhello", "-5\r\nhello", "+5\r\nhello\r\n0\r\n\r\n", "5 5\r\nhello"]
+            {
+                let head = "PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let answer = server.talk(&format!("{head}{chunk}")).await;
+                assert!(answer.starts_with("HTTP/1.1 400 "), "{chunk}: {answer}");
+            }
+            let answer = server.talk("PUT /a#b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        });
+    }
+
+    #[test]
+    fn ordinary_requests_share_a_connection_and_chunked_ones_end_it() {
+        run_test(async {
+            let server = server(Limits::default(), Duration::ZERO).await;
+            let answer = server
+                .talk(
+                    "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello\
+                     PUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n\
+                     PUT /c HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+                )
+                .await;
+            assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 2, "{answer}");
+            assert!(answer.contains("5 bytes") && answer.contains("3 bytes"), "{answer}");
+        });
+    }
+
+    #[test]
+    fn heads_are_bounded_in_size_number_and_time() {
+        run_test(async {
+            let limits = Limits { head_time: Duration::from_millis(200), ..Limits::default() };
+            let server = server(limits, Duration::ZERO).await;
+            let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(17 * 1024));
+            assert!(server.talk(&long).await.starts_with("HTTP/1.1 431 "));
+            let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(64));
+            assert!(server.talk(&many).await.starts_with("HTTP/1.1 431 "));
+            assert!(!server.talk("GET / HTTP/1.1\r\nHost").await.contains("200"));
+            assert_eq!(server.talk("").await, "");
+        });
+    }
+
+    #[test]
+    fn a_body_that_stops_coming_is_given_up() {
+        run_test(async {
+            let limits = Limits { body_idle: Duration::from_millis(200), ..Limits::default() };
+            let server = server(limits, Duration::ZERO).await;
+            let answer = server.talk("PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel").await;
+            assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        });
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_is_given_up() {
+        run_test(async {
+            let limits = Limits { body_idle: Duration::from_millis(200), ..Limits::default() };
+            let server = server(limits, Duration::ZERO).await;
+            let mut stream = server.connect().await;
+            let request = b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nmuch";
+            stream.write_all(request).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            let mut came = Vec::new();
+            let _end =
+                tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut came)).await.unwrap();
+            assert!(came.len() < 64 << 20, "what the kernel holds, and no more");
+        });
+    }
+
+    #[test]
+    fn one_address_gets_its_share_and_no_more() {
+        run_test(async {
+            let limits = Limits { per_address: 2, ..Limits::default() };
+            let server = server(limits, Duration::ZERO).await;
+            let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            let (first, second) = (server.connect().await, server.connect().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let mut third = server.connect().await;
+            let _refused = third.write_all(request.as_bytes()).await;
+            assert_eq!(read(&mut third).await, "");
+            drop((first, second));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(server.talk(request).await.starts_with("HTTP/1.1 200 "));
+        });
+    }
+
+    #[test]
+    fn a_full_house_waits_and_still_beats() {
+        run_test(async {
+            let limits =
+                Limits { connections: 1, head_time: Duration::from_millis(300), ..Limits::default() };
+            let server = server(limits, Duration::ZERO).await;
+            let idle = server.connect().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            // Waits until the idle one has run out of time.
+            let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            assert!(server.talk(request).await.starts_with("HTTP/1.1 200 "));
+            assert!(server.beats.load(Ordering::Relaxed) >= 2);
+            drop(idle);
+        });
+    }
+
+    #[test]
+    fn a_stop_lets_requests_in_flight_end() {
+        run_test(async {
+            let server = server(Limits::default(), Duration::from_millis(500)).await;
+            let mut busy = server.connect().await;
+            busy.write_all(b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+            let mut idle = server.connect().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            server.stop.send(true).unwrap();
+            assert_eq!(read(&mut idle).await, "");
+            let answer = read(&mut busy).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            server.ended.await.unwrap().unwrap();
+            assert!(TcpStream::connect(("127.0.0.1", server.port)).await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_stop_waits_only_so_long() {
+        run_test(async {
+            let limits = Limits { drain: Duration::from_millis(200), ..Limits::default() };
+            let server = server(limits, Duration::from_secs(60)).await;
+            let mut stuck = server.connect().await;
+            stuck.write_all(b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            server.stop.send(true).unwrap();
+            tokio::time::timeout(Duration::from_secs(5), server.ended).await.unwrap().unwrap().unwrap();
+        });
+    }
+}

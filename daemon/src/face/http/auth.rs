@@ -1,0 +1,135 @@
+//! Signing in: Basic credentials to a device, and a growing pause after wrong ones.
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+
+/// A user name and a password as sent. No `Debug`: it must not reach a log.
+pub(super) struct Credentials {
+    /// The person's name, lower case: phones like to capitalise it.
+    pub(super) user: String,
+    /// The device's token.
+    pub(super) password: String,
+}
+
+/// Reads `Authorization: Basic …` (RFC 7617). `None`: there is none, or it makes no sense.
+pub(super) fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+    const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (all.next()?.to_str().ok()?, all.next()) else { return None };
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") || encoded.len() > 1024 {
+        return None;
+    }
+    let decoded = String::from_utf8(ANY_PADDING.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    Some(Credentials { user: user.trim().to_lowercase(), password: password.to_owned() })
+}
+
+/// How many pairs of address and user name are remembered. The longest untouched makes room for a new one.
+const REMEMBERED: usize = 1024;
+/// After this long without a failure a pair starts anew.
+const FORGIVEN: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Failed attempts, per address and user name. Only failures wait: tokens have 160 bits, and a phone with the
+/// right one must not suffer from a gadget in the same house that guesses.
+#[derive(Default)]
+pub(super) struct Throttle {
+    failures: HashMap<(IpAddr, String), (u32, Instant)>,
+}
+
+impl Throttle {
+    /// Notes a failed attempt; how long its answer has to wait.
+    pub(super) fn failed(&mut self, from: IpAddr, user: &str, now: Instant) -> Duration {
+        let user: String = user.chars().take(40).collect();
+        let key = (from, user);
+        if self.failures.len() >= REMEMBERED && !self.failures.contains_key(&key) {
+            self.failures.retain(|_, (_, last)| now.saturating_duration_since(*last) < FORGIVEN);
+            let oldest = self.failures.iter().min_by_key(|(_, (_, last))| *last).map(|(key, _)| key.clone());
+            if let (true, Some(oldest)) = (self.failures.len() >= REMEMBERED, oldest) {
+                self.failures.remove(&oldest);
+            }
+        }
+        let (count, last) = self.failures.entry(key).or_insert((0, now));
+        if now.saturating_duration_since(*last) >= FORGIVEN {
+            *count = 0;
+        }
+        *count = count.saturating_add(1);
+        *last = now;
+        // The first two come from typing errors: 0.25 s, 0.5 s, 1 s … 5 s.
+        Duration::from_millis(125).saturating_mul(1 << (*count).min(10)).min(LONGEST)
+    }
+
+    /// Notes that somebody signed in.
+    pub(super) fn succeeded(&mut self, from: IpAddr, user: &str) {
+        if !self.failures.is_empty() {
+            self.failures.remove(&(from, user.to_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(value: &str) -> Option<(String, String)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, value.parse().ok()?);
+        credentials(&headers).map(|c| (c.user, c.password))
+    }
+
+    #[test]
+    fn basic() {
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(read("Basic YW5uYTpzZWNyZXQ="), pair("anna", "secret"));
+        assert_eq!(read("basic YW5uYTpzZWNyZXQ"), pair("anna", "secret"));
+        assert_eq!(read("Basic QW5uYTphOmI="), pair("anna", "a:b"));
+        assert_eq!(read("Basic Og=="), pair("", ""));
+        for bad in
+            ["Bearer abc", "Basic", "Basic !!!", "Basic YW5uYQ==", "Digest username=\"anna\"", "Basic /w=="]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn failures_wait_longer_and_are_forgotten() {
+        let mut throttle = Throttle::default();
+        let (ip, start) = (IpAddr::from([192, 168, 1, 7]), Instant::now());
+        let waits: Vec<u128> = (0..8).map(|_| throttle.failed(ip, "anna", start).as_millis()).collect();
+        assert_eq!(waits, [250, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
+        assert_eq!(throttle.failed(ip, "bert", start).as_millis(), 250);
+        assert_eq!(throttle.failed(ip, "anna", start + FORGIVEN).as_millis(), 250);
+        throttle.failed(ip, "anna", start);
+        throttle.succeeded(ip, "anna");
+        assert_eq!(throttle.failed(ip, "anna", start).as_millis(), 250);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut throttle = Throttle::default();
+        let (ip, start) = (IpAddr::from([192, 168, 1, 7]), Instant::now());
+        for n in 0..3000u64 {
+            throttle.failed(ip, &format!("user{n}{}", "x".repeat(500)), start + Duration::from_millis(n));
+        }
+        assert!(throttle.failures.len() <= REMEMBERED);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,100}") {
+            let _read = read(&text);
+            let _read = read(&format!("Basic {text}"));
+        }
+    }
+}

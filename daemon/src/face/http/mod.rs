@@ -1,0 +1,217 @@
+//! The HTTP face: accepts connections, finds out who asks for what, and hands over to a dialect.
+//!
+//! Opens no file, decides no rights and knows no drive: it asks the work floor and translates the answer.
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::header::ACCEPT;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Request, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use accept::Limits;
+pub use hosts::HostPolicy;
+
+use crate::model::account::Device;
+use crate::model::health::{Finding, Light};
+use crate::work::ingest::Ingest;
+use crate::work::pool::Pool;
+use crate::work::tree::Tree;
+use auth::Throttle;
+use reply::{Deny, Reply};
+use route::{Access, Route, route};
+use webdav::locks::Locks;
+
+mod accept;
+mod auth;
+mod body;
+mod hosts;
+pub mod metrics;
+mod reply;
+mod route;
+mod upload;
+mod webdav;
+mod wire;
+
+/// What the face talks to and keeps to.
+pub struct Face {
+    /// Who may sign in, and how things stand.
+    pub pool: Arc<Pool>,
+    /// Takes uploads.
+    pub ingest: Ingest,
+    /// The tree a device sees.
+    pub tree: Tree,
+    /// Renders the figures for `/metrics`; must not block.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Under which names the box answers.
+    pub hosts: HostPolicy,
+    /// What clients may take.
+    pub limits: Limits,
+}
+
+/// The face, and what it remembers between requests.
+struct Shared {
+    face: Arc<Face>,
+    throttle: Mutex<Throttle>,
+    locks: Mutex<Locks>,
+}
+
+impl Shared {
+    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locks(&self) -> std::sync::MutexGuard<'_, Locks> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at least
+/// every five seconds.
+pub async fn serve(
+    listener: TcpListener,
+    face: Arc<Face>,
+    stop: watch::Receiver<bool>,
+    beat: impl Fn() + Send + 'static,
+) -> io::Result<()> {
+    let limits = face.limits.clone();
+    let shared = Arc::new(Shared { face, throttle: Mutex::default(), locks: Mutex::default() });
+    accept::run(listener, limits, stop, beat, move |request, from| answer(shared.clone(), request, from))
+        .await
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from: IpAddr) -> Reply {
+    let (parts, body) = request.into_parts();
+    // Whoever needs the body takes it; what is left was not asked for.
+    let mut body = Some(body);
+    let reply = match respond(&shared, &parts, &mut body, from).await {
+        Ok(reply) => reply,
+        Err(deny) => reply::deny(&parts.method, &deny),
+    };
+    if let Some(body) = body.filter(|_| !upload::waits(&parts.headers)) {
+        upload::linger(body);
+    }
+    reply
+}
+
+async fn respond(
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    body: &mut Option<Incoming>,
+    from: IpAddr,
+) -> Result<Reply, Deny> {
+    let here = hosts::check(&shared.face.hosts, &parts.method, &parts.uri, &parts.headers)?;
+    let route = route(&parts.method, parts.uri.path());
+    let device = match route.access() {
+        Access::Open => None,
+        Access::Device => match sign_in(shared, &parts.headers, from).await {
+            Ok(device) => Some(device),
+            Err(refused) => return refused,
+        },
+    };
+    match (route, device) {
+        (Route::Dav(path), Some(device)) => webdav::answer(shared, device, here, parts, path, body).await,
+        (Route::DavRoot, Some(_)) => webdav::answer_root(parts, body, &shared.face.limits).await,
+        (Route::Health, _) => Ok(health(&parts.headers, &shared.face.pool.findings())),
+        (Route::Metrics, _) => {
+            Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))
+        }
+        (Route::Page, _) => Ok(reply::text(StatusCode::OK, PAGE)),
+        (Route::WrongMethod(allowed), _) => Err(Deny::Method(allowed)),
+        (Route::Unknown | Route::Dav(_) | Route::DavRoot, _) => {
+            Err(Deny::Status(StatusCode::NOT_FOUND, "nothing here"))
+        }
+    }
+}
+
+const PAGE: &str = "This is a Shoebox: it keeps a family's photos.\n\
+    Upload programs sign in at /dav/ with a person's name and a device's password.\n\
+    How the box is doing is at /health.";
+
+/// The device that asks, or the answer to whoever it is. While the drives are away nobody is told anything about
+/// passwords: who may sign in is known from the drives.
+async fn sign_in(shared: &Shared, headers: &HeaderMap, from: IpAddr) -> Result<Device, Result<Reply, Deny>> {
+    shared.face.pool.available().map_err(|refusal| Err(refusal.into()))?;
+    let Some(given) = auth::credentials(headers) else { return Err(Ok(reply::unauthorized())) };
+    match shared.face.pool.sign_in(&given.user, &given.password) {
+        Ok(Some(signed_in)) => {
+            shared.throttle().succeeded(from, &given.user);
+            Ok(signed_in.device)
+        }
+        Ok(None) => {
+            let wait = shared.throttle().failed(from, &given.user, Instant::now());
+            tokio::time::sleep(wait).await;
+            Err(Ok(reply::unauthorized()))
+        }
+        Err(refusal) => Err(Err(refusal.into())),
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Health<'a> {
+    light: Light,
+    findings: &'a [Finding],
+    version: &'static str,
+}
+
+/// How the box is doing: JSON, or one line where the client prefers text. Always 200: whoever asks got an answer.
+fn health(headers: &HeaderMap, findings: &[Finding]) -> Reply {
+    let light = findings.iter().map(|finding| finding.light).max().unwrap_or(Light::Green);
+    let wants_text = headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
+    if wants_text {
+        let line = match findings.first() {
+            None => format!("{}: all is well", light.as_str()),
+            Some(first) if findings.len() == 1 => format!("{}: {}", light.as_str(), first.sentence),
+            Some(first) => {
+                format!("{}: {} (and {} more)", light.as_str(), first.sentence, findings.len() - 1)
+            }
+        };
+        return reply::text(StatusCode::OK, &line);
+    }
+    let health = Health { light, findings, version: env!("CARGO_PKG_VERSION") };
+    match serde_json::to_string(&health) {
+        Ok(json) => reply::whole(StatusCode::OK, "application/json", json + "\n"),
+        Err(_) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the findings cannot be shown"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use body::Payload;
+    use jiff::Timestamp;
+
+    fn shown(accept: &str, findings: &[Finding]) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        let Payload::Whole(body) = health(&headers, findings).into_body() else { panic!("short") };
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn finding(light: Light, sentence: &str) -> Finding {
+        Finding {
+            code: "drive-absent".into(),
+            about: String::new(),
+            light,
+            sentence: sentence.into(),
+            remedy: "Plug it in.".into(),
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn health_in_one_line_or_in_full() {
+        let findings = [finding(Light::Red, "Drive A is away."), finding(Light::Amber, "B is late.")];
+        assert_eq!(shown("text/plain", &[]), "green: all is well\n");
+        assert_eq!(shown("text/plain", &findings[..1]), "red: Drive A is away.\n");
+        assert_eq!(shown("text/plain, */*", &findings), "red: Drive A is away. (and 1 more)\n");
+        let json: serde_json::Value = serde_json::from_str(&shown("*/*", &findings)).unwrap();
+        assert_eq!(json["light"], "red");
+        assert_eq!(json["findings"][1]["sentence"], "B is late.");
+        assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Routing: which part of the house a request is for, and who may ask. Unlisted means 404.
+use hyper::Method;
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    /// WebDAV: what follows `/dav`, still percent-encoded; empty or starting with `/`.
+    Dav(&'a str),
+    /// WebDAV's questions about the server's root: Windows asks there before it looks below.
+    DavRoot,
+    /// The findings.
+    Health,
+    /// Figures for a monitoring program.
+    Metrics,
+    /// What this is.
+    Page,
+    /// A known path with a method it has not; these it has.
+    WrongMethod(&'static str),
+    /// Nothing.
+    Unknown,
+}
+
+/// Who may ask (invariant I27).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Anybody who reaches the port; nothing of anybody's is shown.
+    Open,
+    /// A device that signs in.
+    Device,
+}
+
+impl Route<'_> {
+    /// Who may ask.
+    pub(super) fn access(&self) -> Access {
+        match self {
+            Self::Dav(_) | Self::DavRoot => Access::Device,
+            Self::Health | Self::Metrics | Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
+        }
+    }
+}
+
+/// Decides by the path as it was sent. Prefixes are compared before any decoding, so that no spelling of a path
+/// reaches a route that its plain spelling does not.
+pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    match path {
+        "/" if reads => Route::Page,
+        "/" | "*" if matches!(method.as_str(), "OPTIONS" | "PROPFIND") => Route::DavRoot,
+        "/" => Route::WrongMethod("GET, HEAD, OPTIONS, PROPFIND"),
+        "/health" if reads => Route::Health,
+        "/metrics" if reads => Route::Metrics,
+        "/health" | "/metrics" => Route::WrongMethod("GET, HEAD"),
+        _ => match path.strip_prefix("/dav") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Route::Dav(rest),
+            Some(_) | None => Route::Unknown,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn table() {
+        use Route::{Dav, DavRoot, Health, Metrics, Page, Unknown, WrongMethod};
+        for (method, path, expected) in [
+            ("GET", "/", Page),
+            ("HEAD", "/", Page),
+            ("OPTIONS", "/", DavRoot),
+            ("OPTIONS", "*", DavRoot),
+            ("PROPFIND", "/", DavRoot),
+            ("PUT", "/", WrongMethod("GET, HEAD, OPTIONS, PROPFIND")),
+            ("GET", "/health", Health),
+            ("POST", "/health", WrongMethod("GET, HEAD")),
+            ("GET", "/health/", Unknown),
+            ("GET", "/metrics", Metrics),
+            ("GET", "/dav", Dav("")),
+            ("PUT", "/dav/a%2Fb", Dav("/a%2Fb")),
+            ("PUT", "/dav//a", Dav("//a")),
+            ("GET", "/davos", Unknown),
+            ("GET", "/DAV/", Unknown),
+            ("GET", "/%64av/", Unknown),
+            ("GET", "//dav/", Unknown),
+            ("GET", "/x/../dav/", Unknown),
+            ("GET", "", Unknown),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(route(&method, path), expected, "{method} {path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_the_tree_needs_a_device_and_only_the_listed_is_open(path in "/?[a-z/%.]{0,12}") {
+            let routed = route(&Method::GET, &path);
+            let open = ["/", "/health", "/metrics"].contains(&path.as_str());
+            prop_assert_eq!(routed != Route::Unknown && routed.access() == Access::Open, open);
+        }
+    }
+}

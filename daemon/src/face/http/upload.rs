@@ -1,0 +1,173 @@
+//! Uploads: a request body to an [`Ack`], the same for every dialect.
+//!
+//! Bytes go from the connection through a bounded channel to a blocking thread. The ingest has agreed to the
+//! offer before the first byte of the body is asked for, so that a client that waits for `100 Continue` gets a
+//! refusal without sending anything.
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::EXPECT;
+use hyper::{HeaderMap, StatusCode};
+use tokio::sync::{mpsc, oneshot};
+
+use super::accept::Limits;
+use super::reply::Deny;
+use crate::model::offer::Offer;
+use crate::work::error::Refusal;
+use crate::work::ingest::{Ack, Ingest};
+
+/// Bodies below this are collected and handed over as one: a channel and a waiting thread cost more than they save.
+const SMALL: u64 = 256 * 1024;
+/// Pieces on their way to the blocking thread: with pieces of 64 KiB, 1 MiB.
+const IN_FLIGHT: usize = 16;
+
+/// What the blocking thread is told.
+enum Piece {
+    Bytes(Bytes),
+    /// The body is complete. A channel that closes without it means that the client gave up.
+    End,
+}
+
+/// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
+pub(super) fn waits(headers: &HeaderMap) -> bool {
+    headers.get_all(EXPECT).iter().any(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Takes a body in, out of its slot only when its bytes are wanted. `waits`: see [`waits`].
+pub(super) async fn receive(
+    body: &mut Option<Incoming>,
+    ingest: Ingest,
+    offer: Offer,
+    waits: bool,
+    limits: &Limits,
+) -> Result<Ack, Deny> {
+    match offer.size {
+        Some(size) if size < SMALL && !waits => {
+            let bytes = collect(body.take(), SMALL, limits.body_idle).await?;
+            blocking(move || {
+                let mut incoming = ingest.begin(offer)?;
+                incoming.write(&bytes)?;
+                Ok(incoming.finish()?.settle()?)
+            })
+            .await
+        }
+        Some(_) | None => pump(body, ingest, offer, limits).await,
+    }
+}
+
+async fn pump(
+    slot: &mut Option<Incoming>,
+    ingest: Ingest,
+    offer: Offer,
+    limits: &Limits,
+) -> Result<Ack, Deny> {
+    let (agreed, agreement) = oneshot::channel();
+    let (sender, mut pieces) = mpsc::channel(IN_FLIGHT);
+    let work = tokio::task::spawn_blocking(move || -> Result<Option<Ack>, Refusal> {
+        let mut incoming = ingest.begin(offer)?;
+        if agreed.send(()).is_err() {
+            return Ok(None);
+        }
+        while let Some(piece) = pieces.blocking_recv() {
+            match piece {
+                Piece::Bytes(bytes) => incoming.write(&bytes)?,
+                Piece::End => return Ok(Some(incoming.finish()?.settle()?)),
+            }
+        }
+        Ok(None)
+    });
+    let mut ended = Ok(());
+    if agreement.await.is_ok()
+        && let Some(mut body) = slot.take()
+    {
+        ended = forward(&mut body, sender, limits.body_idle).await;
+        // The ingest may have hung up in the middle.
+        linger(body);
+    } else {
+        drop(sender);
+    }
+    let outcome = work.await.map_err(|_| failed())?;
+    match (outcome, ended) {
+        (Ok(Some(ack)), _) => Ok(ack),
+        (Err(refusal), _) => Err(Deny::Refused(refusal)),
+        (Ok(None), Err(deny)) => Err(deny),
+        (Ok(None), Ok(())) => Err(failed()),
+    }
+}
+
+/// Sends the body on, piece by piece. An ingest that hangs up early has a refusal to tell.
+async fn forward(body: &mut Incoming, sender: mpsc::Sender<Piece>, idle: Duration) -> Result<(), Deny> {
+    while let Some(bytes) = next(body, idle).await? {
+        if sender.send(Piece::Bytes(bytes)).await.is_err() {
+            return Ok(());
+        }
+    }
+    let _hung_up = sender.send(Piece::End).await.is_err();
+    Ok(())
+}
+
+/// The next bytes of a body; `None` at its end. Trailers are passed over.
+async fn next(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Deny> {
+    loop {
+        let frame = tokio::time::timeout(idle, body.frame())
+            .await
+            .map_err(|_| Deny::Status(StatusCode::REQUEST_TIMEOUT, "the body stopped coming"))?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(Deny::Bad("the body ended too early")),
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+    }
+}
+
+/// A whole body of at most `most` bytes; 413 for more.
+pub(super) async fn collect(body: Option<Incoming>, most: u64, idle: Duration) -> Result<Vec<u8>, Deny> {
+    let mut all = Vec::new();
+    let Some(mut body) = body else { return Ok(all) };
+    while let Some(bytes) = next(&mut body, idle).await? {
+        if (all.len() + bytes.len()) as u64 > most {
+            linger(body);
+            return Err(Deny::Status(StatusCode::PAYLOAD_TOO_LARGE, "too large for this kind of request"));
+        }
+        all.extend_from_slice(&bytes);
+    }
+    Ok(all)
+}
+
+/// Runs blocking work of the floors below.
+pub(super) async fn blocking<T, W>(work: W) -> Result<T, Deny>
+where
+    T: Send + 'static,
+    W: FnOnce() -> Result<T, Deny> + Send + 'static,
+{
+    tokio::task::spawn_blocking(work).await.map_err(|_| failed())?
+}
+
+fn failed() -> Deny {
+    Deny::Refused(Refusal::Unavailable { why: "a blocking task did not end well".to_owned() })
+}
+
+/// Reads on for a while after a refusal, and throws away what comes. A connection closed with bytes unread is
+/// reset, and the reset overtakes the refusal: the client would report a broken network, not a full drive.
+/// Not for a client that still waits for `100 Continue`: asking for its body tells it to send.
+pub(super) fn linger(mut body: Incoming) {
+    const LONGEST: Duration = Duration::from_secs(10);
+    const MOST: usize = 32 * 1024 * 1024;
+    if hyper::body::Body::is_end_stream(&body) {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(LONGEST, async move {
+        let mut left = MOST;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    }));
+}

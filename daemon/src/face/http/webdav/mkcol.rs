@@ -1,0 +1,16 @@
+//! MKCOL: one new folder.
+use hyper::StatusCode;
+
+use super::Cx;
+use super::locks::Touched;
+use crate::face::http::reply::{self, Deny, Reply};
+use crate::work::error::Refusal;
+
+pub(super) fn mkcol(cx: &Cx) -> Result<Reply, Deny> {
+    if cx.target.is_root {
+        return Err(Deny::Refused(Refusal::Exists));
+    }
+    cx.guard(&[Touched { path: &cx.target.path, member: true, deep: false }])?;
+    cx.tree().make_folder(&cx.device, &cx.target.path)?;
+    Ok(reply::bare(StatusCode::CREATED))
+}

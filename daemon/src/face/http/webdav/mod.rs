@@ -1,0 +1,266 @@
+//! The WebDAV dialect (RFC 4918, classes 1, 2 and 3): one file per method or concern.
+//!
+//! Every method but PUT runs as one piece of blocking work. Names arrive as a [`path::Target`] and nothing else.
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
+
+use super::hosts::Authority;
+use super::reply::{self, Deny, Reply};
+use super::upload;
+use super::{Limits, Shared};
+use crate::model::account::Device;
+use crate::model::path::RelPath;
+use crate::model::place::Shelf;
+use crate::plan::rights::{Losing, may_replace, may_take_away};
+use crate::work::error::Refusal;
+use crate::work::tree::{Node, NodeKind, Tree};
+use condition::{IfHeader, State};
+use locks::Touched;
+use path::Target;
+
+mod condition;
+mod date;
+mod delete;
+mod get;
+mod kind;
+mod lock;
+pub(super) mod locks;
+mod mkcol;
+mod path;
+mod precondition;
+mod propfind;
+mod proppatch;
+mod put;
+mod range;
+mod transfer;
+mod xml;
+
+/// One request: who asks, for what, with which headers.
+struct Cx {
+    shared: Arc<Shared>,
+    device: Device,
+    /// The device's root.
+    root: RelPath,
+    /// The server's name as the client used it.
+    here: Authority,
+    method: Method,
+    headers: HeaderMap,
+    target: Target,
+}
+
+/// Answers a request below `/dav`; `path` is what follows.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    device: Device,
+    here: Authority,
+    parts: &Parts,
+    path: &str,
+    body: &mut Option<Incoming>,
+) -> Result<Reply, Deny> {
+    let root = device.root();
+    let target = path::target(&root, path)?;
+    let (method, headers) = (parts.method.clone(), parts.headers.clone());
+    let cx = Cx { shared: shared.clone(), device, root, here, method, headers, target };
+    let limits = &shared.face.limits;
+    let handler: fn(&Cx, &[u8]) -> Result<Reply, Deny> = match parts.method.as_str() {
+        "OPTIONS" => return Ok(options()),
+        "PUT" => return put::put(cx, body, limits).await,
+        "GET" | "HEAD" => |cx, _| get::get(cx),
+        "DELETE" => |cx, _| delete::delete(cx),
+        "MKCOL" if body.as_ref().is_some_and(|body| !body.is_end_stream()) => {
+            return Err(Deny::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a new folder takes no body"));
+        }
+        "MKCOL" => |cx, _| mkcol::mkcol(cx),
+        "MOVE" | "COPY" => |cx, _| transfer::transfer(cx),
+        "PROPFIND" => propfind::propfind,
+        "PROPPATCH" => proppatch::proppatch,
+        "LOCK" => lock::lock,
+        "UNLOCK" => |cx, _| lock::unlock(cx),
+        _ => return Err(Deny::Method(reply::ALLOWED)),
+    };
+    let text = upload::collect(body.take(), xml::MOST_BYTES as u64, limits.body_idle).await?;
+    upload::blocking(move || handler(&cx, &text)).await
+}
+
+/// Answers OPTIONS and PROPFIND for the server's root: a folder with the tree in it.
+pub(super) async fn answer_root(
+    parts: &Parts,
+    body: &mut Option<Incoming>,
+    limits: &Limits,
+) -> Result<Reply, Deny> {
+    let text = upload::collect(body.take(), xml::MOST_BYTES as u64, limits.body_idle).await?;
+    match parts.method.as_str() {
+        "OPTIONS" => Ok(options()),
+        _ => propfind::root(&parts.headers, &text),
+    }
+}
+
+/// What the tree can do. Windows wants 200, and `MS-Author-Via` to take it for WebDAV at all.
+fn options() -> Reply {
+    let mut reply = reply::bare(StatusCode::OK);
+    reply::set(&mut reply, hyper::header::ALLOW, HeaderValue::from_static(reply::ALLOWED));
+    reply::set(&mut reply, HeaderName::from_static("dav"), HeaderValue::from_static("1, 2, 3"));
+    reply::set(&mut reply, HeaderName::from_static("ms-author-via"), HeaderValue::from_static("DAV"));
+    reply::set(&mut reply, hyper::header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    reply
+}
+
+/// How deep a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Zero,
+    One,
+    Infinity,
+}
+
+impl Cx {
+    fn tree(&self) -> &Tree {
+        &self.shared.face.tree
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+    }
+
+    /// The `Depth` header; missing means infinity (RFC 4918 §10.2).
+    fn depth(&self) -> Result<Depth, Deny> {
+        depth(&self.headers)
+    }
+
+    fn href(&self, path: &RelPath, folder: bool) -> String {
+        path::href(&self.root, path, folder)
+    }
+
+    fn href_of(&self, node: &Node) -> String {
+        self.href(&node.path, node.kind == NodeKind::Folder)
+    }
+
+    /// What has a name. The device's root is always there, also before anything was put into it.
+    fn find(&self, path: &RelPath) -> Result<Option<Node>, Deny> {
+        let found = self.tree().find(path)?;
+        if found.is_some() || *path != self.root {
+            return Ok(found);
+        }
+        Ok(Some(Node {
+            id: 0,
+            path: self.root.clone(),
+            kind: NodeKind::Folder,
+            mtime: Timestamp::UNIX_EPOCH,
+            created: Timestamp::UNIX_EPOCH,
+            shelf: Shelf::Photos,
+        }))
+    }
+
+    /// What the request is about, which must be there.
+    fn node(&self) -> Result<Node, Deny> {
+        self.find(&self.target.path)?.ok_or(Deny::Refused(Refusal::NotFound))
+    }
+
+    /// Refuses to change the root itself.
+    fn not_root(&self) -> Result<(), Deny> {
+        if self.target.is_root { Err(Deny::Refused(Refusal::Forbidden)) } else { Ok(()) }
+    }
+
+    /// The `If` header, read and found to hold (412 otherwise); the lock tokens it shows.
+    fn conditions(&self) -> Result<Vec<String>, Deny> {
+        let lines: Vec<&str> =
+            self.headers.get_all("if").iter().map(|value| value.to_str().unwrap_or("")).collect();
+        if lines.is_empty() {
+            return Ok(Vec::new());
+        }
+        let header = IfHeader::parse(&lines.join(" "))?;
+        let holds = header.holds(|tag| {
+            let path = match tag {
+                None => self.target.path.clone(),
+                Some(uri) => match path::destination(&self.root, &self.here, uri) {
+                    Ok(target) => target.path,
+                    // Nothing of ours is there: a state without a tag and without locks.
+                    Err(_) => return Ok(State::default()),
+                },
+            };
+            let etag = self.find(&path)?.as_ref().and_then(etag);
+            let locks = self.shared.locks().on(&path, Instant::now());
+            Ok(State { etag, tokens: locks.into_iter().map(|lock| lock.token).collect() })
+        })?;
+        if holds { Ok(header.tokens()) } else { Err(Deny::Refused(Refusal::Changed)) }
+    }
+
+    /// Checks the `If` header and the locks on everything that is about to change.
+    fn guard(&self, touched: &[Touched<'_>]) -> Result<(), Deny> {
+        let tokens = self.conditions()?;
+        let checked = self.shared.locks().check(touched, &tokens, &self.device.person, Instant::now());
+        checked.map_err(|locked| Deny::Locked(self.href(&locked, false)))
+    }
+
+    /// Whether the device may take the name away from what has it.
+    fn may_take_away(&self, node: &Node) -> Result<(), Deny> {
+        let allowed = may_take_away(self.device.kind, &node.path, losing(node));
+        if allowed { Ok(()) } else { Err(Deny::Refused(Refusal::Forbidden)) }
+    }
+
+    /// Whether the device may put something else in its place.
+    fn may_replace(&self, node: &Node) -> Result<(), Deny> {
+        let allowed = may_replace(self.device.kind, losing(node));
+        if allowed { Ok(()) } else { Err(Deny::Refused(Refusal::Forbidden)) }
+    }
+
+    /// The modification time announced in `X-OC-Mtime`. An unreadable one is left out, and so is the
+    /// `accepted` that tells the client that it was taken.
+    fn announced_mtime(&self) -> Option<Timestamp> {
+        self.header("x-oc-mtime").and_then(date::parse_unix)
+    }
+}
+
+fn depth(headers: &HeaderMap) -> Result<Depth, Deny> {
+    match headers.get("depth").map(HeaderValue::as_bytes) {
+        None => Ok(Depth::Infinity),
+        Some(b"0") => Ok(Depth::Zero),
+        Some(b"1") => Ok(Depth::One),
+        Some(word) if word.eq_ignore_ascii_case(b"infinity") => Ok(Depth::Infinity),
+        Some(_) => Err(Deny::Bad("unreadable Depth header")),
+    }
+}
+
+fn losing(node: &Node) -> Losing {
+    match node.kind {
+        NodeKind::File { size, .. } => Losing::File { size, shelf: node.shelf },
+        NodeKind::Folder => Losing::Folder,
+    }
+}
+
+/// The entity tag of a file.
+fn etag(node: &Node) -> Option<String> {
+    match node.kind {
+        NodeKind::File { hash, .. } => Some(hash.etag()),
+        NodeKind::Folder => None,
+    }
+}
+
+/// What conditions are judged by.
+fn current(node: &Node) -> precondition::Current {
+    precondition::Current { etag: etag(node), mtime: node.mtime }
+}
+
+/// Says how the file is now, in the headers upload programs look for.
+fn describe(reply: &mut Reply, node: &Node, mtime_taken: bool) {
+    if let Some(etag) = etag(node) {
+        reply::set_text(reply, hyper::header::ETAG, &etag);
+        reply::set_text(reply, HeaderName::from_static("oc-etag"), &etag);
+    }
+    if mtime_taken {
+        reply::set(reply, HeaderName::from_static("x-oc-mtime"), HeaderValue::from_static("accepted"));
+    }
+}
+
+/// A reply of XML.
+fn xml_reply(status: StatusCode, body: String) -> Reply {
+    let mut reply = reply::whole(status, reply::XML, body);
+    reply::set(&mut reply, CONTENT_TYPE, HeaderValue::from_static(reply::XML));
+    reply
+}

@@ -1,0 +1,152 @@
+//! PUT: the headers of an upload turned into an `Offer`.
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH};
+use hyper::{HeaderMap, StatusCode};
+
+use super::locks::Touched;
+use super::precondition::{Verdict, judge};
+use super::{Cx, current, describe};
+use crate::face::http::accept::Limits;
+use crate::face::http::reply::{self, Deny, Reply};
+use crate::face::http::upload;
+use crate::model::hash::DeclaredHash;
+use crate::model::offer::{Expect, Offer};
+use crate::work::error::Refusal;
+use crate::work::ingest::Outcome;
+use crate::work::tree::{Node, NodeKind};
+
+pub(super) async fn put(cx: Cx, body: &mut Option<Incoming>, limits: &Limits) -> Result<Reply, Deny> {
+    let waits = upload::waits(&cx.headers);
+    let ingest = cx.shared.face.ingest.clone();
+    let length = body.as_ref().and_then(|body| body.size_hint().exact());
+    let prepared = upload::blocking(move || {
+        let offer = offer(&cx, length)?;
+        Ok((offer, cx.announced_mtime().is_some()))
+    });
+    let (offer, mtime_taken) = prepared.await?;
+    let ack = upload::receive(body, ingest, offer, waits, limits).await?;
+    let mut reply = reply::bare(match ack.outcome() {
+        Outcome::Created => StatusCode::CREATED,
+        Outcome::Replaced | Outcome::Unchanged => StatusCode::NO_CONTENT,
+    });
+    describe(&mut reply, ack.node(), mtime_taken);
+    Ok(reply)
+}
+
+/// Everything that can be said before the body. `length`: what HTTP knows of it.
+fn offer(cx: &Cx, length: Option<u64>) -> Result<Offer, Deny> {
+    // A part of a file sent as PUT would become the whole file (RFC 9110 §14.5).
+    if cx.headers.contains_key(CONTENT_RANGE) {
+        return Err(Deny::Bad("a part of a file cannot be PUT"));
+    }
+    if cx
+        .headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Deny::Status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "files are taken as they are, not encoded",
+        ));
+    }
+    if cx.target.is_root || cx.target.slash {
+        return Err(Deny::Refused(Refusal::IsAFolder));
+    }
+    let declared = declared(&cx.headers)?;
+    let there = cx.find(&cx.target.path)?;
+    if there.as_ref().is_some_and(|node| node.kind == NodeKind::Folder) {
+        return Err(Deny::Refused(Refusal::IsAFolder));
+    }
+    cx.guard(&[Touched { path: &cx.target.path, member: there.is_none(), deep: false }])?;
+    if judge(&cx.headers, false, there.as_ref().map(current).as_ref()) != Verdict::Proceed {
+        return Err(Deny::Refused(Refusal::Changed));
+    }
+    Ok(Offer {
+        by: cx.device.clone(),
+        path: cx.target.path.clone(),
+        size: announced_size(&cx.headers, length),
+        declared,
+        mtime: cx.announced_mtime(),
+        expect: expect(&cx.headers, there.as_ref()),
+        make_parents: false,
+    })
+}
+
+/// What must still hold when the bytes are here; the conditions were judged once already.
+fn expect(headers: &HeaderMap, there: Option<&Node>) -> Expect {
+    match there.map(|node| node.kind) {
+        Some(NodeKind::File { hash, .. }) if headers.contains_key(IF_MATCH) => Expect::Content(hash),
+        None if headers.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == b"*") => Expect::Absent,
+        Some(NodeKind::File { .. } | NodeKind::Folder) | None => Expect::Anything,
+    }
+}
+
+/// The length the client announces: HTTP's own, or what the Finder says when it sends in chunks.
+fn announced_size(headers: &HeaderMap, length: Option<u64>) -> Option<u64> {
+    let expected = || {
+        let text = headers.get("x-expected-entity-length")?.to_str().ok()?.trim();
+        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+    };
+    // hyper knows a chunked body only as "no exact length"; a length of 0 without the header is no announcement.
+    length.filter(|length| *length > 0 || headers.contains_key(CONTENT_LENGTH)).or_else(expected).or(length)
+}
+
+fn declared(headers: &HeaderMap) -> Result<Vec<DeclaredHash>, Deny> {
+    let mut all = Vec::new();
+    for value in headers.get_all("oc-checksum") {
+        let found = value.to_str().ok().and_then(|text| DeclaredHash::parse_oc(text).ok());
+        all.extend(found.ok_or(Deny::Bad("unreadable OC-Checksum header"))?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hash::ContentHash;
+    use crate::model::path::RelPath;
+    use crate::model::place::Shelf;
+    use jiff::Timestamp;
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(name.parse::<hyper::header::HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn lengths() {
+        let finder = headers(&[("x-expected-entity-length", "12")]);
+        assert_eq!(announced_size(&finder, None), Some(12));
+        assert_eq!(announced_size(&headers(&[("content-length", "5")]), Some(5)), Some(5));
+        assert_eq!(announced_size(&headers(&[]), None), None);
+        assert_eq!(announced_size(&headers(&[("x-expected-entity-length", "+1")]), None), None);
+        assert_eq!(announced_size(&headers(&[]), Some(0)), Some(0));
+    }
+
+    #[test]
+    fn checksums() {
+        let sha1 = "SHA1:a9993e364706816aba3e25717850c26c9cd0d89d";
+        assert_eq!(declared(&headers(&[("oc-checksum", sha1)])).unwrap().len(), 1);
+        assert!(declared(&headers(&[("oc-checksum", "SHA1:xyz")])).is_err());
+        assert!(declared(&headers(&[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn expectations_outlive_the_body() {
+        let hash = ContentHash::of(b"abc");
+        let node = Node {
+            id: 1,
+            path: RelPath::parse("anna/a").unwrap(),
+            kind: NodeKind::File { hash, size: 3 },
+            mtime: Timestamp::UNIX_EPOCH,
+            created: Timestamp::UNIX_EPOCH,
+            shelf: Shelf::Photos,
+        };
+        assert_eq!(expect(&headers(&[("if-match", "*")]), Some(&node)), Expect::Content(hash));
+        assert_eq!(expect(&headers(&[("if-none-match", "*")]), None), Expect::Absent);
+        assert_eq!(expect(&headers(&[]), Some(&node)), Expect::Anything);
+    }
+}

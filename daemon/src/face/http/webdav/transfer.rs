@@ -1,0 +1,91 @@
+//! MOVE and COPY.
+use hyper::{HeaderMap, StatusCode};
+
+use super::locks::Touched;
+use super::path::{Target, destination};
+use super::precondition::{Verdict, judge};
+use super::{Cx, Depth, current, describe};
+use crate::face::http::reply::{self, Deny, Reply};
+use crate::model::path::RelPath;
+use crate::work::error::Refusal;
+use crate::work::ingest::Outcome;
+use crate::work::tree::{Node, NodeKind};
+
+pub(super) fn transfer(cx: &Cx) -> Result<Reply, Deny> {
+    let moves = cx.method.as_str() == "MOVE";
+    let to = wanted_target(cx)?;
+    let overwrite = overwrite(&cx.headers)?;
+    let source = cx.node()?;
+    let depth = if source.kind == NodeKind::Folder { cx.depth()? } else { Depth::Infinity };
+    match depth {
+        Depth::One => return Err(Deny::Bad("not with Depth: 1")),
+        Depth::Zero if moves => return Err(Deny::Bad("a folder moves with all below it")),
+        Depth::Zero | Depth::Infinity => {}
+    }
+    if to.is_root || (moves && cx.target.is_root) {
+        return Err(Deny::Refused(Refusal::Forbidden));
+    }
+    if judge(&cx.headers, false, Some(&current(&source))) != Verdict::Proceed {
+        return Err(Deny::Refused(Refusal::Changed));
+    }
+    // RFC 4918 §9.8.5, §9.9.4: onto itself.
+    if to.path == source.path {
+        return Err(Deny::Refused(Refusal::Overlap));
+    }
+    // Another spelling of the same name has nothing in its way but itself.
+    let respelled = to.path.fold_key() == source.path.fold_key();
+    let in_the_way = if respelled { None } else { cx.find(&to.path)? };
+    let mut touched = vec![Touched { path: &to.path, member: true, deep: in_the_way.is_some() }];
+    if moves {
+        touched.push(Touched { path: &source.path, member: true, deep: true });
+    }
+    cx.guard(&touched)?;
+    if moves {
+        cx.may_take_away(&source)?;
+    }
+    if let Some(node) = &in_the_way {
+        if !overwrite {
+            return Err(Deny::Refused(Refusal::Exists));
+        }
+        cx.may_replace(node)?;
+    }
+    let outcome = carry_out(cx, &source, &to.path, overwrite, depth)?;
+    let mut reply = reply::bare(match outcome {
+        Outcome::Created => StatusCode::CREATED,
+        Outcome::Replaced | Outcome::Unchanged => StatusCode::NO_CONTENT,
+    });
+    if let NodeKind::File { .. } = source.kind {
+        let mtime = cx.announced_mtime();
+        if let Some(mtime) = mtime {
+            cx.tree().set_mtime(&cx.device, &to.path, mtime)?;
+        }
+        if let Some(node) = cx.find(&to.path)? {
+            describe(&mut reply, &node, mtime.is_some());
+        }
+    }
+    Ok(reply)
+}
+
+fn carry_out(cx: &Cx, source: &Node, to: &RelPath, overwrite: bool, depth: Depth) -> Result<Outcome, Deny> {
+    if cx.method.as_str() == "COPY" {
+        let deep = depth == Depth::Infinity;
+        return Ok(cx.tree().copy(&cx.device, &source.path, to, overwrite, deep)?);
+    }
+    let outcome = cx.tree().rename(&cx.device, &source.path, to, overwrite)?;
+    cx.shared.locks().forget(&source.path);
+    Ok(outcome)
+}
+
+fn wanted_target(cx: &Cx) -> Result<Target, Deny> {
+    let text = cx.header("destination").ok_or(Deny::Bad("no readable Destination header"))?;
+    destination(&cx.root, &cx.here, text)
+}
+
+/// RFC 4918 §10.6: `T` unless it says `F`.
+fn overwrite(headers: &HeaderMap) -> Result<bool, Deny> {
+    match headers.get("overwrite").map(|value| value.as_bytes()) {
+        None | Some(b"T" | b"t") => Ok(true),
+        Some(b"F" | b"f") => Ok(false),
+        Some(_) => Err(Deny::Bad("unreadable Overwrite header")),
+    }
+}

@@ -1,0 +1,469 @@
+//! Settings: one TOML file, every key optional, unknown keys refused, all problems reported at once.
+//!
+//! The keys are listed once, in `walk`. Reading a file, printing the settings in force and comparing
+//! `config.example.toml` with the defaults all go through that list, so they cannot disagree.
+//! There is no secret among the settings, and none may be added: `shoebox doctor` prints them all.
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use log::LevelFilter;
+
+mod file;
+
+use file::{Printer, Reader, Visit};
+pub use file::{SettingsError, SettingsProblem};
+
+/// Where the settings are looked for when no file is named.
+pub const DEFAULT_FILE: &str = "/etc/shoebox/config.toml";
+
+/// All settings, valid.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// `[http]`
+    pub http: Http,
+    /// `[drives]`
+    pub drives: Drives,
+    /// `[control]`
+    pub control: Control,
+    /// `[mirror]`
+    pub mirror: Mirror,
+    /// `[rescan]`
+    pub rescan: Rescan,
+    /// `[trash]`
+    pub trash: Trash,
+    /// `[scratch]`
+    pub scratch: Scratch,
+    /// `[health]`
+    pub health: Health,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// Where and how uploads and pages are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Addresses to listen on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Host names requests may carry besides the machine's own names and addresses; lower case, no port.
+    pub hosts: Vec<String>,
+    /// The address to print for people, without a trailing slash; `None`: found out.
+    pub public_url: Option<String>,
+    /// Connections at one time.
+    pub connections: usize,
+    /// Connections at one time from one address.
+    pub per_ip: usize,
+    /// How long a request's head may take.
+    pub header: Duration,
+    /// How long a connection may be silent.
+    pub idle: Duration,
+}
+
+/// Where drives are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drives {
+    /// Mount points; which drive is which is written on the drives.
+    pub mounts: Vec<PathBuf>,
+    /// Refuse a directory that is not a mount point of its own.
+    pub require_mount: bool,
+}
+
+/// The control socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Where it is.
+    pub socket: PathBuf,
+}
+
+/// The mirror, and what makes it stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// How long after a deletion on A its copy on B goes to trash.
+    pub delete_delay: Duration,
+    /// Stop and alarm when more than this share of the files vanishes within an hour.
+    pub brake_percent: u64,
+    /// Stop and alarm when more than this many files vanish within an hour.
+    pub brake_files: u64,
+}
+
+/// Comparing drives with the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescan {
+    /// How often at least.
+    pub period: Duration,
+    /// How long a file put there by another hand must be unchanged.
+    pub quiet: Duration,
+}
+
+/// The trash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trash {
+    /// How long things stay in it.
+    pub keep: Duration,
+}
+
+/// The scratch area.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scratch {
+    /// How long things stay in it.
+    pub keep: Duration,
+}
+
+/// The minute check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// How often.
+    pub period: Duration,
+    /// A drive that takes longer to answer is slow.
+    pub probe_warn: Duration,
+    /// A drive that takes longer to answer is stuck.
+    pub probe_stuck: Duration,
+    /// A drive fuller than this is worth a word.
+    pub space_warn_percent: u64,
+    /// A drive fuller than this is an alarm.
+    pub space_alarm_percent: u64,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least important level that is still logged.
+    pub level: LevelFilter,
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 3600;
+const DAY: u64 = 86_400;
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080))],
+            hosts: Vec::new(),
+            public_url: None,
+            connections: 64,
+            per_ip: 16,
+            header: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for Drives {
+    fn default() -> Self {
+        Self { mounts: vec!["/srv/shoebox/a".into(), "/srv/shoebox/b".into()], require_mount: true }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: "/run/shoebox/control.sock".into() }
+    }
+}
+
+impl Default for Mirror {
+    fn default() -> Self {
+        Self { delete_delay: Duration::from_secs(24 * HOUR), brake_percent: 1, brake_files: 200 }
+    }
+}
+
+impl Default for Rescan {
+    fn default() -> Self {
+        Self { period: Duration::from_secs(60 * MINUTE), quiet: Duration::from_secs(5) }
+    }
+}
+
+impl Default for Trash {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(30 * DAY) }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(24 * HOUR) }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            period: Duration::from_secs(60),
+            probe_warn: Duration::from_secs(10),
+            probe_stuck: Duration::from_secs(30),
+            space_warn_percent: 85,
+            space_alarm_percent: 95,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LevelFilter::Info }
+    }
+}
+
+impl Settings {
+    /// Reads the settings from `file`; without one from [`DEFAULT_FILE`] if it is there, else the defaults.
+    pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if file.is_none() && e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(why) => return Err(SettingsError::Unreadable { path: path.to_owned(), why }),
+        };
+        Self::parse(&text).map_err(|problems| SettingsError::Invalid { path: path.to_owned(), problems })
+    }
+
+    /// Reads the settings from the text of a file.
+    pub fn parse(text: &str) -> Result<Self, Vec<SettingsProblem>> {
+        let mut reader = Reader::new(text)?;
+        let mut settings = Self::default();
+        walk(&mut settings, &mut reader);
+        reader.finish_file();
+        settings.check_together(&mut reader);
+        reader.end().map(|()| settings)
+    }
+
+    /// The settings in force as a file, every key named.
+    pub fn render(&self) -> String {
+        let mut printer = Printer::default();
+        walk(&mut self.clone(), &mut printer);
+        printer.text()
+    }
+
+    /// What no single key can tell.
+    fn check_together(&self, reader: &mut Reader<'_>) {
+        if self.http.per_ip > self.http.connections {
+            reader.problem_at("http.per_ip", "is above http.connections");
+        }
+        if self.health.probe_warn >= self.health.probe_stuck {
+            reader.problem_at("health.probe_warn_seconds", "is not below health.probe_stuck_seconds");
+        }
+        if self.health.space_warn_percent >= self.health.space_alarm_percent {
+            reader.problem_at("health.space_warn_percent", "is not below health.space_alarm_percent");
+        }
+    }
+}
+
+/// The one list of keys.
+fn walk(settings: &mut Settings, visit: &mut impl Visit) {
+    let Settings { http, drives, control, mirror, rescan, trash, scratch, health, log } = settings;
+
+    visit.section("http");
+    visit.value("listen", &mut http.listen, |all| distinct(all, "an address"));
+    visit.value("hosts", &mut http.hosts, |all| all.iter().try_for_each(|host| host_name(host)));
+    let mut url = http.public_url.clone().unwrap_or_default();
+    visit.value("public_url", &mut url, |url| web_address(url));
+    http.public_url = Some(url.trim_end_matches('/').to_owned()).filter(|url| !url.is_empty());
+    visit.count("connections", &mut http.connections, 1..=4096);
+    visit.count("per_ip", &mut http.per_ip, 1..=4096);
+    visit.time("header_seconds", 1, &mut http.header, 1..=600);
+    visit.time("idle_seconds", 1, &mut http.idle, 1..=3600);
+
+    visit.section("drives");
+    visit.value("mounts", &mut drives.mounts, |all| {
+        distinct(all, "a mount point")?;
+        all.iter().try_for_each(|mount| absolute(mount))
+    });
+    visit.value("require_mount", &mut drives.require_mount, |_| Ok(()));
+
+    visit.section("control");
+    visit.value("socket", &mut control.socket, |socket| absolute(socket));
+
+    visit.section("mirror");
+    visit.time("delete_delay_hours", HOUR, &mut mirror.delete_delay, 0..=24 * 365);
+    visit.number("brake_percent", &mut mirror.brake_percent, 0..=100);
+    visit.number("brake_files", &mut mirror.brake_files, 0..=1_000_000_000);
+
+    visit.section("rescan");
+    visit.time("period_minutes", MINUTE, &mut rescan.period, 1..=7 * 24 * 60);
+    visit.time("quiet_seconds", 1, &mut rescan.quiet, 1..=3600);
+
+    visit.section("trash");
+    visit.time("keep_days", DAY, &mut trash.keep, 1..=36_500);
+
+    visit.section("scratch");
+    visit.time("keep_hours", HOUR, &mut scratch.keep, 1..=24 * 365);
+
+    visit.section("health");
+    visit.time("period_seconds", 1, &mut health.period, 1..=3600);
+    visit.time("probe_warn_seconds", 1, &mut health.probe_warn, 1..=3600);
+    visit.time("probe_stuck_seconds", 1, &mut health.probe_stuck, 1..=3600);
+    visit.number("space_warn_percent", &mut health.space_warn_percent, 1..=100);
+    visit.number("space_alarm_percent", &mut health.space_alarm_percent, 1..=100);
+
+    visit.section("log");
+    let mut level = log.level.as_str().to_ascii_lowercase();
+    visit.value("level", &mut level, |word| log_level(word).map(|_| ()));
+    log.level = log_level(&level).unwrap_or(log.level);
+}
+
+fn distinct<T: PartialEq + fmt::Debug>(all: &[T], what: &str) -> Result<(), String> {
+    if all.is_empty() {
+        return Err(format!("needs at least {what}"));
+    }
+    match all.iter().enumerate().find(|(index, one)| all[..*index].contains(one)) {
+        Some((_, twice)) => Err(format!("{twice:?} is there twice")),
+        None => Ok(()),
+    }
+}
+
+fn absolute(path: &Path) -> Result<(), String> {
+    if path.is_absolute() && path.parent().is_some() {
+        Ok(())
+    } else {
+        Err(format!("{path:?} is not an absolute path below /"))
+    }
+}
+
+fn host_name(host: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if !host.is_empty() && host.len() <= 253 && host.chars().all(plain) {
+        Ok(())
+    } else {
+        Err(format!("{host:?} is not a host name in lower case without a port"))
+    }
+}
+
+fn web_address(url: &str) -> Result<(), String> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    // No user part: an address is printed and logged, so it must not be able to hold a password.
+    let fits = |rest: &str| {
+        let host = rest.trim_end_matches('/');
+        !host.is_empty() && !host.contains(['/', '@', '?', '#', ' '])
+    };
+    if url.is_empty() || rest.is_some_and(fits) {
+        Ok(())
+    } else {
+        Err(format!("{url:?} is not like \"https://photos.example.org\" (and nothing after the host)"))
+    }
+}
+
+fn log_level(word: &str) -> Result<LevelFilter, String> {
+    word.parse().map_err(|_| format!("{word:?} is not one of off, error, warn, info, debug, trace"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+    fn problems(text: &str) -> String {
+        let problems = Settings::parse(text).expect_err("this text must be refused");
+        problems.iter().map(|p| format!("{p}\n")).collect()
+    }
+
+    #[test]
+    fn the_example_is_the_default_and_names_every_key() {
+        assert_eq!(Settings::parse(EXAMPLE), Ok(Settings::default()));
+        let example: toml::Table = EXAMPLE.parse().unwrap();
+        let all: toml::Table = Settings::default().render().parse().unwrap();
+        assert_eq!(example, all);
+    }
+
+    #[test]
+    fn the_example_says_something_about_every_key() {
+        let lines: Vec<&str> = EXAMPLE.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            if line.contains(" = ") && !line.starts_with('#') {
+                let explained = (index > 0 && lines[index - 1].starts_with('#')) || line.contains(" # ");
+                assert!(explained, "no comment for {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default_and_rendering_comes_back() {
+        assert_eq!(Settings::parse(""), Ok(Settings::default()));
+        let mut other = Settings::default();
+        other.http.listen = vec!["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()];
+        other.http.hosts = vec!["box.example".to_owned()];
+        other.http.public_url = Some("https://box.example".to_owned());
+        other.drives.mounts = vec!["/srv/with \"quotes\"".into()];
+        other.drives.require_mount = false;
+        other.rescan.period = Duration::from_secs(120);
+        other.log.level = LevelFilter::Off;
+        assert_eq!(Settings::parse(&other.render()), Ok(other));
+    }
+
+    #[test]
+    fn all_problems_come_at_once_with_their_lines() {
+        let text = r#"
+colour = "blue"
+[http]
+listen = ["0.0.0.0"]
+listn = []
+per_ip = 100
+public_url = "ftp://x"
+hosts = ["Box:80"]
+[drives]
+mounts = ["a"]
+require_mount = "yes"
+[health]
+space_warn_percent = 96
+period_seconds = -1
+[mirror]
+brake_percent = 101
+[log]
+level = "loud"
+[wlan]
+"#;
+        expect_test::expect![[r#"
+            line 2: unknown section or key colour
+            line 4: http.listen: invalid socket address syntax
+            line 5: unknown key http.listn; [http] has listen, hosts, public_url, connections, per_ip, header_seconds, idle_seconds
+            line 6: http.per_ip is above http.connections
+            line 7: http.public_url: "ftp://x" is not like "https://photos.example.org" (and nothing after the host)
+            line 8: http.hosts: "Box:80" is not a host name in lower case without a port
+            line 10: drives.mounts: "a" is not an absolute path below /
+            line 11: drives.require_mount: invalid type: string "yes", expected a boolean
+            line 13: health.space_warn_percent is not below health.space_alarm_percent
+            line 14: health.period_seconds: invalid value: integer `-1`, expected a whole number
+            line 16: mirror.brake_percent: 101 is not between 0 and 100
+            line 18: log.level: "loud" is not one of off, error, warn, info, debug, trace
+            line 19: unknown section or key wlan
+        "#]].assert_eq(&problems(text));
+    }
+
+    #[test]
+    fn every_syntax_error_has_a_line() {
+        expect_test::expect![[r#"
+            line 3: string values must be quoted, expected literal string
+            line 4: missing comma between array elements, expected `,`
+        "#]]
+        .assert_eq(&problems("[http]\nlisten = [\n[drives\nmounts = 'a\n"));
+    }
+
+    #[test]
+    fn a_section_is_not_a_value() {
+        expect_test::expect![[r#"
+            line 1: http is a section: write [http]
+        "#]]
+        .assert_eq(&problems("http = 8080\n"));
+    }
+
+    #[test]
+    fn lists_are_neither_empty_nor_double() {
+        expect_test::expect![[r#"
+            line 2: http.listen: needs at least an address
+            line 4: drives.mounts: "/a" is there twice
+        "#]]
+        .assert_eq(&problems("[http]\nlisten = []\n[drives]\nmounts = ['/a', '/a']\n"));
+    }
+
+    #[test]
+    fn a_named_file_must_exist_and_the_error_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("none.toml");
+        let error = Settings::load(Some(&path)).unwrap_err();
+        assert!(matches!(error, SettingsError::Unreadable { .. }), "{error}");
+        assert!(error.to_string().contains("none.toml"));
+        std::fs::write(&path, "x = 1\ny = 2\n").unwrap();
+        let error = Settings::load(Some(&path)).unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("line 2"), "{error}");
+    }
+}

@@ -1,0 +1,5 @@
+//! Process tests: the real binary, port 0, temporary directories as drives.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cli;

@@ -1,0 +1,19 @@
+//! The power-cut simulation: seeded histories against drives that keep only what was made durable.
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod handles;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod medium;
+#[cfg(test)]
+mod own;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod rng;
+#[cfg(test)]
+mod volume;
