@@ -18,6 +18,7 @@ use crate::os::{clock, systemd};
 use crate::plan::facts::{Facts, Limits};
 use crate::plan::mirroring::Brake;
 use crate::settings::Settings;
+use crate::work::checksums::Checksums;
 use crate::work::health::HealthCheck;
 use crate::work::ingest::Ingest;
 use crate::work::mirror::Mirror;
@@ -125,6 +126,8 @@ impl App {
         self.spawn(Some(Wake::Rescan), move || Box::new(Watcher::new(Arc::clone(&pool), period)))?;
         let pool = Arc::clone(&self.pool);
         self.spawn(None, move || Box::new(Sweep::new(Arc::clone(&pool))))?;
+        let pool = Arc::clone(&self.pool);
+        self.spawn(None, move || Box::new(Checksums::new(Arc::clone(&pool))))?;
         let supervisor = Arc::downgrade(&self.supervisor);
         let reports: crate::work::health::Reports =
             Arc::new(move || supervisor.upgrade().map(|s| s.report()).unwrap_or_default());

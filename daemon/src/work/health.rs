@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::{DriveId, DriveRole, Standing};
 use crate::model::health::Light;
@@ -113,6 +113,14 @@ impl HealthCheck {
         for drive in drives {
             let new = Known { role: drive.role, last_ready: None, since: now };
             self.known.entry(drive.id).or_insert(new).role = drive.role;
+            // Said at once, long before the first of these deletions would reach the drive.
+            let hour_ago = now.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN);
+            if let Ok((leaving, all)) =
+                primary.catalogue.read(|r| r.leaving_pressure(drive.id, hour_ago, now))
+                && self.pool.options().brake.holds(leaving, all)
+            {
+                self.pool.hold(now, leaving);
+            }
             if let Ok(tally) = primary.catalogue.read(|r| r.tally(drive.id)) {
                 self.pool.set_tally(drive.id, tally);
             }

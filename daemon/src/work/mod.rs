@@ -2,6 +2,7 @@
 
 pub mod accounts;
 mod changes;
+pub mod checksums;
 mod commit;
 mod directories;
 pub mod drive;

@@ -22,6 +22,10 @@ const SMALL: u64 = 256 * 1024;
 /// Pieces on their way to the blocking thread: with pieces of 64 KiB, 1 MiB.
 const IN_FLIGHT: usize = 16;
 
+/// How long a request waits for a drive before it is told to come back (invariant I22). The thread that waits in the
+/// kernel is left behind; a drive that hangs is soon known as such, and then nobody is let in to wait.
+const DRIVE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// What the blocking thread is told.
 enum Piece {
     Bytes(Bytes),
@@ -78,7 +82,7 @@ async fn pump(
         Ok(None)
     });
     let mut ended = Ok(());
-    if agreement.await.is_ok()
+    if patient(agreement).await?.is_ok()
         && let Some(mut body) = slot.take()
     {
         ended = forward(&mut body, sender, limits.body_idle).await;
@@ -87,7 +91,7 @@ async fn pump(
     } else {
         drop(sender);
     }
-    let outcome = work.await.map_err(|_| failed())?;
+    let outcome = patient(work).await?.map_err(|_| failed())?;
     match (outcome, ended) {
         (Ok(Some(ack)), _) => Ok(ack),
         (Err(refusal), _) => Err(Deny::Refused(refusal)),
@@ -96,14 +100,20 @@ async fn pump(
     }
 }
 
+/// Waits for a drive's work, but not for ever.
+async fn patient<T>(work: impl Future<Output = T>) -> Result<T, Deny> {
+    let late = || Refusal::Unavailable { why: "the drive does not respond".to_owned() };
+    tokio::time::timeout(DRIVE_PATIENCE, work).await.map_err(|_| Deny::Refused(late()))
+}
+
 /// Sends the body on, piece by piece. An ingest that hangs up early has a refusal to tell.
 async fn forward(body: &mut Incoming, sender: mpsc::Sender<Piece>, idle: Duration) -> Result<(), Deny> {
     while let Some(bytes) = next(body, idle).await? {
-        if sender.send(Piece::Bytes(bytes)).await.is_err() {
+        if patient(sender.send(Piece::Bytes(bytes))).await?.is_err() {
             return Ok(());
         }
     }
-    let _hung_up = sender.send(Piece::End).await.is_err();
+    let _hung_up = patient(sender.send(Piece::End)).await?.is_err();
     Ok(())
 }
 
@@ -145,7 +155,7 @@ where
     T: Send + 'static,
     W: FnOnce() -> Result<T, Deny> + Send + 'static,
 {
-    tokio::task::spawn_blocking(work).await.map_err(|_| failed())?
+    patient(tokio::task::spawn_blocking(work)).await?.map_err(|_| failed())?
 }
 
 fn failed() -> Deny {

@@ -8,7 +8,7 @@ use crate::model::event::{Event, What};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::below;
-use crate::store::catalogue::{CatalogueError, Tried, accounts, copies, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, accounts, checksums, copies, nanos};
 use crate::store::manifest::Position;
 
 /// A file above this size waits behind all smaller ones in the mirror's queue.
@@ -98,6 +98,8 @@ fn store(
         folder(tx, &parent, at)?;
     }
     let fold = new.path.fold_key();
+    checksums::stale_tree(tx, drive, &fold)?;
+    checksums::stale(tx, drive, new.received)?;
     let old: Option<(i64, Option<[u8; 32]>)> = tx
         .prepare_cached("SELECT id, hash FROM name WHERE fold = ?1")
         .and_then(|mut s| s.query_row([&fold], |row| Ok((row.get(0)?, row.get(1)?))).optional())
@@ -145,6 +147,7 @@ fn trash(
 ) -> Result<(), CatalogueError> {
     let fold = path.fold_key();
     let (from, until) = below(&fold);
+    checksums::stale_tree(tx, drive, &fold)?;
     copies::leave_tree(tx, drive, &fold, by, why, at)?;
     tx.execute(
         "INSERT INTO trashed (drive, path, top, at, hash, since, by, why)
@@ -171,6 +174,7 @@ fn rename(
 ) -> Result<(), CatalogueError> {
     let fold = from.fold_key();
     let (low, high) = below(&fold);
+    checksums::stale_tree(tx, drive, &fold)?;
     if let Some(parent) = to.parent() {
         folder(tx, &parent, at)?;
     }

@@ -9,7 +9,7 @@ use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::below;
 use crate::store::catalogue::read::{Reader, at, at_or_none, count, hash, parsed, path};
-use crate::store::catalogue::{CatalogueError, Tried, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, checksums, nanos};
 
 /// A copy that a drive lacks, with what is needed to make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,8 +174,9 @@ pub(super) fn leave(
     now: Timestamp,
 ) -> Result<(), CatalogueError> {
     tx.prepare_cached(
-        "INSERT OR IGNORE INTO leaving (drive, at, hash, since, by, why)
-         SELECT drive, at, hash, ?3, ?4, ?5 FROM copy WHERE name = ?1 AND drive <> ?2 AND settled IS NOT NULL",
+        "INSERT OR IGNORE INTO leaving (drive, at, hash, since, by, why, received)
+         SELECT c.drive, c.at, c.hash, ?3, ?4, ?5, n.received FROM copy c JOIN name n ON n.id = c.name
+         WHERE c.name = ?1 AND c.drive <> ?2 AND c.settled IS NOT NULL",
     )
     .and_then(|mut s| s.execute(params![name, primary.to_string(), nanos(now), by, why]))
     .tried("let copies go")
@@ -192,8 +193,8 @@ pub(super) fn leave_tree(
 ) -> Result<(), CatalogueError> {
     let (low, high) = below(fold);
     tx.execute(
-        "INSERT OR IGNORE INTO leaving (drive, at, hash, since, by, why)
-         SELECT c.drive, c.at, c.hash, ?3, ?4, ?5 FROM copy c JOIN name n ON n.id = c.name
+        "INSERT OR IGNORE INTO leaving (drive, at, hash, since, by, why, received)
+         SELECT c.drive, c.at, c.hash, ?3, ?4, ?5, n.received FROM copy c JOIN name n ON n.id = c.name
          WHERE (n.fold = ?1 OR (n.fold >= ?6 AND n.fold < ?7)) AND c.drive <> ?2 AND c.settled IS NOT NULL",
         params![fold, primary.to_string(), nanos(now), by, why, low, high],
     )
@@ -223,7 +224,9 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
     let id = drive.to_string();
     let now = nanos(event.at);
     match &event.what {
-        What::Stored { path, hash, sha1, sha256, .. } => {
+        What::Stored { path, hash, sha1, sha256, received, .. } => {
+            // The primary's list gains the SHA-256 that was computed in this pass.
+            checksums::stale_everywhere(tx, *received)?;
             tx.prepare_cached(
                 "UPDATE copy SET state = 'verified', settled = ?4, verified = ?4, reread = ?4, tries = 0, retry = 0
                  WHERE drive = ?1 AND at = ?2 AND hash = ?3 AND state IN ('wanted', 'settled', 'missing', 'damaged')",
@@ -242,6 +245,7 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
             .tried("keep a copy")?;
         }
         What::Moved { path, to, .. } => {
+            checksums::stale_copy(tx, drive, path)?;
             tx.prepare_cached(
                 "UPDATE copy SET at = ?3, moved = 0 WHERE drive = ?1 AND at = ?2 AND moved = 1",
             )
@@ -249,6 +253,7 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
             .tried("record a rename")?;
         }
         What::Trashed { path, to, by, why } => {
+            checksums::stale_leaving(tx, drive, path)?;
             tx.execute(
                 "INSERT INTO trashed (drive, path, top, at, hash, since, by, why)
                  SELECT ?1, ?2, ?2, ?3, hash, ?4, ?5, ?6 FROM leaving WHERE drive = ?1 AND at = ?2",

@@ -12,6 +12,7 @@ use crate::store::catalogue::read::Reader;
 
 pub mod accounts;
 pub mod apply;
+pub mod checksums;
 pub mod copies;
 pub mod find;
 pub mod names;

@@ -83,6 +83,7 @@ CREATE TABLE leaving (
   since INTEGER NOT NULL,
   by TEXT NOT NULL,
   why TEXT NOT NULL,
+  received INTEGER NOT NULL,
   PRIMARY KEY (drive, at)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX leaving_since ON leaving (drive, since);
@@ -108,3 +109,12 @@ CREATE TABLE property (
   xml TEXT NOT NULL,
   PRIMARY KEY (name, namespace, local)
 ) STRICT, WITHOUT ROWID;
+
+-- Months whose .sha256 file on a drive no longer says what the drive holds; mark rises with every change.
+CREATE TABLE stale (
+  drive TEXT NOT NULL REFERENCES drive(id),
+  month TEXT NOT NULL,
+  mark INTEGER NOT NULL DEFAULT 1,
+  PRIMARY KEY (drive, month)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX name_received ON name (received) WHERE shelf = 'photos' AND hash IS NOT NULL;

@@ -1,0 +1,124 @@
+//! Which months' `.sha256` files are out of date on which drive, and what they should say.
+use jiff::Timestamp;
+use rusqlite::{Transaction, params};
+
+use crate::model::drive::DriveId;
+use crate::model::path::RelPath;
+use crate::store::catalogue::names::below;
+use crate::store::catalogue::read::{Reader, parsed, path};
+use crate::store::catalogue::{CatalogueError, Tried, nanos};
+use crate::store::manifest::month;
+
+/// A list that is out of date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// On which drive.
+    pub drive: DriveId,
+    /// `YYYY-MM` of receipt.
+    pub month: String,
+    /// Rises with every change: [`fresh`] forgets the month only if nothing came in between.
+    pub mark: i64,
+}
+
+const MONTH: &str = "strftime('%Y-%m', received / 1000000000, 'unixepoch')";
+const ON_CONFLICT: &str = "ON CONFLICT (drive, month) DO UPDATE SET mark = mark + 1";
+
+pub(super) fn stale(tx: &Transaction<'_>, drive: DriveId, received: Timestamp) -> Result<(), CatalogueError> {
+    tx.prepare_cached(&format!("INSERT INTO stale (drive, month) VALUES (?1, ?2) {ON_CONFLICT}"))
+        .and_then(|mut s| s.execute(params![drive.to_string(), month(received)]))
+        .tried("mark a list")
+        .map(drop)
+}
+
+pub(super) fn stale_everywhere(tx: &Transaction<'_>, received: Timestamp) -> Result<(), CatalogueError> {
+    tx.prepare_cached(&format!(
+        "INSERT INTO stale (drive, month) SELECT id, ?1 FROM drive WHERE true {ON_CONFLICT}"
+    ))
+    .and_then(|mut s| s.execute(params![month(received)]))
+    .tried("mark a list")
+    .map(drop)
+}
+
+pub(super) fn stale_tree(tx: &Transaction<'_>, drive: DriveId, fold: &str) -> Result<(), CatalogueError> {
+    let (low, high) = below(fold);
+    tx.prepare_cached(&format!(
+        "INSERT INTO stale (drive, month) SELECT DISTINCT ?1, {MONTH} FROM name
+         WHERE (fold = ?2 OR (fold >= ?3 AND fold < ?4)) AND shelf = 'photos' AND hash IS NOT NULL {ON_CONFLICT}"
+    ))
+    .and_then(|mut s| s.execute(params![drive.to_string(), fold, low, high]))
+    .tried("mark lists")
+    .map(drop)
+}
+
+pub(super) fn stale_copy(tx: &Transaction<'_>, drive: DriveId, at: &RelPath) -> Result<(), CatalogueError> {
+    tx.prepare_cached(&format!(
+        "INSERT INTO stale (drive, month) SELECT ?1, {MONTH} FROM copy c JOIN name n ON n.id = c.name
+         WHERE c.drive = ?1 AND c.at = ?2 {ON_CONFLICT}"
+    ))
+    .and_then(|mut s| s.execute(params![drive.to_string(), at.as_str()]))
+    .tried("mark a list")
+    .map(drop)
+}
+
+pub(super) fn stale_leaving(
+    tx: &Transaction<'_>,
+    drive: DriveId,
+    at: &RelPath,
+) -> Result<(), CatalogueError> {
+    tx.prepare_cached(&format!(
+        "INSERT INTO stale (drive, month) SELECT ?1, {MONTH} FROM leaving WHERE drive = ?1 AND at = ?2 {ON_CONFLICT}"
+    ))
+    .and_then(|mut s| s.execute(params![drive.to_string(), at.as_str()]))
+    .tried("mark a list")
+    .map(drop)
+}
+
+/// A list was written that says what held at `stale.mark`.
+pub fn fresh(tx: &Transaction<'_>, stale: &Stale) -> Result<(), CatalogueError> {
+    tx.execute(
+        "DELETE FROM stale WHERE drive = ?1 AND month = ?2 AND mark = ?3",
+        params![stale.drive.to_string(), stale.month, stale.mark],
+    )
+    .tried("clear a mark")
+    .map(drop)
+}
+
+impl Reader<'_> {
+    /// A list of this drive that is out of date.
+    pub fn stale(&self, drive: DriveId) -> Result<Option<Stale>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT drive, month, mark FROM stale WHERE drive = ?1 LIMIT 1")
+            .and_then(|mut s| {
+                s.query_map([drive.to_string()], |row| {
+                    Ok(Stale { drive: parsed(row, 0)?, month: row.get(1)?, mark: row.get(2)? })
+                })?
+                .next()
+                .transpose()
+            })
+            .tried("look for lists")
+    }
+
+    /// A page of what a drive holds of one month: SHA-256 and name on the drive, by row id after `after`.
+    pub fn sha256_lines(
+        &self,
+        drive: DriveId,
+        from: Timestamp,
+        to: Timestamp,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, String, RelPath)>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT n.id, a.sha256, c.at FROM name n
+                 JOIN copy c ON c.name = n.id AND c.drive = ?1 JOIN asset a ON a.hash = c.hash
+                 WHERE n.received >= ?2 AND n.received < ?3 AND n.shelf = 'photos' AND n.hash IS NOT NULL AND n.id > ?4
+                   AND a.sha256 IS NOT NULL AND c.state IN ('settled', 'verified')
+                 ORDER BY n.id LIMIT ?5",
+            )
+            .and_then(|mut s| {
+                let values = params![drive.to_string(), nanos(from), nanos(to), after, limit as i64];
+                s.query_map(values, |row| Ok((row.get(0)?, row.get(1)?, path(row, 2)?)))?.collect()
+            })
+            .tried("list hashes")
+    }
+}

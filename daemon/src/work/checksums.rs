@@ -1,0 +1,111 @@
+//! The lists for strangers: one `.sha256` file a month on every drive, so that `sha256sum -c` checks it without us.
+//! Derived from the catalogue; never read back by Shoebox.
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::model::place::{Place, Shelf};
+use crate::store::catalogue::checksums::{self, Stale};
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+use crate::work::pool::Pool;
+use crate::work::primary::Primary;
+use crate::work::worker::{Cx, Outcome, WorkError, Worker};
+
+/// Keeps the lists.
+pub struct Checksums {
+    pool: Arc<Pool>,
+}
+
+impl Checksums {
+    /// For the drives of a pool.
+    pub fn new(pool: Arc<Pool>) -> Self {
+        Self { pool }
+    }
+
+    /// Writes one list per drive that is out of date. `true`: there may be more.
+    pub fn step(&self) -> Result<bool, Refusal> {
+        let primary = self.pool.primary()?;
+        let mut more = false;
+        for attached in self.pool.others().into_iter().chain([Arc::clone(&primary.attached)]) {
+            if attached.takes_writes().is_err() {
+                continue;
+            }
+            if let Some(stale) = primary.catalogue.read(|r| r.stale(attached.id()))? {
+                write_list(&primary, &attached, &stale)?;
+                primary.catalogue.write(|tx| checksums::fresh(tx, &stale))?;
+                more = true;
+            }
+        }
+        Ok(more)
+    }
+}
+
+fn write_list(primary: &Primary, attached: &Attached, stale: &Stale) -> Result<(), Refusal> {
+    const PAGE: usize = 2000;
+    let Some((from, to)) = span(&stale.month) else { return Ok(()) };
+    let mut text = String::new();
+    let mut after = 0;
+    loop {
+        let page = primary.catalogue.read(|r| r.sha256_lines(attached.id(), from, to, after, PAGE))?;
+        let Some((last, ..)) = page.last() else { break };
+        after = *last;
+        for (_, sha256, at) in &page {
+            text.push_str(&format!("{sha256}  {}\n", Shelf::Photos.place(at).as_str()));
+        }
+    }
+    let file = Place::manifest(&format!("{}.sha256", stale.month));
+    let _lane = attached.turns.background();
+    attached.volume.write_small(&file, text.as_bytes()).map_err(|e| Refusal::Drive(attached.heed(e)))
+}
+
+/// The first moment of a month `YYYY-MM` and of the next, in UTC.
+fn span(month: &str) -> Option<(Timestamp, Timestamp)> {
+    let first: Date = format!("{month}-01").parse().ok()?;
+    let next = first.last_of_month().tomorrow().ok()?;
+    let at = |date: Date| Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    Some((at(first)?, at(next)?))
+}
+
+impl Worker for Checksums {
+    fn name(&self) -> &'static str {
+        "checksums"
+    }
+
+    /// Once a minute is enough: a burst of uploads rewrites a list once, not once a photo.
+    fn period(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn critical(&self) -> bool {
+        false
+    }
+
+    fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
+        let Ok(primary) = self.pool.primary() else { return Ok(Outcome::Rest) };
+        let _drive = cx.blocked_on(&primary.attached.id().short());
+        match Checksums::step(self) {
+            Ok(true) => Ok(Outcome::More),
+            Ok(false) => Ok(Outcome::Rest),
+            Err(e) => Err(WorkError::new("write the checksum lists", e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_ends_where_the_next_begins() {
+        let (from, to) = span("2026-12").unwrap();
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("2026-12-01T00:00:00Z".into(), "2027-01-01T00:00:00Z".into())
+        );
+        assert_eq!(span("2026-13"), None);
+    }
+}
