@@ -1,6 +1,7 @@
 //! `Place`: where a file lies on a drive, counted from its root. Only these shapes exist.
 use std::fmt;
 
+use crate::model::hash::ContentHash;
 use crate::model::path::{RESERVED, RelPath};
 
 /// A path from a drive's root, in its on-disk spelling. Made only by the constructors here, so that nothing
@@ -25,28 +26,33 @@ impl Shelf {
             Self::Scratch => "scratch",
         }
     }
-
-    /// Where `path` lies in this tree.
-    pub fn place(self, path: &RelPath) -> Place {
-        match self {
-            Self::Photos => Place(format!("photos/{}", path.on_disk())),
-            Self::Scratch => Place(format!("{RESERVED}/scratch/{}", path.on_disk())),
-        }
-    }
-
-    /// The root directory of this tree.
-    pub fn root(self) -> Place {
-        match self {
-            Self::Photos => Place("photos".to_owned()),
-            Self::Scratch => Place(format!("{RESERVED}/scratch")),
-        }
-    }
 }
 
 impl Place {
     /// The drive's root itself.
     pub const fn root() -> Self {
         Self(String::new())
+    }
+
+    /// The photos.
+    pub fn photos() -> Self {
+        Self("photos".to_owned())
+    }
+
+    /// Where a person's name lies.
+    pub fn photo(path: &RelPath) -> Self {
+        Self(format!("photos/{}", path.on_disk()))
+    }
+
+    /// The directory of scratch files.
+    pub fn scratches() -> Self {
+        Self(format!("{RESERVED}/scratch"))
+    }
+
+    /// A scratch file lies under its hash and not under its name: whatever a power cut leaves of a row, the bytes it
+    /// names are the bytes it has.
+    pub fn scratch(hash: &ContentHash) -> Self {
+        Self(format!("{RESERVED}/scratch/{hash}"))
     }
 
     /// Our own directory.
@@ -77,6 +83,11 @@ impl Place {
     /// The trash of one day, `YYYY-MM-DD`. `serial` keeps two retirements of one name apart.
     pub fn trash(day: &str, serial: u64, path: &RelPath) -> Self {
         Self(format!("{RESERVED}/trash/{day}/{serial}/{}", path.on_disk()))
+    }
+
+    /// All days' trash.
+    pub fn trashes() -> Self {
+        Self(format!("{RESERVED}/trash"))
     }
 
     /// Where a damaged copy goes.
@@ -143,7 +154,7 @@ impl Place {
 
     /// Whether our program may unlink what lies here: staging, scratch and the probe file, nothing else (promise P2).
     pub fn may_be_unlinked(&self) -> bool {
-        self.is_below(&Self::incoming()) || self.is_below(&Shelf::Scratch.root()) || *self == Self::probe()
+        self.is_below(&Self::incoming()) || self.is_below(&Place::scratches()) || *self == Self::probe()
     }
 }
 
@@ -179,9 +190,9 @@ mod tests {
     fn only_staging_and_scratch_may_be_unlinked() {
         let name = RelPath::parse("anna/phone/a.jpg").unwrap();
         assert!(Place::staged("x").may_be_unlinked());
-        assert!(Shelf::Scratch.place(&name).may_be_unlinked());
+        assert!(Place::scratch(&ContentHash::of(b"x")).may_be_unlinked());
         for kept in [
-            Shelf::Photos.place(&name),
+            Place::photo(&name),
             Place::trash("2026-11-21", 1, &name),
             Place::quarantine("2026-11-21", 1, &name),
             Place::manifest("2026-11.jsonl"),
@@ -195,7 +206,7 @@ mod tests {
 
     #[test]
     fn parents_end_at_the_root() {
-        let place = Shelf::Photos.place(&RelPath::parse("a/b").unwrap());
+        let place = Place::photo(&RelPath::parse("a/b").unwrap());
         let parent = place.parent().unwrap();
         assert_eq!(parent.as_str(), "photos/a");
         assert_eq!(parent.parent().unwrap().parent().unwrap(), Place::root());

@@ -6,8 +6,9 @@ use std::fmt::Display;
 
 use jiff::Timestamp;
 
+use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
-use crate::model::place::{Place, Shelf};
+use crate::model::place::Place;
 use crate::store::volume::{EntryKind, MediumRead, ReadAt, Synced, Volume, VolumeError};
 
 /// What a check found out: nothing, or what is wrong.
@@ -113,12 +114,12 @@ fn same<T: PartialEq + std::fmt::Debug>(what: impl Display, found: &T, wanted: &
 
 fn photo(name: &str) -> Result<Place, String> {
     let path = RelPath::parse(name).map_err(|why| format!("{name}: {why}"))?;
-    Ok(Shelf::Photos.place(&path))
+    Ok(Place::photo(&path))
 }
 
 /// The folders that adoption makes.
 fn ready(volume: &dyn Volume) -> Verdict {
-    let folders = [Shelf::Photos.root(), Place::incoming(), Place::manifests(), Shelf::Scratch.root()];
+    let folders = [Place::photos(), Place::incoming(), Place::manifests(), Place::scratches()];
     folders.iter().try_for_each(|folder| make_all(volume, folder))
 }
 
@@ -287,7 +288,7 @@ fn staging_leaves_nothing(volume: &dyn Volume) -> Verdict {
     fails("publish", refused.publish(&photo("a")?), &[Kind::Exists])?;
     drop(refused);
     same("left after publishing", &names(volume, &Place::incoming())?, &Vec::new())?;
-    same("in photos", &names(volume, &Shelf::Photos.root())?, &vec!["a".to_owned()])
+    same("in photos", &names(volume, &Place::photos())?, &vec!["a".to_owned()])
 }
 
 fn staged_files_are_independent(volume: &dyn Volume) -> Verdict {
@@ -344,7 +345,7 @@ fn discard_refuses_what_we_keep(volume: &dyn Volume) -> Verdict {
     for place in [&trash, &quarantine] {
         make_all(volume, &place.parent().ok_or("a parent")?)?;
     }
-    for kept in [Shelf::Photos.place(&name), trash, quarantine, Place::manifest("a")] {
+    for kept in [Place::photo(&name), trash, quarantine, Place::manifest("a")] {
         store(volume, &kept, b"kept")?;
         fails(&format!("discard {kept}"), volume.discard(&kept), REFUSED)?;
         holds(volume, &kept, b"kept")?;
@@ -355,7 +356,7 @@ fn discard_refuses_what_we_keep(volume: &dyn Volume) -> Verdict {
     }
     fails("discard the marker", volume.discard(&Place::marker()), REFUSED)?;
     done("stat of the marker", volume.stat(&Place::marker()))?;
-    for litter in [Shelf::Scratch.place(&name), Place::staged("a"), Place::probe()] {
+    for litter in [Place::scratch(&ContentHash::of(b"x")), Place::staged("a"), Place::probe()] {
         store(volume, &litter, b"litter")?;
         done("discard", volume.discard(&litter))?;
         fails("stat", volume.stat(&litter), &[Kind::NotFound])?;
@@ -377,7 +378,7 @@ fn append_adds_at_the_end(volume: &dyn Volume) -> Verdict {
     fails("append to a photo", volume.append(&kept, b"b"), REFUSED)?;
     fails("append to a new photo", volume.append(&photo("b")?, b"b"), REFUSED)?;
     holds(volume, &kept, b"a")?;
-    same("in photos", &names(volume, &Shelf::Photos.root())?, &vec!["a".to_owned()])
+    same("in photos", &names(volume, &Place::photos())?, &vec!["a".to_owned()])
 }
 
 fn write_small_replaces(volume: &dyn Volume) -> Verdict {
@@ -427,7 +428,7 @@ fn stat_tells(volume: &dyn Volume) -> Verdict {
     store(volume, &photo("a")?, b"12345")?;
     let file = done("stat", volume.stat(&photo("a")?))?;
     same("size and kind", &(file.size, file.is_dir), &(5, false))?;
-    for folder in [Place::root(), Shelf::Photos.root()] {
+    for folder in [Place::root(), Place::photos()] {
         same("a folder", &done("stat", volume.stat(&folder))?.is_dir, &true)?;
     }
     fails("stat of nothing", volume.stat(&photo("b")?), &[Kind::NotFound])?;
@@ -525,15 +526,15 @@ fn a_file_is_not_a_folder(volume: &dyn Volume) -> Verdict {
     fails("rename below", volume.rename_new(&photo("other")?, &below), NOT_A_FOLDER)?;
     fails("stat below", volume.stat(&below), NOT_A_FOLDER)?;
     fails("open below", volume.open(&below), NOT_A_FOLDER)?;
-    fails("open a folder", volume.open(&Shelf::Photos.root()), REFUSED)?;
-    fails("open a folder on the medium", volume.open_medium(&Shelf::Photos.root()), REFUSED)?;
+    fails("open a folder", volume.open(&Place::photos()), REFUSED)?;
+    fails("open a folder on the medium", volume.open_medium(&Place::photos()), REFUSED)?;
     holds(volume, &file, b"file")
 }
 
 fn flushing_needs_something(volume: &dyn Volume) -> Verdict {
     let file = photo("file")?;
     store(volume, &file, b"file")?;
-    for folder in [Place::root(), Place::own(), Shelf::Photos.root()] {
+    for folder in [Place::root(), Place::own(), Place::photos()] {
         done("sync_dir", volume.sync_dir(&folder))?;
     }
     fails("sync_dir of nothing", volume.sync_dir(&photo("none")?), &[Kind::NotFound])?;

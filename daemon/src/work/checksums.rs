@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::model::place::{Place, Shelf};
+use crate::model::place::Place;
 use crate::store::catalogue::checksums::{self, Stale};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -54,7 +54,7 @@ fn write_list(primary: &Primary, attached: &Attached, stale: &Stale) -> Result<(
         let Some((last, ..)) = page.last() else { break };
         after = *last;
         for (_, sha256, at) in &page {
-            text.push_str(&format!("{sha256}  {}\n", Shelf::Photos.place(at).as_str()));
+            text.push_str(&format!("{sha256}  {}\n", Place::photo(at).as_str()));
         }
     }
     let file = Place::manifest(&format!("{}.sha256", stale.month));

@@ -3,19 +3,24 @@
 //!
 //! The order of every acknowledgement: data (flushed before a change gets here) → name → directories → manifest line →
 //! catalogue row → answer. A power cut after any step leaves either the acknowledged state or an unacknowledged
-//! file that the rescan finds; never a row without its file.
+//! file that the rescan finds; never a row without its file. A batch that fails in the middle closes the primary: it is
+//! opened again through the recovery of a power cut, which puts names and record back in step (crash-only).
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::model::copy::CopyEvent;
+use crate::model::drive::DriveId;
 use crate::model::event::What;
 use crate::model::path::RelPath;
 use crate::model::place::Place;
 use crate::store::catalogue::apply::{self, On};
+use crate::store::catalogue::copies;
 use crate::store::catalogue::names::{self, NameRow, ScratchFile};
 use crate::store::catalogue::{Catalogue, CatalogueError, Tx};
 use crate::store::manifest::Manifest;
+use crate::store::volume::VolumeError;
 use crate::work::changes::Change;
 use crate::work::directories::Directories;
 use crate::work::drive::Attached;
@@ -34,8 +39,6 @@ pub(crate) struct Draft {
     pub(crate) events: Vec<What>,
     /// Catalogue rows that are no events: scratch, properties.
     pub(crate) rows: Vec<Row>,
-    /// Scratch files to unlink once the change is committed.
-    pub(crate) discard: Vec<Place>,
     /// The name to report, if any.
     pub(crate) name: Option<RelPath>,
     /// What happened to it.
@@ -44,11 +47,34 @@ pub(crate) struct Draft {
 
 /// A catalogue row that is no event.
 pub(crate) enum Row {
-    Scratch { path: RelPath, hash: crate::model::hash::ContentHash, size: u64, mtime: Timestamp, by: String },
-    DropScratch { fold: String },
-    RenameScratch { id: i64, to: RelPath },
-    Property { name: i64, namespace: String, local: String, xml: Option<String> },
-    CopyProperties { from: i64, to_fold: String },
+    Scratch {
+        path: RelPath,
+        hash: crate::model::hash::ContentHash,
+        size: u64,
+        mtime: Timestamp,
+        by: String,
+    },
+    DropScratch {
+        fold: String,
+    },
+    RenameScratch {
+        id: i64,
+        to: RelPath,
+    },
+    Property {
+        name: i64,
+        namespace: String,
+        local: String,
+        xml: Option<String>,
+    },
+    CopyProperties {
+        from: i64,
+        to_fold: String,
+    },
+    /// The file of this name was found on the primary again, and flushed.
+    Settled {
+        name: i64,
+    },
 }
 
 /// A committed change.
@@ -139,7 +165,12 @@ impl Committer {
             };
             match draft {
                 Ok(draft) => drafts.push((job.slot, draft)),
-                Err(refusal) => answer(&job.slot, Err(refusal)),
+                Err(refusal) => {
+                    if broke_off(&refusal) {
+                        self.attached.reopen(&refusal.to_string());
+                    }
+                    answer(&job.slot, Err(refusal));
+                }
             }
         }
         let (slots, drafts): (Vec<Slot>, Vec<Draft>) = drafts.into_iter().unzip();
@@ -151,9 +182,9 @@ impl Committer {
                 }
             }
             Err(refusal) => {
-                // Nothing of this batch is acknowledged. Files that already have a name are whole; the rescan adopts them.
-                self.directories.forget();
+                // Nothing of this batch is acknowledged, and names on the drive may be ahead of the record.
                 let why = refusal.to_string();
+                self.attached.reopen(&why);
                 for slot in &slots {
                     answer(slot, Err(Refusal::Unavailable { why: why.clone() }));
                 }
@@ -183,7 +214,7 @@ impl Committer {
                     apply::apply(tx, on, event)?;
                 }
                 for row in rows {
-                    write_row(tx, row, now)?;
+                    write_row(tx, attached.id(), row, now)?;
                 }
                 if events.is_empty() { Ok(()) } else { apply::reached(tx, attached.id(), position) }
             })
@@ -191,10 +222,6 @@ impl Committer {
     }
 
     fn finish(&self, draft: Draft) -> Result<Done, Refusal> {
-        for place in &draft.discard {
-            // Scratch: what stays behind is swept later.
-            drop(self.attached.volume.discard(place));
-        }
         let name = match &draft.name {
             Some(path) => self.catalogue.read(|r| r.name(&path.fold_key()))?,
             None => None,
@@ -203,11 +230,31 @@ impl Committer {
     }
 }
 
+/// A draft that the drive or the catalogue ended may have made some of its renames and not others.
+fn broke_off(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::Drive(VolumeError::Unsupported { .. }) => false,
+        Refusal::Drive(_) | Refusal::Catalogue(_) => true,
+        Refusal::Unavailable { .. }
+        | Refusal::Full { .. }
+        | Refusal::NotFound
+        | Refusal::NoParent
+        | Refusal::NotAFolder
+        | Refusal::IsAFolder
+        | Refusal::Exists
+        | Refusal::Changed
+        | Refusal::Overlap
+        | Refusal::Forbidden
+        | Refusal::WrongLength { .. }
+        | Refusal::WrongHash(_) => false,
+    }
+}
+
 fn answer(slot: &Slot, result: Result<Done, Refusal>) {
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
 }
 
-fn write_row(tx: &Tx<'_>, row: &Row, now: Timestamp) -> Result<(), CatalogueError> {
+fn write_row(tx: &Tx<'_>, drive: DriveId, row: &Row, now: Timestamp) -> Result<(), CatalogueError> {
     match row {
         Row::Scratch { path, hash, size, mtime, by } => {
             let file = ScratchFile { path, hash: *hash, size: *size, mtime: *mtime, received: now, by };
@@ -219,5 +266,6 @@ fn write_row(tx: &Tx<'_>, row: &Row, now: Timestamp) -> Result<(), CatalogueErro
             names::set_property(tx, *name, namespace, local, xml.as_deref())
         }
         Row::CopyProperties { from, to_fold } => names::copy_properties(tx, *from, to_fold),
+        Row::Settled { name } => copies::observe(tx, *name, drive, CopyEvent::SettledOnDrive, now),
     }
 }

@@ -95,6 +95,14 @@ impl Attached {
         error
     }
 
+    /// Something was left half done: the drive is to be closed and opened through recovery.
+    pub(super) fn reopen(&self, why: &str) {
+        let mut doubt = self.lock();
+        if doubt.gone.is_none() {
+            doubt.gone = Some(why.to_owned());
+        }
+    }
+
     /// A probe wrote, flushed and read back: what was suspected no longer holds. Gone stays gone.
     pub fn cleared(&self) {
         let mut doubt = self.lock();

@@ -12,7 +12,7 @@ use crate::model::copy::CopyEvent;
 use crate::model::drive::DriveId;
 use crate::model::event::What;
 use crate::model::path::RelPath;
-use crate::model::place::{Place, Shelf};
+use crate::model::place::Place;
 use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::copies::{self, LeavingRow, MovedRow};
 use crate::store::volume::VolumeError;
@@ -200,7 +200,7 @@ impl End {
     }
 
     fn rename(&mut self, row: &MovedRow, piece: &mut Piece) -> Result<Renamed, Refusal> {
-        let (from, to) = (Shelf::Photos.place(&row.at), Shelf::Photos.place(&row.path));
+        let (from, to) = (Place::photo(&row.at), Place::photo(&row.path));
         let volume = Arc::clone(&self.attached.volume);
         match volume.stat(&from) {
             Ok(_) => {}
@@ -235,7 +235,7 @@ impl End {
             Some(row) => (row.by.clone(), row.why.clone()),
             None => (String::new(), "foreign".to_owned()),
         };
-        let from = Shelf::Photos.place(name);
+        let from = Place::photo(name);
         self.retire(name, &from, &by, &why, piece, now)?;
         if let (None, Some(copy)) = (leaving, copy) {
             primary.catalogue.write(|tx| copies::observe(tx, copy.name, id, CopyEvent::Requeued, now))?;
@@ -305,7 +305,7 @@ impl End {
             piece.events.push(What::Trashed { path, to, by: row.by.clone(), why: "kept".to_owned() });
             return Ok(());
         }
-        let from = Shelf::Photos.place(&row.at);
+        let from = Place::photo(&row.at);
         self.retire(&row.at, &from, &row.by, &row.why, piece, now)?;
         self.prune(&from, piece);
         Ok(())
@@ -313,7 +313,7 @@ impl End {
 
     /// Removes the directories above a place that are empty now. Only ever empty ones: rmdir(2) sees to that.
     fn prune(&mut self, place: &Place, piece: &mut Piece) {
-        let top = Shelf::Photos.root();
+        let top = Place::photos();
         let mut dir = place.parent();
         while let Some(place) = dir.filter(|d| d.is_below(&top)) {
             if self.attached.volume.remove_dir(&place).is_err() {

@@ -20,6 +20,7 @@ pub mod rescan;
 pub mod supervisor;
 pub mod sweep;
 pub mod tree;
+mod unrecorded;
 pub mod verify;
 pub mod views;
 pub mod watch;

@@ -16,6 +16,7 @@ use crate::work::changes::Change;
 use crate::work::commit::{Done, GroupCommit};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
+use crate::work::unrecorded::Unrecorded;
 
 /// The primary, ready.
 pub struct Primary {
@@ -33,6 +34,8 @@ pub struct Recovered {
     pub swept: u64,
     /// Events that the catalogue did not contain yet.
     pub replayed: u64,
+    /// Files that were on their way to the trash when the power went, put back under their names.
+    pub put_back: u64,
     /// Manifest lines that are not believed.
     pub bad_lines: Vec<String>,
 }
@@ -66,9 +69,18 @@ impl Primary {
         if manifest.position().seq != known {
             catalogue.write(|tx| apply::reached(tx, id, manifest.position()))?;
         }
+        let unrecorded = Unrecorded::find(&attached, &catalogue, manifest.position().seq)?;
+        recovered.put_back = unrecorded.put_back;
         let commit = GroupCommit::new(Arc::clone(&attached), Arc::clone(&catalogue), manifest);
         let primary = Self { attached, catalogue, commit };
         primary.recheck_tail(&events, now)?;
+        for (path, to) in unrecorded.replaced {
+            // A name that vanished meanwhile needs no record.
+            match primary.commit.submit(Change::RecordReplaced { path, to }, now) {
+                Ok(_) | Err(Refusal::NotFound) => {}
+                Err(e) => return Err(e),
+            }
+        }
         Ok((primary, recovered))
     }
 
@@ -77,7 +89,7 @@ impl Primary {
         for event in events {
             let What::Stored { path, size, .. } = &event.what else { continue };
             let Some(row) = self.catalogue.read(|r| r.name(&path.fold_key()))? else { continue };
-            let there = self.attached.volume.stat(&row.shelf.place(&row.path));
+            let there = self.attached.volume.stat(&row.place());
             if !there.is_ok_and(|s| s.size == *size) {
                 let id = self.attached.id();
                 self.catalogue.write(|tx| copies::observe(tx, row.id, id, CopyEvent::NotThere, now))?;

@@ -48,7 +48,7 @@ impl Rescan {
 
     /// Begins a walk over everything; one under way starts over.
     pub fn start(&mut self) {
-        self.todo = vec![Shelf::Photos.root()];
+        self.todo = vec![Place::photos()];
         self.report = RescanReport::default();
         self.everything = true;
     }
@@ -92,7 +92,7 @@ impl Rescan {
         match self.compare(&primary, &dir, go_on) {
             Ok(()) => {}
             // Removed or renamed since it was listed: the next walk sees what is then.
-            Err(Refusal::Drive(VolumeError::NotFound { .. })) if dir != Shelf::Photos.root() => {}
+            Err(Refusal::Drive(VolumeError::NotFound { .. })) if dir != Place::photos() => {}
             Err(e) => {
                 self.todo.push(dir);
                 return Err(e);
@@ -108,7 +108,11 @@ impl Rescan {
     fn compare(&mut self, primary: &Primary, dir: &Place, go_on: GoOn<'_>) -> Result<(), Refusal> {
         let heed = |e| Refusal::Drive(primary.attached.heed(e));
         let lane = primary.attached.turns.background();
-        let entries = primary.attached.volume.list(dir).map_err(heed)?;
+        let entries = match primary.attached.volume.list(dir) {
+            // The folder is gone: so is what the catalogue has below it. A drive without its top folder is no such case.
+            Err(VolumeError::NotFound { .. }) if *dir != Place::photos() => Vec::new(),
+            other => other.map_err(heed)?,
+        };
         drop(lane);
         self.report.folders += 1;
         let mut on_disk: HashSet<String> = HashSet::with_capacity(entries.len());
@@ -242,7 +246,7 @@ impl Rescan {
     /// A name in another normalisation, or with characters that FAT forbids, gets the spelling every drive can hold.
     fn respell(&self, primary: &Primary, place: &Place, path: &RelPath) -> Result<Place, Refusal> {
         let heed = |e| Refusal::Drive(primary.attached.heed(e));
-        let right = Shelf::Photos.place(path);
+        let right = Place::photo(path);
         if right == *place || right.parent() != place.parent() {
             return Ok(place.clone());
         }
@@ -277,28 +281,38 @@ impl Rescan {
     /// reaches another drive for it (promise P5).
     fn miss(&mut self, primary: &Primary, dir: &Place, on_disk: &HashSet<String>) -> Result<(), Refusal> {
         let folder = photo_path(dir).map(|p| p.fold_key()).unwrap_or_default();
-        let id = primary.attached.id();
         let mut after = String::new();
         loop {
             let rows = primary.catalogue.read(|r| r.children(&folder, &after, 500))?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.path.fold_key();
             for row in rows {
-                let file = row.shelf == Shelf::Photos && row.hash.is_some();
-                if !file || on_disk.contains(&row.path.fold_key()) {
-                    continue;
-                }
-                // An upload may have come between the listing and now: ask the drive for this one.
-                let there = primary.attached.volume.stat(&Shelf::Photos.place(&row.path));
-                if matches!(there, Err(VolumeError::NotFound { .. })) {
-                    self.report.missing += 1;
-                    let now = self.pool.now();
-                    primary
-                        .catalogue
-                        .write(|tx| copies::observe(tx, row.id, id, CopyEvent::NotThere, now))?;
+                if row.shelf == Shelf::Photos && !on_disk.contains(&row.path.fold_key()) {
+                    self.miss_one(primary, &row)?;
                 }
             }
         }
+    }
+
+    fn miss_one(&mut self, primary: &Primary, row: &NameRow) -> Result<(), Refusal> {
+        // An upload may have come between the listing and now: ask the drive for this one.
+        let place = Place::photo(&row.path);
+        if !matches!(primary.attached.volume.stat(&place), Err(VolumeError::NotFound { .. })) {
+            return Ok(());
+        }
+        let (id, now) = (primary.attached.id(), self.pool.now());
+        if row.hash.is_some() {
+            self.report.missing += 1;
+            primary.catalogue.write(|tx| copies::observe(tx, row.id, id, CopyEvent::NotThere, now))?;
+            return Ok(());
+        }
+        let below = primary.catalogue.read(|r| r.children(&row.path.fold_key(), "", 1))?;
+        if below.is_empty() {
+            // An empty folder that is not there holds nothing to lose: its name goes.
+            return primary.submit(Change::Forget { path: row.path.clone() }, now).map(drop);
+        }
+        self.todo.push(place);
+        Ok(())
     }
 }
 

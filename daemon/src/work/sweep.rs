@@ -31,6 +31,9 @@ impl Sweep {
             debug_assert_eq!(row.shelf, Shelf::Scratch);
             primary.submit(Change::DropScratch { path: row.path, older_than: before }, now)?;
         }
+        if !full {
+            primary.submit(Change::SweepScratch, now)?;
+        }
         Ok(full)
     }
 }

@@ -9,7 +9,7 @@ use crate::model::drive::Space;
 use crate::model::hash::ContentHash;
 use crate::model::offer::{Expect, Offer};
 use crate::model::path::RelPath;
-use crate::model::place::Shelf;
+use crate::model::place::{Place, Shelf};
 use crate::store::catalogue::names::NameRow;
 use crate::store::volume::{ReadAt, VolumeError};
 use crate::work::changes::Change;
@@ -48,6 +48,15 @@ pub enum NodeKind {
     },
     /// A folder.
     Folder,
+}
+
+impl Node {
+    fn place(&self) -> Place {
+        match (self.shelf, &self.kind) {
+            (Shelf::Scratch, NodeKind::File { hash, .. }) => Place::scratch(hash),
+            (Shelf::Scratch, NodeKind::Folder) | (Shelf::Photos, _) => Place::photo(&self.path),
+        }
+    }
 }
 
 /// A dead property: stored for the client, without meaning to us (RFC 4918 §4).
@@ -114,14 +123,14 @@ impl Tree {
     /// Opens a file for reading; a copy on another drive serves where the primary's cannot be opened.
     pub fn open(&self, node: &Node) -> Result<Box<dyn ReadAt>, Refusal> {
         let primary = self.pool.primary()?;
-        let error = match primary.attached.volume.open(&node.shelf.place(&node.path)) {
+        let error = match primary.attached.volume.open(&node.place()) {
             Ok(reader) => return Ok(reader),
             Err(e) => e,
         };
         for copy in primary.catalogue.read(|r| r.copies_of_name(node.id))? {
             let good = matches!(copy.state, CopyState::Verified);
             if let (true, Some(other)) = (good, self.pool.attached(copy.drive))
-                && let Ok(reader) = other.volume.open(&Shelf::Photos.place(&copy.at))
+                && let Ok(reader) = other.volume.open(&Place::photo(&copy.at))
             {
                 return Ok(reader);
             }
@@ -148,7 +157,17 @@ impl Tree {
         overwrite: bool,
     ) -> Result<Outcome, Refusal> {
         let outcome = self.clear_target(by, from, to, overwrite)?;
-        self.submit(Change::Rename { by: by.clone(), from: from.clone(), to: to.clone() })?;
+        match self.submit(Change::Rename { by: by.clone(), from: from.clone(), to: to.clone() }) {
+            Ok(_) => {}
+            // Out of scratch on a filesystem without links: the bytes are uploaded once more, by ourselves.
+            Err(Refusal::Drive(VolumeError::Unsupported { .. })) => {
+                let source = self.find(from)?.ok_or(Refusal::NotFound)?;
+                let NodeKind::File { size, .. } = source.kind else { return Err(Refusal::IsAFolder) };
+                self.copy_bytes(by, &source, to, size)?;
+                self.trash(by, from)?;
+            }
+            Err(e) => return Err(e),
+        }
         self.pool.wake_mirror();
         Ok(outcome)
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::model::event::What;
 use crate::model::hash::Also;
-use crate::model::place::Shelf;
+use crate::model::place::Place;
 use crate::store::catalogue::copies::CopyRow;
 use crate::store::volume::VolumeError;
 use crate::work::drive::Attached;
@@ -86,7 +86,7 @@ impl Pool {
         row: &CopyRow,
         report: &mut VerifyReport,
     ) -> Result<Option<What>, Refusal> {
-        let place = Shelf::Photos.place(&row.at);
+        let place = Place::photo(&row.at);
         let (path, hash) = (row.at.clone(), row.hash);
         let found = reading::hash_medium(&*drive.volume, &place, Also::default(), &mut || {
             drop(drive.turns.background());

@@ -190,7 +190,12 @@ impl Pool {
                 None => {
                     let device = volume.device();
                     let attached = Attached::new(*marker, Arc::new(volume), mount.to_owned());
-                    self.attach(Arc::new(attached), Some(device))
+                    // Only a drive that writes, flushes and reads back is taken into use, also after a failure closed it.
+                    match probe(&attached) {
+                        Ok(()) => self.attach(Arc::new(attached), Some(device)),
+                        Err(VolumeError::ReadOnly { .. }) => stands(Standing::ReadOnly),
+                        Err(e) => stands(Standing::Suspect { why: e.to_string() }),
+                    }
                 }
             },
         }
@@ -246,7 +251,7 @@ impl Pool {
     }
 
     /// Lets go of a drive, with every handle on it, so that it can be unmounted.
-    pub(super) fn detach(&self, mount: &Path) {
+    pub fn detach(&self, mount: &Path) {
         let mut was = None;
         self.update_slot(mount, |slot| {
             was = slot.attached.take();

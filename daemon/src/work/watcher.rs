@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::DriveId;
-use crate::model::place::{Place, Shelf};
+use crate::model::place::Place;
 use crate::os::inotify::Watch;
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
@@ -42,7 +42,7 @@ impl Watcher {
         if self.watch.as_ref().is_some_and(|(_, known, _)| Arc::ptr_eq(known, primary)) {
             return;
         }
-        let root = primary.attached.volume.os_path(&Shelf::Photos.root());
+        let root = primary.attached.volume.os_path(&Place::photos());
         // The watch comes before the walk: what happens in between is seen twice and not missed.
         let watch = root.and_then(|root| {
             let pool = Arc::downgrade(&self.pool);

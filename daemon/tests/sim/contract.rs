@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use shoebox::model::drive::Space;
-use shoebox::model::place::{Place, Shelf};
+use shoebox::model::place::Place;
 use shoebox::store::contract::contract;
 use shoebox::store::volume::{Entry, MediumRead, ReadAt, Staged, Stat, Synced, Volume, VolumeError};
 
@@ -160,7 +160,7 @@ impl Volume for Flawed {
         self.sound.append(file, bytes)
     }
     fn write_small(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
-        if self.flaw == Flaw::WritesPhotos && file.is_below(&Shelf::Photos.root()) {
+        if self.flaw == Flaw::WritesPhotos && file.is_below(&Place::photos()) {
             self.sound.put_by_other_hand(file, bytes);
             return Ok(());
         }

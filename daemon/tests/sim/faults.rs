@@ -1,5 +1,5 @@
 //! What can be made to go wrong on a simulated drive, and the names of the places where durability is asked for.
-use shoebox::model::place::{Place, Shelf};
+use shoebox::model::place::Place;
 
 /// One call of `Volume`, `Staged`, `Synced`, `ReadAt` or `MediumRead`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,9 +175,9 @@ impl Area {
     pub(crate) fn of(place: &Place) -> Self {
         let own = |name: &str| Place::own().entry(name).unwrap_or_else(Place::own);
         let areas = [
-            (Shelf::Photos.root(), Self::Photos),
+            (Place::photos(), Self::Photos),
             (Place::incoming(), Self::Incoming),
-            (Shelf::Scratch.root(), Self::Scratch),
+            (Place::scratches(), Self::Scratch),
             (own("trash"), Self::Trash),
             (own("quarantine"), Self::Quarantine),
             (Place::manifests(), Self::Manifests),

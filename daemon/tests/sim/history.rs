@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shoebox::model::hash::ContentHash;
 use shoebox::model::path::RelPath;
-use shoebox::model::place::{Place, Shelf};
+use shoebox::model::place::Place;
 use shoebox::store::volume::{Volume, VolumeError};
 
 use crate::rng::Rng;
@@ -49,7 +49,7 @@ impl Recipe<'_> {
 
     /// Puts bytes under a name; what had it goes to the trash first.
     fn upload(&mut self, path: &RelPath, bytes: &[u8]) -> Result<(), VolumeError> {
-        let place = Shelf::Photos.place(path);
+        let place = Place::photo(path);
         let dir = self.folder_of(&place)?;
         let mut staged = self.volume.stage(Some(bytes.len() as u64))?;
         for piece in bytes.chunks(5000) {
@@ -121,7 +121,7 @@ pub(crate) fn audit(volume: &SimVolume, told: &Acknowledged, strict: bool) -> Re
     let hashes: BTreeMap<&str, ContentHash> =
         files.iter().map(|(path, bytes)| (path.as_str(), ContentHash::of(bytes))).collect();
     for (path, hash) in &told.named {
-        let place = Shelf::Photos.place(path);
+        let place = Place::photo(path);
         match hashes.get(place.as_str()) {
             Some(found) if found == hash => {}
             Some(_) => return Err(format!("{path}: other bytes than acknowledged")),

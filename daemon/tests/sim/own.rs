@@ -1,7 +1,7 @@
 //! The simulation's own tests: it loses what it should, keeps what it must, and does so the same way every time.
 use jiff::Timestamp;
 use shoebox::model::path::RelPath;
-use shoebox::model::place::{Place, Shelf};
+use shoebox::model::place::Place;
 use shoebox::store::volume::{MediumRead, Volume, VolumeError};
 
 use crate::faults::{Area, Failure, Fault, Op, Pending, Site};
@@ -16,11 +16,11 @@ fn drive(kind: Kind) -> SimVolume {
 }
 
 fn photo(name: &str) -> Place {
-    Shelf::Photos.place(&RelPath::parse(name).unwrap())
+    Place::photo(&RelPath::parse(name).unwrap())
 }
 
 fn photos() -> Place {
-    Shelf::Photos.root()
+    Place::photos()
 }
 
 fn write(volume: &SimVolume, place: &Place, bytes: &[u8]) -> Result<(), VolumeError> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use shoebox::model::drive::Space;
-use shoebox::model::place::{Place, Shelf};
+use shoebox::model::place::Place;
 use shoebox::store::volume::{Entry, EntryKind, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
 
 use crate::faults::{Area, Failure, Fault, Faults, Op, Site};
@@ -163,9 +163,8 @@ impl SimVolume {
         {
             let mut drive = new.lock();
             let own = |name: &str| Place::own().entry(name);
-            let ours = [Some(Shelf::Photos.root()), Some(Place::own()), Some(Place::incoming())];
-            let more =
-                [own("trash"), own("quarantine"), Some(Place::manifests()), Some(Shelf::Scratch.root())];
+            let ours = [Some(Place::photos()), Some(Place::own()), Some(Place::incoming())];
+            let more = [own("trash"), own("quarantine"), Some(Place::manifests()), Some(Place::scratches())];
             for place in ours.into_iter().chain(more).flatten() {
                 drive.medium.make_dir(&place).expect("the parent was made before");
             }
@@ -545,7 +544,7 @@ impl Volume for SimVolume {
 
     fn write_small(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
         self.run(&call(Op::WriteSmall, "write", file), |drive| {
-            if file.is_below(&Shelf::Photos.root()) {
+            if file.is_below(&Place::photos()) {
                 return Err(REFUSED);
             }
             let to = drive.medium.slot(file)?;

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
-use crate::model::place::Shelf;
+use crate::model::place::{Place, Shelf};
 use crate::store::catalogue::read::{Reader, at, count, hash_or_none, path};
 use crate::store::catalogue::{CatalogueError, Tried, nanos};
 
@@ -27,6 +27,16 @@ pub struct NameRow {
     pub received: Timestamp,
     /// `person/device`.
     pub by: String,
+}
+
+impl NameRow {
+    /// Where its file (or, for a folder, its directory) lies on the primary.
+    pub fn place(&self) -> Place {
+        match (self.shelf, &self.hash) {
+            (Shelf::Scratch, Some(hash)) => Place::scratch(hash),
+            (Shelf::Scratch, None) | (Shelf::Photos, _) => Place::photo(&self.path),
+        }
+    }
 }
 
 /// Dead property as stored.
@@ -109,6 +119,15 @@ impl Reader<'_> {
             .tried("look content up")
     }
 
+    /// All names with this content, scratch included.
+    pub fn holders_of_content(&self, hash: &ContentHash) -> Result<Vec<NameRow>, CatalogueError> {
+        let sql = format!("SELECT {COLUMNS} FROM name WHERE hash = ?1 ORDER BY id LIMIT 1000");
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut s| s.query_map([hash.as_bytes()], name_row)?.collect())
+            .tried("look content up")
+    }
+
     /// All names of an asset.
     pub fn names_of_content(&self, hash: &ContentHash) -> Result<Vec<NameRow>, CatalogueError> {
         let sql =
@@ -128,6 +147,14 @@ impl Reader<'_> {
             .prepare_cached(&sql)
             .and_then(|mut s| s.query_map(params![nanos(before), limit as i64], name_row)?.collect())
             .tried("list scratch")
+    }
+
+    /// Whether a scratch name has this content.
+    pub fn is_in_scratch(&self, hash: &ContentHash) -> Result<bool, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM name WHERE hash = ?1 AND shelf = 'scratch'")
+            .and_then(|mut s| s.exists([hash.as_bytes()]))
+            .tried("look scratch up")
     }
 
     /// Files and bytes in `photos/`.

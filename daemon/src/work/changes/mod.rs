@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
 use crate::model::event::What;
-use crate::model::hash::Digests;
+use crate::model::hash::{ContentHash, Digests};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::plan::placing::Above;
@@ -40,8 +40,14 @@ pub(crate) enum Change {
     Touch { path: RelPath, mtime: Timestamp },
     /// Dead properties.
     Properties { path: RelPath, changes: Vec<PropertyChange> },
-    /// A scratch file nobody came back for.
+    /// A replacement that a crash cut off between taking the name over and its record: `to` is the old file in the trash.
+    RecordReplaced { path: RelPath, to: Place },
+    /// An empty folder that is not on the drive any more.
+    Forget { path: RelPath },
+    /// A scratch name nobody came back for.
     DropScratch { path: RelPath, older_than: Timestamp },
+    /// Scratch files that no name has any more.
+    SweepScratch,
     /// What reading the primary's own copies back from the medium showed.
     Proofs { proofs: Vec<What> },
     /// A person.
@@ -66,6 +72,9 @@ impl Change {
             | Self::Properties { .. }
             | Self::Proofs { .. }
             | Self::DropScratch { .. }
+            | Self::Forget { .. }
+            | Self::SweepScratch
+            | Self::RecordReplaced { .. }
             | Self::Person { .. }
             | Self::Device { .. }
             | Self::Revoke { .. } => None,
@@ -85,6 +94,9 @@ impl Committer {
             Change::Trash { by, path } => self.draft_trash(by, path, now),
             Change::Touch { path, mtime } => self.draft_touch(path, *mtime),
             Change::Properties { path, changes } => self.draft_properties(path, changes),
+            Change::RecordReplaced { path, to } => self.draft_record_replaced(path, to, now),
+            Change::SweepScratch => self.sweep_scratch(),
+            Change::Forget { path } => self.draft_forget(path),
             Change::DropScratch { path, older_than } => self.draft_drop_scratch(path, *older_than),
             Change::Proofs { proofs } => Ok(Draft::of(std::mem::take(proofs))),
             Change::Person { person } => Ok(Draft::of(vec![What::Person { person: person.clone() }])),
@@ -113,17 +125,39 @@ impl Committer {
         Ok(draft)
     }
 
+    fn draft_forget(&self, path: &RelPath) -> Result<Draft, Refusal> {
+        let row = self.need(path)?;
+        let place = Place::photo(&row.path);
+        let gone = matches!(self.attached.volume.stat(&place), Err(VolumeError::NotFound { .. }));
+        let empty = self.catalogue.read(|r| r.children(&row.path.fold_key(), "", 1))?.is_empty();
+        if row.hash.is_some() || !gone || !empty {
+            return Ok(Draft::default());
+        }
+        let (by, why) = (String::new(), "gone".to_owned());
+        Ok(Draft::of(vec![What::Trashed { path: row.path, to: String::new(), by, why }]))
+    }
+
+    /// In the committer's turn, so that no upload can be between its file and its row.
+    fn sweep_scratch(&self) -> Result<Draft, Refusal> {
+        let volume = &self.attached.volume;
+        for entry in volume.list(&Place::scratches()).map_err(|e| self.heed(e))? {
+            let Some(hash) = entry.name.as_deref().and_then(|n| n.parse::<ContentHash>().ok()) else {
+                continue;
+            };
+            if !self.catalogue.read(|r| r.is_in_scratch(&hash))? {
+                volume.discard(&Place::scratch(&hash)).map_err(|e| self.heed(e))?;
+            }
+        }
+        Ok(Draft::default())
+    }
+
     fn draft_drop_scratch(&self, path: &RelPath, older_than: Timestamp) -> Result<Draft, Refusal> {
         let row = self.need(path)?;
         // Written again since it was listed: it stays.
         if row.shelf != Shelf::Scratch || row.received >= older_than {
             return Ok(Draft::default());
         }
-        Ok(Draft {
-            rows: vec![Row::DropScratch { fold: row.path.fold_key() }],
-            discard: vec![Shelf::Scratch.place(&row.path)],
-            ..Draft::default()
-        })
+        Ok(Draft { rows: vec![Row::DropScratch { fold: row.path.fold_key() }], ..Draft::default() })
     }
 
     fn draft_touch(&self, path: &RelPath, mtime: Timestamp) -> Result<Draft, Refusal> {

@@ -40,6 +40,14 @@ impl From<Misfit> for Refusal {
     }
 }
 
+/// Where an upload's file belongs.
+fn home(store: &Store, shelf: Shelf) -> Place {
+    match shelf {
+        Shelf::Photos => Place::photo(&store.path),
+        Shelf::Scratch => Place::scratch(&store.digests.content),
+    }
+}
+
 /// What the catalogue has under a name, in the terms of placing.
 pub(crate) fn existing(row: Option<&NameRow>) -> Existing {
     match row {
@@ -64,26 +72,20 @@ impl Committer {
         };
         match situation.place(&store.digests.content, shelf)? {
             Placement::AlreadyHave => {
-                if self.is_there(&store.path, shelf, store.digests.size) {
+                if self.is_there(&home(store, shelf), store.digests.size) {
                     return Ok(unchanged(store, row.as_ref()));
                 }
                 // The catalogue says yes and the drive says no: these bytes heal it.
                 self.store_new(store, shelf, now, Outcome::Unchanged)
             }
             Placement::Store => self.store_new(store, shelf, now, Outcome::Created),
-            Placement::Supersede => {
-                let mut draft = self.store_new(store, shelf, now, Outcome::Replaced)?;
-                if shelf == Shelf::Photos {
-                    draft.discard.push(Shelf::Scratch.place(&store.path));
-                }
-                Ok(draft)
-            }
+            Placement::Supersede => self.store_new(store, shelf, now, Outcome::Replaced),
             Placement::Replace => self.store_over(store, shelf, now),
         }
     }
 
-    fn is_there(&self, path: &RelPath, shelf: Shelf, size: u64) -> bool {
-        self.attached.volume.stat(&shelf.place(path)).is_ok_and(|s| !s.is_dir && s.size == size)
+    fn is_there(&self, place: &Place, size: u64) -> bool {
+        self.attached.volume.stat(place).is_ok_and(|s| !s.is_dir && s.size == size)
     }
 
     fn store_new(
@@ -94,12 +96,10 @@ impl Committer {
         outcome: Outcome,
     ) -> Result<Draft, Refusal> {
         let mut draft = Draft { name: Some(store.path.clone()), outcome: Some(outcome), ..Draft::default() };
-        let to = shelf.place(&store.path);
+        let to = home(store, shelf);
         let dir = to.parent().unwrap_or_else(Place::root);
         if shelf == Shelf::Scratch {
-            // Scratch may be overwritten: nothing in it was promised to anybody.
-            let named = self.within(&dir, &mut draft.dirs, || store.synced.publish_over(&to))?;
-            named.map_err(|e| self.heed(e))?;
+            self.publish_scratch(store, &to, &mut draft)?;
         } else if !self.link_known(store, &to, &mut draft.dirs)? {
             let named = self.within(&dir, &mut draft.dirs, || store.synced.publish(&to))?;
             match named {
@@ -113,12 +113,34 @@ impl Committer {
         Ok(draft)
     }
 
+    /// A scratch file that is there under this hash has these bytes: it was flushed before it got the name.
+    fn publish_scratch(&mut self, store: &mut Store, to: &Place, draft: &mut Draft) -> Result<(), Refusal> {
+        let dir = to.parent().unwrap_or_else(Place::root);
+        let named = self.within(&dir, &mut draft.dirs, || store.synced.publish(to))?;
+        draft.dirs.insert(dir);
+        match named {
+            Ok(()) | Err(VolumeError::Exists { .. }) => Ok(()),
+            Err(e) => Err(self.heed(e)),
+        }
+    }
+
+    /// Whether the file at a place has these bytes on the medium. Flushed first: who wrote it is not known.
+    pub(super) fn is_content(&self, place: &Place, digests: &Digests) -> Result<bool, Refusal> {
+        let volume = &*self.attached.volume;
+        if !self.is_there(place, digests.size) {
+            return Ok(false);
+        }
+        volume.sync_file(place).map_err(|e| self.heed(e))?;
+        let found = reading::hash_medium(volume, place, Also::default(), &mut || Ok(()));
+        Ok(found.map_err(|e| self.heed(e))?.content == digests.content)
+    }
+
     /// Equal content that is here under another name: a hard link instead of a second copy. `false`: not possible.
     fn link_known(&mut self, store: &Store, to: &Place, dirs: &mut BTreeSet<Place>) -> Result<bool, Refusal> {
         let Some(twin) = self.catalogue.read(|r| r.name_of_content(&store.digests.content))? else {
             return Ok(false);
         };
-        if twin.path == store.path || !self.is_there(&twin.path, Shelf::Photos, store.digests.size) {
+        if twin.path == store.path || !self.is_there(&twin.place(), store.digests.size) {
             return Ok(false);
         }
         let good = self.catalogue.read(|r| r.copies_of_name(twin.id))?.into_iter().any(|c| {
@@ -129,7 +151,7 @@ impl Committer {
         if !good {
             return Ok(false);
         }
-        let from = Shelf::Photos.place(&twin.path);
+        let from = Place::photo(&twin.path);
         let dir = to.parent().unwrap_or_else(Place::root);
         let volume = Arc::clone(&self.attached.volume);
         let linked = self.within(&dir, dirs, || volume.link(&from, to))?;
@@ -169,7 +191,7 @@ impl Committer {
         }
         let mut draft =
             Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Replaced), ..Draft::default() };
-        let to = Shelf::Photos.place(&store.path);
+        let to = Place::photo(&store.path);
         let (path, by) = (store.path.clone(), store.by.clone());
         let still_named = self.retire(&path, &to, "replaced", &by, &mut draft, now)?;
         let dir = to.parent().unwrap_or_else(Place::root);
@@ -187,7 +209,7 @@ impl Committer {
     fn placeholder_over_photo(&mut self, store: &mut Store, now: Timestamp) -> Result<Draft, Refusal> {
         let mut draft =
             Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Replaced), ..Draft::default() };
-        let photo = Shelf::Photos.place(&store.path);
+        let photo = Place::photo(&store.path);
         let (to, dirs) = self.trash_place(&store.path.clone(), now)?;
         match self.attached.volume.rename_new(&photo, &to) {
             Ok(()) | Err(VolumeError::NotFound { .. }) => {}
@@ -195,11 +217,7 @@ impl Committer {
         }
         draft.dirs.extend(dirs);
         draft.dirs.extend(photo.parent());
-        let scratch = Shelf::Scratch.place(&store.path);
-        let dir = scratch.parent().unwrap_or_else(Place::root);
-        let named = self.within(&dir, &mut draft.dirs, || store.synced.publish_over(&scratch))?;
-        named.map_err(|e| self.heed(e))?;
-        draft.dirs.insert(dir);
+        self.publish_scratch(store, &home(store, Shelf::Scratch), &mut draft)?;
         draft.events.push(What::Trashed {
             path: store.path.clone(),
             to: to.as_str().to_owned(),
@@ -269,16 +287,62 @@ impl Committer {
         if self.row(path)?.is_some() {
             return Err(Refusal::Exists);
         }
-        let place = Shelf::Photos.place(path);
+        let place = Place::photo(path);
         // What other hands wrote is durable only when we have flushed it, the directories above included.
         self.attached.volume.sync_file(&place).map_err(|e| self.heed(e))?;
         let mut draft = Draft { name: Some(path.clone()), ..Draft::default() };
         let dir = place.parent().unwrap_or_else(Place::root);
         self.ensure(&dir, &mut draft.dirs)?;
         draft.dirs.insert(dir);
-        let received = now;
-        draft.events.push(stored(path, digests, mtime, String::new(), received));
+        match self.vanished_twin(digests)? {
+            // Renamed by other hands, or by a crash between a rename and its record: the name moves, with all its history.
+            Some(row) if row.shelf == Shelf::Photos => {
+                draft.rows.push(Row::Settled { name: row.id });
+                draft.events.push(What::Moved { path: row.path, to: path.clone(), by: String::new() });
+            }
+            // The end of an upload under a temporary name, cut before its record.
+            Some(row) => {
+                draft.events.push(stored(path, digests, row.mtime, row.by, now));
+                draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
+            }
+            None => draft.events.push(stored(path, digests, mtime, String::new(), now)),
+        }
         Ok(draft)
+    }
+
+    /// Both files are on the drive, the old one in the trash and the new one under the name. The record follows what is.
+    pub(super) fn draft_record_replaced(
+        &mut self,
+        path: &RelPath,
+        to: &Place,
+        now: Timestamp,
+    ) -> Result<Draft, Refusal> {
+        let row = self.row(path)?.ok_or(Refusal::NotFound)?;
+        let volume = Arc::clone(&self.attached.volume);
+        let place = row.place();
+        let stat = volume.stat(&place).map_err(|e| self.heed(e))?;
+        volume.sync_file(&place).map_err(|e| self.heed(e))?;
+        let digests = reading::hash_medium(&*volume, &place, Also::default(), &mut || Ok(()))
+            .map_err(|e| self.heed(e))?;
+        let mut draft = Draft { name: Some(row.path.clone()), ..Draft::default() };
+        for dir in [place.parent(), to.parent()].into_iter().flatten() {
+            self.ensure(&dir, &mut draft.dirs)?;
+            draft.dirs.insert(dir);
+        }
+        let (by, why) = (String::new(), "replaced".to_owned());
+        draft.events.push(What::Trashed { path: row.path.clone(), to: to.as_str().to_owned(), by, why });
+        draft.events.push(stored(&row.path, &digests, stat.mtime, String::new(), now));
+        Ok(draft)
+    }
+
+    /// A name with this content whose file is not there any more.
+    fn vanished_twin(&self, digests: &Digests) -> Result<Option<NameRow>, Refusal> {
+        let holders = self.catalogue.read(|r| r.holders_of_content(&digests.content))?;
+        let gone = |row: &NameRow| {
+            let there = self.attached.volume.stat(&row.place());
+            matches!(there, Err(VolumeError::NotFound { .. }))
+        };
+        Ok(holders.into_iter().find(gone))
     }
 }
 

@@ -29,7 +29,7 @@ impl Committer {
             Above::Nothing | Above::Folder => {}
         }
         let mut draft = Draft::of(vec![What::Folder { path: path.clone() }]);
-        self.ensure(&Shelf::Photos.place(&path), &mut draft.dirs)?;
+        self.ensure(&Place::photo(&path), &mut draft.dirs)?;
         draft.name = Some(path);
         Ok(draft)
     }
@@ -71,26 +71,16 @@ impl Committer {
     fn rename_in_photos(&mut self, row: &NameRow, to: &RelPath, by: &Device) -> Result<Draft, Refusal> {
         let mut draft =
             Draft::of(vec![What::Moved { path: row.path.clone(), to: to.clone(), by: by.label() }]);
-        self.move_place(Shelf::Photos, &row.path, to, &mut draft)?;
+        self.move_place(&row.path, to, &mut draft)?;
         if row.hash.is_none() {
             self.directories.forget();
-            // Scratch files below a folder follow it; there may be none.
-            if self.attached.volume.stat(&Shelf::Scratch.place(&row.path)).is_ok() {
-                self.move_place(Shelf::Scratch, &row.path, to, &mut draft)?;
-            }
         }
         draft.name = Some(to.clone());
         Ok(draft)
     }
 
-    fn move_place(
-        &mut self,
-        shelf: Shelf,
-        from: &RelPath,
-        to: &RelPath,
-        draft: &mut Draft,
-    ) -> Result<(), Refusal> {
-        let (from, to) = (shelf.place(from), shelf.place(to));
+    fn move_place(&mut self, from: &RelPath, to: &RelPath, draft: &mut Draft) -> Result<(), Refusal> {
+        let (from, to) = (Place::photo(from), Place::photo(to));
         let dir = to.parent().unwrap_or_else(Place::root);
         let volume = Arc::clone(&self.attached.volume);
         let moved = self.within(&dir, &mut draft.dirs, || volume.rename_new(&from, &to))?;
@@ -106,7 +96,8 @@ impl Committer {
     }
 
     /// The end of an upload under a temporary name: its bytes were flushed when they came, so the new name, its
-    /// directory, manifest and catalogue are all that is missing for the same promise as a direct upload.
+    /// directory, manifest and catalogue are all that is missing for the same promise as a direct upload. The scratch
+    /// file keeps its own name until it is swept; until then the two are links of one file.
     fn rename_from_scratch(
         &mut self,
         row: &NameRow,
@@ -115,29 +106,47 @@ impl Committer {
         by: &Device,
         now: Timestamp,
     ) -> Result<Draft, Refusal> {
-        let shelf = shelving::shelf(to.name(), row.size);
         let mut draft = Draft { name: Some(to.clone()), ..Draft::default() };
-        let (from_place, to_place) = (Shelf::Scratch.place(&row.path), shelf.place(to));
+        if shelving::shelf(to.name(), row.size) == Shelf::Scratch {
+            draft.rows.push(Row::RenameScratch { id: row.id, to: to.clone() });
+            return Ok(draft);
+        }
+        self.link_into_photos(row, to, digests, &by.label(), &mut draft, now)?;
+        draft.rows.push(Row::CopyProperties { from: row.id, to_fold: to.fold_key() });
+        draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
+        Ok(draft)
+    }
+
+    /// Gives the file of a row a name in `photos/` that the catalogue knows to be free.
+    fn link_into_photos(
+        &mut self,
+        row: &NameRow,
+        to: &RelPath,
+        digests: &Digests,
+        by: &str,
+        draft: &mut Draft,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let (from_place, to_place) = (row.place(), Place::photo(to));
         let dir = to_place.parent().unwrap_or_else(Place::root);
         let volume = Arc::clone(&self.attached.volume);
-        let moved = self.within(&dir, &mut draft.dirs, || volume.rename_new(&from_place, &to_place))?;
-        match moved {
+        let linked = self.within(&dir, &mut draft.dirs, || volume.link(&from_place, &to_place))?;
+        match linked {
             Ok(()) => {}
-            Err(VolumeError::Exists { .. }) => return Err(Refusal::Exists),
+            Err(VolumeError::Exists { .. }) => {
+                // A stranger, or this very link, made before a power cut and never recorded.
+                if !self.is_content(&to_place, digests)? {
+                    return Err(Refusal::Exists);
+                }
+            }
             Err(VolumeError::NotFound { .. }) => return Err(Refusal::NotFound),
+            // A filesystem without links says nothing against the drive: the caller copies instead.
+            Err(e @ VolumeError::Unsupported { .. }) => return Err(Refusal::Drive(e)),
             Err(e) => return Err(self.heed(e)),
         }
-        draft.dirs.extend(from_place.parent());
         draft.dirs.insert(dir);
-        match shelf {
-            Shelf::Scratch => draft.rows.push(Row::RenameScratch { id: row.id, to: to.clone() }),
-            Shelf::Photos => {
-                draft.events.push(stored(to, digests, row.mtime, by.label(), now));
-                draft.rows.push(Row::CopyProperties { from: row.id, to_fold: to.fold_key() });
-                draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
-            }
-        }
-        Ok(draft)
+        draft.events.push(stored(to, digests, row.mtime, by.to_owned(), now));
+        Ok(())
     }
 
     pub(super) fn draft_link(
@@ -150,21 +159,9 @@ impl Committer {
         let row = self.row(from)?.ok_or(Refusal::NotFound)?;
         let hash = row.hash.ok_or(Refusal::IsAFolder)?;
         let to = self.free_target(to, None)?;
-        let (from_place, to_place) = (row.shelf.place(&row.path), Shelf::Photos.place(&to));
-        let dir = to_place.parent().unwrap_or_else(Place::root);
         let mut draft = Draft { name: Some(to.clone()), ..Draft::default() };
-        let volume = Arc::clone(&self.attached.volume);
-        let linked = self.within(&dir, &mut draft.dirs, || volume.link(&from_place, &to_place))?;
-        match linked {
-            Ok(()) => {}
-            Err(VolumeError::Exists { .. }) => return Err(Refusal::Exists),
-            // A filesystem without links says nothing against the drive: the caller copies instead.
-            Err(e @ VolumeError::Unsupported { .. }) => return Err(Refusal::Drive(e)),
-            Err(e) => return Err(self.heed(e)),
-        }
-        draft.dirs.insert(dir);
         let digests = Digests { content: hash, size: row.size, sha1: None, sha256: None };
-        draft.events.push(stored(&to, &digests, row.mtime, by.label(), now));
+        self.link_into_photos(&row, &to, &digests, &by.label(), &mut draft, now)?;
         draft.rows.push(Row::CopyProperties { from: row.id, to_fold: to.fold_key() });
         Ok(draft)
     }
@@ -177,11 +174,10 @@ impl Committer {
     ) -> Result<Draft, Refusal> {
         let row = self.row(path)?.ok_or(Refusal::NotFound)?;
         if row.shelf == Shelf::Scratch {
-            let mut draft = Draft { discard: vec![Shelf::Scratch.place(&row.path)], ..Draft::default() };
-            draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
-            return Ok(draft);
+            let row = Row::DropScratch { fold: row.path.fold_key() };
+            return Ok(Draft { rows: vec![row], ..Draft::default() });
         }
-        let place = Shelf::Photos.place(&row.path);
+        let place = Place::photo(&row.path);
         let mut draft = Draft::default();
         let emptied = row.hash.is_none() && self.attached.volume.remove_dir(&place).is_ok();
         let to = if emptied {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::model::copy::CopyEvent;
 use crate::model::hash::{Also, Digests, Hasher};
-use crate::model::place::{Place, Shelf};
+use crate::model::place::Place;
 use crate::plan::mirroring;
 use crate::store::catalogue::copies::{self, WantedRow};
 use crate::store::volume::{Synced, VolumeError};
@@ -61,7 +61,7 @@ impl End {
                 Made::BadSource(event) => source_failed(pool, primary, self, &row, event)?,
                 Made::BadReadBack => {
                     let why = "what was read back differs from what was written".to_owned();
-                    let place = Shelf::Photos.place(&row.path);
+                    let place = Place::photo(&row.path);
                     let source = std::io::Error::other(why);
                     // Not the file's fault: until a probe passes, nothing on this drive is believed.
                     return Err(self.heed(VolumeError::Io { op: "verify", place, source }));
@@ -90,7 +90,7 @@ impl End {
         now: Timestamp,
         go_on: GoOn<'_>,
     ) -> Result<Made, Refusal> {
-        let to = Shelf::Photos.place(&row.path);
+        let to = Place::photo(&row.path);
         if let Some(digests) = self.already_there(row, &to, piece, go_on)? {
             return Ok(Made::Proved(Box::new(digests)));
         }
@@ -183,7 +183,7 @@ impl End {
     ) -> Result<Option<Digests>, Refusal> {
         let id = self.attached.id();
         let Some(twin) = primary.catalogue.read(|r| r.verified_twin(id, &row.hash))? else { return Ok(None) };
-        let from = Shelf::Photos.place(&twin.at);
+        let from = Place::photo(&twin.at);
         let volume = Arc::clone(&self.attached.volume);
         let found = reading::hash_medium(&*volume, &from, BOTH, &mut || {
             drop(self.attached.turns.background());
@@ -207,7 +207,7 @@ impl End {
     /// Reads the primary's file and writes it here, hashing what passes. The page cache serves what just arrived.
     fn write(&mut self, primary: &Primary, row: &WantedRow, go_on: GoOn<'_>) -> Result<Written, Refusal> {
         let source = &primary.attached;
-        let mut reader = match source.volume.open(&Shelf::Photos.place(&row.path)) {
+        let mut reader = match source.volume.open(&Place::photo(&row.path)) {
             Ok(reader) => reader,
             Err(VolumeError::NotFound { .. }) => return Ok(Written::BadSource(CopyEvent::NotThere)),
             Err(e) => return Err(Refusal::Drive(source.heed(e))),
