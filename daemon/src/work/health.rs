@@ -151,7 +151,7 @@ impl HealthCheck {
             brake: self.pool.held().map(|(since, held)| BrakeFacts { since, held }),
             watching: WatchingFacts {
                 lost_since: self.pool.unwatched_since(),
-                folders: 0,
+                folders: rescan.map_or(0, |(_, report)| report.folders),
                 limit: inotify::limits().map_or(0, |l| l.watches),
             },
             clock_unsure: !clock::trusted(),
