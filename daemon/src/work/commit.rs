@@ -103,12 +103,13 @@ pub(crate) struct Committer {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) manifest: Manifest,
     pub(crate) directories: Directories,
+    closed: bool,
 }
 
 impl GroupCommit {
     pub(crate) fn new(attached: Arc<Attached>, catalogue: Arc<Catalogue>, manifest: Manifest) -> Self {
         let directories = Directories::new(Arc::clone(&attached.volume));
-        let committer = Committer { attached, catalogue, manifest, directories };
+        let committer = Committer { attached, catalogue, manifest, directories, closed: false };
         Self { queue: Mutex::default(), lead: Mutex::new(committer) }
     }
 
@@ -129,6 +130,11 @@ impl GroupCommit {
             }
             lead.run(jobs, now);
         }
+    }
+
+    /// Ends the commit under way, if any, and lets nothing follow: the manifest may have another writer from now on.
+    pub(crate) fn close(&self) {
+        self.lead.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
     }
 
     /// Uploads to different names go together; everything else goes alone, in its turn.
@@ -159,7 +165,7 @@ impl Committer {
         self.directories.start();
         let mut drafts: Vec<(Slot, Draft)> = Vec::with_capacity(jobs.len());
         for mut job in jobs {
-            let draft = match self.attached.takes_writes() {
+            let draft = match self.open() {
                 Ok(()) => self.draft(&mut job.change, now),
                 Err(why) => Err(Refusal::Unavailable { why }),
             };
@@ -176,7 +182,7 @@ impl Committer {
         let (slots, drafts): (Vec<Slot>, Vec<Draft>) = drafts.into_iter().unzip();
         match self.make_durable(&drafts, now) {
             Ok(()) => {
-                self.directories.settle();
+                self.directories.settle(&drafts.iter().flat_map(|d| d.dirs.iter().cloned()).collect());
                 for (slot, draft) in slots.iter().zip(drafts) {
                     answer(slot, self.finish(draft));
                 }
@@ -190,6 +196,10 @@ impl Committer {
                 }
             }
         }
+    }
+
+    fn open(&self) -> Result<(), String> {
+        if self.closed { Err("the drive was let go".to_owned()) } else { self.attached.takes_writes() }
     }
 
     /// The three shared flushes, in the order that survives a power cut between any two of them.

@@ -86,9 +86,16 @@ impl Directories {
         }
     }
 
-    /// Everything met since the last call was flushed.
-    pub(crate) fn settle(&mut self) {
-        self.durable.extend(self.fresh.drain(..));
+    /// These directories were flushed: what was met in them since the last call is durable. What was met for a change that
+    /// was refused, and flushed by nobody, is not.
+    pub(crate) fn settle(&mut self, flushed: &BTreeSet<Place>) {
+        // Topmost first, as `ensure` pushed them: a directory counts only when those above it do.
+        for place in self.fresh.drain(..) {
+            let Some(above) = place.parent() else { continue };
+            if flushed.contains(&above) && (above == Place::root() || self.durable.contains(&above)) {
+                self.durable.insert(place);
+            }
+        }
     }
 
     /// Nothing met since the last [`Directories::settle`] counts.

@@ -179,7 +179,7 @@ impl HealthCheck {
                     }
                     facts.push(attached_facts(slot, attached.id(), *known, now, slots));
                 }
-                None if matches!(slot.standing, Standing::Blank | Standing::Foreign { .. }) => {
+                None if !matches!(slot.standing, Standing::Absent) => {
                     facts.push(DriveFacts {
                         id: slot.mount.display().to_string(),
                         standing: slot.standing.clone(),

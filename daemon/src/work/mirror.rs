@@ -3,7 +3,7 @@
 //!
 //! Works from the catalogue's queue alone: wakes from ingest or inotify only make it sooner (invariant I16).
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -41,6 +41,8 @@ pub struct Mirror {
 /// One drive being brought up to date.
 struct End {
     attached: Arc<Attached>,
+    /// The catalogue it was opened with: another one has to learn of this drive first. Holds nothing open.
+    catalogue: Weak<Catalogue>,
     directories: Directories,
 }
 
@@ -62,7 +64,10 @@ impl Mirror {
     pub fn step(&mut self, go_on: GoOn<'_>) -> Result<bool, Refusal> {
         let primary = self.pool.primary()?;
         let others = self.pool.others();
-        self.ends.retain(|id, end| others.iter().any(|a| a.id() == *id && Arc::ptr_eq(a, &end.attached)));
+        self.ends.retain(|id, end| {
+            std::ptr::eq(end.catalogue.as_ptr(), Arc::as_ptr(&primary.catalogue))
+                && others.iter().any(|a| a.id() == *id && Arc::ptr_eq(a, &end.attached))
+        });
         let (mut more, mut failed) = (false, None);
         for attached in others {
             match self.step_on(&primary, &attached, go_on) {
@@ -137,7 +142,7 @@ impl End {
         record::enrol(&attached, &primary.catalogue)?;
         primary.catalogue.write(|tx| copies::want_everything(tx, id, now))?;
         let directories = Directories::new(Arc::clone(&attached.volume));
-        Ok(Self { attached, directories })
+        Ok(Self { attached, catalogue: Arc::downgrade(&primary.catalogue), directories })
     }
 
     fn step(&mut self, pool: &Pool, primary: &Primary, go_on: GoOn<'_>) -> Result<bool, Refusal> {
@@ -157,7 +162,7 @@ impl End {
             self.attached.volume.sync_dir(dir).map_err(|e| self.heed(e))?;
         }
         record::record(&self.attached, catalogue, &piece.events, now)?;
-        self.directories.settle();
+        self.directories.settle(&piece.dirs);
         Ok(())
     }
 
@@ -272,9 +277,13 @@ impl End {
         const HOUR: SignedDuration = SignedDuration::from_hours(1);
         let (id, now) = (self.attached.id(), pool.now());
         let due = now.saturating_sub(pool.options.delete_delay).unwrap_or(Timestamp::MIN);
-        let rows = primary.catalogue.read(|r| r.leaving(id, due, PIECE))?;
+        let mut rows = primary.catalogue.read(|r| r.leaving(id, due, PIECE))?;
         let Some(oldest) = rows.first().map(|r| r.since) else { return Ok(false) };
-        let until = oldest.saturating_add(HOUR).unwrap_or(Timestamp::MAX);
+        // Only what began to leave within an hour of the oldest goes in this piece, and every hour that any of it could
+        // belong to is weighed: a mass deletion is held however long it waited, and whatever else was due before it.
+        let within = oldest.saturating_add(HOUR).unwrap_or(Timestamp::MAX);
+        let until = within.saturating_add(HOUR).unwrap_or(Timestamp::MAX);
+        rows.retain(|row| row.since <= within);
         let (leaving, all) = primary.catalogue.read(|r| r.leaving_pressure(id, oldest, until))?;
         if pool.options.brake.holds(leaving, all) {
             pool.hold(now, leaving);

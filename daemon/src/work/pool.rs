@@ -49,6 +49,8 @@ pub struct Slot {
     pub since: Timestamp,
     /// The drive, if it is one of ours and answers.
     pub attached: Option<Arc<Attached>>,
+    /// A drive of ours that is being opened, or let go, at this moment.
+    pub moving: Option<(DriveId, DriveRole)>,
     /// Room, as last measured.
     pub space: Option<Space>,
     /// How long the last probe took, milliseconds.
@@ -156,6 +158,7 @@ impl Pool {
             standing: Standing::Absent,
             since: now,
             attached: None,
+            moving: None,
             space: None,
             probe_ms: None,
             probing_since: None,
@@ -260,10 +263,12 @@ impl Pool {
         self.slots().iter().filter_map(|s| s.attached.clone()).find(|a| a.id() == id)
     }
 
-    /// All drives other than the primary that are there now.
+    /// All drives of this pool other than the primary that are there now.
     pub fn others(&self) -> Vec<Arc<Attached>> {
+        let pool = *self.identity();
         let attached = self.slots().iter().filter_map(|s| s.attached.clone()).collect::<Vec<_>>();
-        attached.into_iter().filter(|a| a.role() != DriveRole::Primary).collect()
+        let ours = |a: &Arc<Attached>| a.role() != DriveRole::Primary && Some(a.marker.pool) == pool;
+        attached.into_iter().filter(ours).collect()
     }
 
     pub(super) fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -302,13 +307,18 @@ impl Pool {
         self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the pool on a primary, and its accounts with it.
+    /// Opens the pool on a primary, and its accounts with it. The one before, if any, is closed.
     pub fn set_primary(&self, primary: Option<Arc<Primary>>) -> Result<(), Refusal> {
         if let Some(primary) = &primary {
             *self.identity() = Some(primary.attached.marker.pool);
             self.load_accounts(primary)?;
         }
-        *self.primary.write().unwrap_or_else(PoisonError::into_inner) = primary;
+        let was =
+            std::mem::replace(&mut *self.primary.write().unwrap_or_else(PoisonError::into_inner), primary);
+        let now = self.primary.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(was) = was.filter(|was| !now.as_ref().is_some_and(|now| Arc::ptr_eq(was, now))) {
+            was.close();
+        }
         Ok(())
     }
 

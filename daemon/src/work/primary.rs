@@ -105,6 +105,16 @@ impl Primary {
     }
 }
 
+impl Primary {
+    /// Lets go of the drive, whoever still holds this (an upload, a worker in the middle of a step): a commit under way
+    /// is finished, later ones are refused, the catalogue's file is free. Opening the drive anew needs this first: two
+    /// writers on one manifest would break its chain.
+    pub(super) fn close(&self) {
+        self.commit.close();
+        self.catalogue.close();
+    }
+}
+
 /// Empties the staging directory: nothing in it was ever acknowledged. Also used for the other drives.
 pub(crate) fn sweep(attached: &Attached) -> Result<u64, VolumeError> {
     let mut swept = 0;

@@ -14,7 +14,7 @@ use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, Slot};
 use crate::work::primary::Primary;
 use crate::work::views::DriveView;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
@@ -79,6 +79,11 @@ impl DriveWatch {
     }
 
     fn look_after(&mut self, attached: &Arc<Attached>) -> Result<(), Refusal> {
+        // Attached before the pool's own primary was seen, and not of this pool after all (promise P3).
+        if self.pool.identity().is_some_and(|pool| pool != attached.marker.pool) {
+            self.pool.detach(&self.mount);
+            return self.pool.look_at(&self.mount);
+        }
         let now = self.pool.now();
         self.pool.update_slot(&self.mount, |slot| slot.probing_since = Some(now));
         // Whether it is still the drive it was: cheap, and every few seconds.
@@ -185,24 +190,54 @@ impl Pool {
             Found::Unreadable(why) => {
                 stands(Standing::Foreign { why: format!("its marker is unreadable: {why}") })
             }
-            Found::Marked(volume, marker) => match self.objection(mount, &volume, &marker) {
-                Some(why) => stands(Standing::Foreign { why }),
-                None => {
+            Found::Marked(volume, marker) => match self.claim(mount, &volume, &marker) {
+                Claim::Foreign(why) => stands(Standing::Foreign { why }),
+                // Adopted, and opened by somebody else at this moment.
+                Claim::Busy => Ok(()),
+                Claim::Ours(_moving) => {
                     let device = volume.device();
                     let attached = Attached::new(*marker, Arc::new(volume), mount.to_owned());
-                    // Only a drive that writes, flushes and reads back is taken into use, also after a failure closed it.
+                    // Only a drive that writes, flushes and reads back is taken into use, also after a failure
+                    // closed it. A full one still serves what it has; uploads are refused by their size.
                     match probe(&attached) {
-                        Ok(()) => self.attach(Arc::new(attached), Some(device)),
-                        Err(VolumeError::ReadOnly { .. }) => stands(Standing::ReadOnly),
-                        Err(e) => stands(Standing::Suspect { why: e.to_string() }),
+                        Ok(()) | Err(VolumeError::Full { .. }) => {}
+                        Err(VolumeError::ReadOnly { .. }) => return stands(Standing::ReadOnly),
+                        Err(e) => return stands(Standing::Suspect { why: e.to_string() }),
                     }
+                    let opened = self.attach(Arc::new(attached), Some(device));
+                    opened.or_else(|e| stands(Standing::Suspect { why: e.to_string() }).and(Err(e)))
                 }
             },
         }
     }
 
-    /// Why a marked drive is not to be used.
-    fn objection(&self, mount: &Path, volume: &DiskVolume, marker: &Marker) -> Option<String> {
+    /// Decides whether a marked drive is to be used, and keeps everybody else from opening it, or another one in the same
+    /// role, until the answer is dropped.
+    fn claim(&self, mount: &Path, volume: &DiskVolume, marker: &Marker) -> Claim<'_> {
+        if let Some(why) = self.objection(volume, marker) {
+            return Claim::Foreign(why);
+        }
+        let mut slots = self.slots();
+        let taken = |slot: &Slot| slot.attached.as_ref().map(|a| (a.id(), a.role())).or(slot.moving);
+        if slots.iter().any(|s| s.mount == mount && taken(s).is_some()) {
+            return Claim::Busy;
+        }
+        let others: Vec<_> = slots.iter().filter_map(taken).collect();
+        if others.iter().any(|(id, _)| *id == marker.drive) {
+            return Claim::Foreign("it is a second copy of a drive that is attached".to_owned());
+        }
+        let primary = DriveRole::Primary;
+        if marker.role == primary && others.iter().any(|(_, role)| *role == primary) {
+            return Claim::Foreign("it claims to be a second primary drive".to_owned());
+        }
+        if let Some(slot) = slots.iter_mut().find(|s| s.mount == mount) {
+            slot.moving = Some((marker.drive, marker.role));
+        }
+        Claim::Ours(Moving { pool: self, mount: mount.to_owned() })
+    }
+
+    /// Why a marked drive is not to be used, whatever else is attached.
+    fn objection(&self, volume: &DiskVolume, marker: &Marker) -> Option<String> {
         if self.options.require_mount && !volume.is_mount_point() {
             return Some("it is a folder of the system drive, not a drive of its own".to_owned());
         }
@@ -211,18 +246,8 @@ impl Pool {
         {
             return Some("it is a copy of one of our drives on another filesystem".to_owned());
         }
-        if self.identity().is_some_and(|pool| pool != marker.pool) {
-            return Some("it belongs to another Shoebox".to_owned());
-        }
-        let slots = self.slots();
-        let mut others = slots.iter().filter(|s| s.mount != mount).filter_map(|s| s.attached.as_ref());
-        if others.clone().any(|a| a.id() == marker.drive) {
-            return Some("it is a second copy of a drive that is attached".to_owned());
-        }
-        if marker.role == DriveRole::Primary && others.any(|a| a.role() == DriveRole::Primary) {
-            return Some("it claims to be a second primary drive".to_owned());
-        }
-        None
+        let other = self.identity().is_some_and(|pool| pool != marker.pool);
+        other.then(|| "it belongs to another Shoebox".to_owned())
     }
 
     /// Takes a recognised drive into use.
@@ -253,8 +278,10 @@ impl Pool {
     /// Lets go of a drive, with every handle on it, so that it can be unmounted.
     pub fn detach(&self, mount: &Path) {
         let mut was = None;
+        let _moving = Moving { pool: self, mount: mount.to_owned() };
         self.update_slot(mount, |slot| {
             was = slot.attached.take();
+            slot.moving = was.as_ref().map(|a| (a.id(), a.role()));
             slot.standing = Standing::Absent;
             slot.probing_since = None;
             slot.probe_ms = None;
@@ -263,6 +290,8 @@ impl Pool {
             log::warn!("drive {} ({}) is gone", attached.id().short(), attached.role());
             if attached.role() == DriveRole::Primary {
                 drop(self.set_primary(None));
+                // The watcher holds the tree it watches until it looks again.
+                self.wake(crate::work::pool::Wake::Rescan);
             }
         }
     }
@@ -308,6 +337,25 @@ impl Pool {
     }
 }
 
+/// What is to become of a marked drive.
+enum Claim<'p> {
+    Ours(Moving<'p>),
+    Foreign(String),
+    Busy,
+}
+
+/// A drive on its way in or out: while this is held, nobody else opens it.
+struct Moving<'p> {
+    pool: &'p Pool,
+    mount: PathBuf,
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.pool.update_slot(&self.mount, |slot| slot.moving = None);
+    }
+}
+
 fn random<const N: usize>() -> Result<[u8; N], AdoptError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|e| AdoptError::Random(e.to_string()))?;
@@ -324,7 +372,8 @@ fn open_catalogue(attached: &Attached, now: Timestamp) -> Result<Catalogue, Refu
     let Some(path) = attached.volume.os_path(&Place::catalogue()) else { return Ok(Catalogue::in_memory()?) };
     let trouble = match Catalogue::open_checked(&path) {
         Ok(catalogue) => return Ok(catalogue),
-        Err(e) => e,
+        Err(e) if e.is_damage() => e,
+        Err(e) => return Err(e.into()),
     };
     log::error!("the catalogue is unusable and will be rebuilt from the manifest: {trouble}");
     for place in Place::catalogue_files() {

@@ -1,5 +1,6 @@
 //! Process tests: the real binary, port 0, temporary directories as drives.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cli;
+mod store;

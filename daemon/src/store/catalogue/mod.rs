@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::store::catalogue::read::Reader;
 
@@ -22,7 +22,8 @@ const VERSION: i64 = 1;
 
 /// The open catalogue.
 pub struct Catalogue {
-    connection: Mutex<Connection>,
+    /// `None` once it was closed.
+    connection: Mutex<Option<Connection>>,
 }
 
 /// A transaction of the catalogue, as the write functions of this module take it.
@@ -37,6 +38,15 @@ pub struct CatalogueError {
     /// SQLite's answer.
     #[source]
     pub source: rusqlite::Error,
+}
+
+impl CatalogueError {
+    /// Whether the file itself is bad, so that it has to be rebuilt. A catalogue that is locked, made by a newer program,
+    /// or on a drive that is full or read-only is nothing of the kind: it stays where it is.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+        matches!(self.source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure))
+    }
 }
 
 /// Adds what was tried to SQLite's answer.
@@ -57,6 +67,12 @@ impl Catalogue {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        // NOFOLLOW refuses a link anywhere in the path; links above our own directory are the administrator's business.
+        let whole = path
+            .parent()
+            .zip(path.file_name())
+            .and_then(|(dir, name)| Some(dir.canonicalize().ok()?.join(name)));
+        let path = whole.as_deref().unwrap_or(path);
         Self::prepare(Connection::open_with_flags(path, flags).tried("open")?, "wal")
     }
 
@@ -65,7 +81,7 @@ impl Catalogue {
         let unclean = std::fs::metadata(path.with_extension("db-wal")).is_ok_and(|m| m.len() > 0);
         let catalogue = Self::open(path)?;
         if unclean && let Err(words) = catalogue.quick_check()? {
-            return Err(CatalogueError { op: "open", source: said(words) });
+            return Err(CatalogueError { op: "open", source: said(ffi::SQLITE_CORRUPT, words) });
         }
         Ok(catalogue)
     }
@@ -91,12 +107,18 @@ impl Catalogue {
         expect_pragma(&connection, "foreign_keys", "1")?;
         migrate(&mut connection)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection: Mutex::new(Some(connection)) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
         // A panic while holding it leaves SQLite consistent: the transaction rolled back when it was dropped.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the file free, whoever still holds this: the drive is about to go, or to be opened anew. Everything
+    /// asked of it from now on fails.
+    pub fn close(&self) {
+        drop(self.lock().take());
     }
 
     /// Runs `body` in one transaction; durable on `Ok`.
@@ -104,7 +126,8 @@ impl Catalogue {
         &self,
         body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
     ) -> Result<T, CatalogueError> {
-        let mut connection = self.lock();
+        let mut open = self.lock();
+        let connection = open.as_mut().ok_or_else(closed)?;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).tried("begin")?;
         let value = body(&tx)?;
         tx.commit().tried("commit")?;
@@ -116,13 +139,14 @@ impl Catalogue {
         &self,
         body: impl FnOnce(&Reader<'_>) -> Result<T, CatalogueError>,
     ) -> Result<T, CatalogueError> {
-        let connection = self.lock();
-        body(&Reader::new(&connection))
+        let open = self.lock();
+        body(&Reader::new(open.as_ref().ok_or_else(closed)?))
     }
 
     /// SQLite's quick check; `Err` with its words if it is not `ok`.
     pub fn quick_check(&self) -> Result<Result<(), String>, CatalogueError> {
-        let connection = self.lock();
+        let open = self.lock();
+        let connection = open.as_ref().ok_or_else(closed)?;
         let word: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).tried("check itself")?;
         Ok(if word == "ok" { Ok(()) } else { Err(word) })
@@ -130,7 +154,8 @@ impl Catalogue {
 
     /// Moves the write-ahead log into the database, for a small file at rest.
     pub fn checkpoint(&self) -> Result<(), CatalogueError> {
-        let connection = self.lock();
+        let open = self.lock();
+        let connection = open.as_ref().ok_or_else(closed)?;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).tried("checkpoint")
     }
 }
@@ -148,12 +173,16 @@ fn expect_pragma(connection: &Connection, name: &'static str, want: &str) -> Res
     if text == want {
         return Ok(());
     }
-    let source = said(format!("{name} is {text}, must be {want}"));
+    let source = said(ffi::SQLITE_CANTOPEN, format!("{name} is {text}, must be {want}"));
     Err(CatalogueError { op: "set up", source })
 }
 
-fn said(what: String) -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), Some(what))
+fn said(code: i32, what: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(what))
+}
+
+fn closed() -> CatalogueError {
+    CatalogueError { op: "answer", source: said(ffi::SQLITE_MISUSE, "it was closed".to_owned()) }
 }
 
 /// The ladder of versions: each step in one transaction together with its `user_version`.
@@ -161,7 +190,7 @@ fn migrate(connection: &mut Connection) -> Result<(), CatalogueError> {
     let version: i64 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).tried("read version")?;
     if version > VERSION {
-        let source = said(format!("version {version} is newer than this program"));
+        let source = said(ffi::SQLITE_CANTOPEN, format!("version {version} is newer than this program"));
         return Err(CatalogueError { op: "open", source });
     }
     if version == 0 {

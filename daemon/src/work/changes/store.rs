@@ -252,7 +252,10 @@ impl Committer {
                 false
             }
             // Nothing there to keep: the name is free.
-            Err(VolumeError::NotFound { .. }) => return Ok(false),
+            Err(VolumeError::NotFound { .. }) => {
+                draft.dirs.extend(dirs);
+                return Ok(false);
+            }
             Err(e) => return Err(self.heed(e)),
         };
         for dir in &dirs {

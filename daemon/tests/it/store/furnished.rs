@@ -1,0 +1,200 @@
+//! A pool on two temporary directories, with one person, a phone and a computer, and a clock that stands still.
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use shoebox::model::account::{Device, DeviceKind};
+use shoebox::model::drive::{DriveId, DriveRole};
+use shoebox::model::offer::{Expect, Offer};
+use shoebox::model::path::RelPath;
+use shoebox::plan::mirroring::Brake;
+use shoebox::store::catalogue::copies::CopyRow;
+use shoebox::work::error::Refusal;
+use shoebox::work::ingest::{Ack, Ingest};
+use shoebox::work::mirror::Mirror;
+use shoebox::work::pool::{Options, Pool};
+use shoebox::work::rescan::Rescan;
+use shoebox::work::tree::Tree;
+use shoebox::work::watch::DriveWatch;
+
+pub(super) struct Furnished {
+    pub(super) pool: Arc<Pool>,
+    pub(super) mirror: Mirror,
+    now: Arc<Mutex<Timestamp>>,
+    dir: tempfile::TempDir,
+}
+
+pub(super) fn path(text: &str) -> RelPath {
+    RelPath::parse(text).unwrap()
+}
+
+pub(super) fn phone() -> Device {
+    device("phone", DeviceKind::Phone)
+}
+
+pub(super) fn computer() -> Device {
+    device("mac", DeviceKind::Computer)
+}
+
+fn device(name: &str, kind: DeviceKind) -> Device {
+    Device { person: "anna".parse().unwrap(), name: name.parse().unwrap(), kind }
+}
+
+pub(super) fn offer(name: &str, size: u64) -> Offer {
+    Offer {
+        by: computer(),
+        path: path(name),
+        size: Some(size),
+        declared: Vec::new(),
+        mtime: None,
+        expect: Expect::Anything,
+        make_parents: true,
+    }
+}
+
+pub(super) fn upload(pool: &Arc<Pool>, name: &str, bytes: &[u8]) -> Result<Ack, Refusal> {
+    let mut incoming = Ingest::new(Arc::clone(pool)).begin(offer(name, bytes.len() as u64))?;
+    incoming.write(bytes)?;
+    incoming.finish()?.settle()
+}
+
+impl Furnished {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mounts: Vec<PathBuf> = ["a", "b"].map(|name| dir.path().join(name)).to_vec();
+        mounts.iter().for_each(|mount| std::fs::create_dir(mount).unwrap());
+        let (pool, now) = Self::pool(mounts.clone());
+        pool.adopt(&mounts[0], DriveRole::Primary).unwrap();
+        pool.adopt(&mounts[1], DriveRole::Mirror).unwrap();
+        pool.add_person(&phone().person).unwrap();
+        for device in [phone(), computer()] {
+            drop(pool.add_device(&device.person, &device.name, device.kind).unwrap());
+        }
+        let mirror = Mirror::new(Arc::clone(&pool));
+        Self { pool, mirror, now, dir }
+    }
+
+    fn pool(mounts: Vec<PathBuf>) -> (Arc<Pool>, Arc<Mutex<Timestamp>>) {
+        let options = Options {
+            mounts,
+            require_mount: false,
+            delete_delay: SignedDuration::from_hours(24),
+            brake: Brake { percent: 1, files: 200 },
+            quiet: SignedDuration::ZERO,
+            scratch_keep: SignedDuration::from_hours(24),
+        };
+        let now = Arc::new(Mutex::new("2026-11-21T18:02:11Z".parse().unwrap()));
+        let clock = Arc::clone(&now);
+        (Arc::new(Pool::new(options, Arc::new(move || *clock.lock().unwrap()))), now)
+    }
+
+    /// The same drives under a new daemon, as after a power cut.
+    pub(super) fn restarted(self) -> Self {
+        let Self { pool, mirror, now: _, dir } = self;
+        drop((pool, mirror));
+        let (pool, now) = Self::pool(["a", "b"].map(|name| dir.path().join(name)).to_vec());
+        let mirror = Mirror::new(Arc::clone(&pool));
+        let new = Self { pool, mirror, now, dir };
+        new.watch("a");
+        new.watch("b");
+        new
+    }
+
+    /// A new daemon, not yet looking at anything, with another directory's content at the mount of `drive`.
+    pub(super) fn restarted_with(self, drive: &str, content: &std::path::Path) -> Self {
+        let Self { pool, mirror, now: _, dir } = self;
+        drop((pool, mirror));
+        std::fs::remove_dir_all(dir.path().join(drive)).unwrap();
+        std::fs::rename(content, dir.path().join(drive)).unwrap();
+        let (pool, now) = Self::pool(["a", "b"].map(|name| dir.path().join(name)).to_vec());
+        let mirror = Mirror::new(Arc::clone(&pool));
+        Self { pool, mirror, now, dir }
+    }
+
+    pub(super) fn mount(&self, drive: &str) -> PathBuf {
+        self.dir.path().join(drive)
+    }
+
+    /// Where a name lies on a drive.
+    pub(super) fn at(&self, drive: &str, name: &str) -> PathBuf {
+        self.mount(drive).join("photos").join(name)
+    }
+
+    pub(super) fn pass(&self, hours: i64) {
+        let mut now = self.now.lock().unwrap();
+        *now = now.checked_add(SignedDuration::from_hours(hours)).unwrap();
+    }
+
+    pub(super) fn watch(&self, drive: &str) {
+        DriveWatch::new(Arc::clone(&self.pool), self.mount(drive)).step().unwrap();
+    }
+
+    pub(super) fn tree(&self) -> Tree {
+        Tree::new(Arc::clone(&self.pool))
+    }
+
+    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Ack {
+        upload(&self.pool, name, bytes).unwrap()
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) {
+        self.tree().rename(&computer(), &path(from), &path(to), false).unwrap();
+    }
+
+    /// Lets the mirror work until it rests; a worker that never rests fails here.
+    pub(super) fn mirrored(&mut self) {
+        for _ in 0..200 {
+            if !self.mirror.step(&|| true).unwrap() {
+                return;
+            }
+        }
+        panic!("the mirror does not come to rest");
+    }
+
+    /// Compares the whole tree of A until nothing waits.
+    pub(super) fn rescanned(&self) -> shoebox::work::views::RescanReport {
+        let mut rescan = Rescan::new(Arc::clone(&self.pool));
+        rescan.start();
+        for _ in 0..1000 {
+            if !rescan.step(&|| true).unwrap() {
+                return rescan.report();
+            }
+        }
+        panic!("the rescan does not come to rest");
+    }
+
+    pub(super) fn id(&self, drive: &str) -> DriveId {
+        let mount = self.mount(drive);
+        self.pool.drives().into_iter().find(|d| d.mount == mount).unwrap().id.unwrap()
+    }
+
+    /// What the catalogue says of a name's copy on a drive.
+    pub(super) fn copy(&self, name: &str, drive: &str) -> Option<CopyRow> {
+        let id = self.id(drive);
+        let primary = self.pool.primary().unwrap();
+        let rows = primary.catalogue.read(|r| match r.name(&path(name).fold_key())? {
+            Some(row) => r.copies_of_name(row.id),
+            None => Ok(Vec::new()),
+        });
+        rows.unwrap().into_iter().find(|c| c.drive == id)
+    }
+
+    /// The state of a name's copy on a drive, as a word.
+    pub(super) fn state(&self, name: &str, drive: &str) -> &'static str {
+        self.copy(name, drive).map_or("none", |c| c.state.as_str())
+    }
+
+    /// Every copy that the catalogue calls verified is on its drive with its bytes.
+    pub(super) fn verified_copies_are_there(&self, names: &[&str]) {
+        for name in names {
+            for drive in ["a", "b"] {
+                let Some(copy) = self.copy(name, drive).filter(|c| c.state.as_str() == "verified") else {
+                    continue;
+                };
+                let bytes = std::fs::read(self.at(drive, copy.at.as_str()));
+                let hash = bytes.map(|b| shoebox::model::hash::ContentHash::of(&b));
+                assert_eq!(hash.ok(), Some(copy.hash), "{name} on {drive}, which is said to be verified");
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Drives that come and go while somebody still holds on to them.
+use std::fs;
+
+use super::furnished::{Furnished, path, upload};
+
+#[test]
+fn a_primary_that_comes_back_while_somebody_holds_on_to_it_keeps_its_catalogue() {
+    let home = Furnished::new();
+    home.put("anna/a.jpg", b"before");
+    let held = home.pool.primary().unwrap();
+    let marker = home.mount("a").join(".shoebox/drive.toml");
+    let text = fs::read(&marker).unwrap();
+    fs::write(&marker, "another drive").unwrap();
+    home.watch("a");
+    assert!(home.pool.primary().is_err(), "it is gone");
+    fs::write(&marker, text).unwrap();
+    home.watch("a");
+    let again = home.pool.primary().unwrap();
+    assert!(!std::sync::Arc::ptr_eq(&held, &again));
+    assert!(held.catalogue.read(|r| r.totals()).is_err(), "the old one answers no more");
+    home.put("anna/b.jpg", b"after");
+    assert_eq!(home.tree().list(&path("anna"), None, 10).unwrap().len(), 3, "phone, a, b");
+    let aside: Vec<String> = fs::read_dir(home.mount("a").join(".shoebox"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("aside"))
+        .collect();
+    assert_eq!(aside, Vec::<String>::new());
+}
+
+#[test]
+fn a_drive_of_another_pool_is_let_go_as_soon_as_the_pool_is_known() {
+    let (ours, theirs) = (Furnished::new(), Furnished::new());
+    let home = ours.restarted_with("b", &theirs.mount("b"));
+    home.watch("b");
+    home.watch("a");
+    upload(&home.pool, "anna/a.jpg", b"private").unwrap();
+    let mut home = home;
+    home.mirrored();
+    assert!(!home.at("b", "anna/a.jpg").exists(), "nothing of ours goes to another family's drive");
+    home.watch("b");
+    assert_eq!(home.pool.drives()[1].standing.word(), "foreign");
+}
