@@ -16,6 +16,9 @@ pub struct Manifest {
     after: LineSum,
     /// Files that exist already, so that a new one is followed by a flush of the directory.
     known: Vec<String>,
+    /// Files that were there when this was opened. Before one is appended to, memory and medium are compared: a flush of
+    /// it may have failed, in this process or in one before it, and the next flush would claim what is not so (I5).
+    unchecked: Vec<String>,
     /// Files that end without a newline (a torn write before the last power cut).
     torn: Vec<String>,
     /// The lowest part number in use: raised past a file whose append failed, which is never flushed again (I5).
@@ -62,7 +65,8 @@ impl Manifest {
                 torn.push(file.clone());
             }
         }
-        Ok(Self { volume, next: end.seq + 1, after: end.sum, known, torn, part: 0 })
+        let unchecked = known.clone();
+        Ok(Self { volume, next: end.seq + 1, after: end.sum, known, unchecked, torn, part: 0 })
     }
 
     /// Where it ends now.
@@ -75,7 +79,7 @@ impl Manifest {
         if what.is_empty() {
             return Ok(Vec::new());
         }
-        let file = self.file_for(at);
+        let file = self.sound_file(at)?;
         let mut text = String::new();
         if self.torn.contains(&file) {
             text.push('\n');
@@ -110,6 +114,19 @@ impl Manifest {
             self.known.push(file.to_owned());
         }
         Ok(())
+    }
+
+    /// The file that takes events of this month, after a look at whether its pages are what the medium has.
+    fn sound_file(&mut self, at: Timestamp) -> Result<String, VolumeError> {
+        loop {
+            let file = self.file_for(at);
+            let Some(index) = self.unchecked.iter().position(|f| *f == file) else { return Ok(file) };
+            if same_on_medium(&*self.volume, &Place::manifest(&file))? {
+                self.unchecked.swap_remove(index);
+                return Ok(file);
+            }
+            self.part = part_of(&file, &month(at)).unwrap_or(0) + 1;
+        }
     }
 
     /// The file that takes events of this month: the one with the highest part number.
@@ -208,6 +225,31 @@ fn each_line(volume: &dyn Volume, file: &str, take: &mut dyn FnMut(usize, &str))
         take(number + 1, &String::from_utf8_lossy(&held));
     }
     Ok(())
+}
+
+/// Whether what memory shows of a file is what the medium has. Memory is asked first: reading the medium drops its pages.
+fn same_on_medium(volume: &dyn Volume, place: &Place) -> Result<bool, VolumeError> {
+    let mut in_memory = blake3::Hasher::new();
+    let mut reader = volume.open(place)?;
+    let mut piece = vec![0; 256 * 1024];
+    let mut offset = 0;
+    loop {
+        let read = reader.read_at(&mut piece, offset)?;
+        if read == 0 {
+            break;
+        }
+        in_memory.update(&piece[..read]);
+        offset += read as u64;
+    }
+    let mut on_medium = blake3::Hasher::new();
+    let mut medium = volume.open_medium(place)?;
+    loop {
+        let bytes = medium.next()?;
+        if bytes.is_empty() {
+            return Ok(in_memory.finalize() == on_medium.finalize());
+        }
+        on_medium.update(bytes);
+    }
 }
 
 /// The last good line of a file, and whether the file ends with a newline.

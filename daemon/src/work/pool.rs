@@ -358,6 +358,18 @@ impl Pool {
         std::mem::take(&mut accounts.seen).into_values().collect()
     }
 
+    /// Every mount point and the drive there, with its copies counted now. Blocking, while the primary answers.
+    pub fn drives_counted(&self) -> Vec<DriveView> {
+        if let (Ok(()), Ok(primary)) = (self.available(), self.primary()) {
+            for attached in self.others().into_iter().chain([Arc::clone(&primary.attached)]) {
+                if let Ok(tally) = primary.catalogue.read(|r| r.tally(attached.id())) {
+                    self.set_tally(attached.id(), tally);
+                }
+            }
+        }
+        self.drives()
+    }
+
     /// Every mount point and the drive there, as last seen. Never touches a drive.
     pub fn drives(&self) -> Vec<DriveView> {
         self.slot_views().into_iter().map(DriveView::from).collect()

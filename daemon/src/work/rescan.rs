@@ -226,7 +226,8 @@ impl Rescan {
     fn is_quiet(&mut self, place: &Place, stat: Stat) -> bool {
         let now = self.pool.now();
         match self.waiting.get(place) {
-            Some((before, since)) if *before == stat => {
+            // Seen in the future: the clock was set back meanwhile, and the waiting starts anew.
+            Some((before, since)) if *before == stat && *since <= now => {
                 let quiet = now.duration_since(*since) >= self.pool.options.quiet;
                 if quiet {
                     self.waiting.remove(place);

@@ -88,7 +88,7 @@ impl DriveWatch {
         self.pool.update_slot(&self.mount, |slot| slot.probing_since = Some(now));
         // Whether it is still the drive it was: cheap, and every few seconds.
         let proved = attached.volume.prove();
-        let due = self.probed.is_none_or(|at| now.duration_since(at) >= PROBE_EVERY)
+        let due = self.probed.is_none_or(|at| now.duration_since(at).abs() >= PROBE_EVERY)
             || attached.takes_writes().is_err();
         let probed = match proved {
             Ok(()) if due => {

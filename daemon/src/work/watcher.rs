@@ -106,13 +106,13 @@ impl Worker for Watcher {
         self.follow(&primary);
         let now = self.pool.now();
         let lost = self.take_hints();
-        let due = self.walked.is_none_or(|at| now.duration_since(at) >= self.period);
+        let due = self.walked.is_none_or(|at| now.duration_since(at).abs() >= self.period);
         if (lost || due) && !self.rescan.is_walking() {
             self.rescan.start();
             self.walked = Some(now);
             self.hinted.clear();
         }
-        let gathered = self.looked.is_none_or(|at| now.duration_since(at) >= GATHER);
+        let gathered = self.looked.is_none_or(|at| now.duration_since(at).abs() >= GATHER);
         if gathered && !self.rescan.is_walking() && (!self.hinted.is_empty() || self.rescan.is_waiting()) {
             self.looked = Some(now);
             let waiting = self.rescan.waiting_in();

@@ -45,7 +45,7 @@ pub(super) fn answer(
             let what = format!("device {person}/{name}");
             json(&pool.revoke_device(&person, &name).map_err(refused(&what))?)
         }
-        Request::DriveList {} => json(&pool.drives()),
+        Request::DriveList {} => json(&pool.drives_counted()),
         Request::DriveAdopt { mount, role } => {
             json(&pool.adopt(&mount, role).map_err(|e| Fault::new(FaultKind::Declined, one_line(&e), ""))?)
         }
@@ -82,7 +82,7 @@ fn status(pool: &Pool) -> StatusReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         light: findings.iter().map(|finding| finding.light).max().unwrap_or(Light::Green),
         findings,
-        drives: pool.drives(),
+        drives: pool.drives_counted(),
         counts: counts(pool).ok(),
     }
 }

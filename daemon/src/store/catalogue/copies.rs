@@ -1,5 +1,5 @@
 //! Copies: which drive holds which name's content, in which state; assets; and what is leaving a drive.
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::model::copy::{CopyEvent, CopyState};
@@ -382,11 +382,13 @@ impl Reader<'_> {
             .prepare_cached(
                 "SELECT c.name, n.path, c.hash, n.size, n.mtime, n.received, n.by, c.tries
                  FROM copy c JOIN name n ON n.id = c.name
-                 WHERE c.drive = ?1 AND c.state = 'wanted' AND c.retry <= ?2
+                 WHERE c.drive = ?1 AND c.state = 'wanted' AND (c.retry <= ?2 OR c.retry > ?4)
                  ORDER BY c.big, c.name DESC LIMIT ?3",
             )
             .and_then(|mut s| {
-                s.query_map(params![drive.to_string(), nanos(now), limit as i64], |row| {
+                // No pause is longer than this: a later date comes from a clock that was set back since.
+                let never = now.saturating_add(SignedDuration::from_mins(16)).unwrap_or(Timestamp::MAX);
+                s.query_map(params![drive.to_string(), nanos(now), limit as i64, nanos(never)], |row| {
                     Ok(WantedRow {
                         name: row.get(0)?,
                         path: path(row, 1)?,
