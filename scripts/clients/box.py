@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT = 77  # the exit code of a suite that could not run here, as in automake
 SETTLING = 60  # seconds within which what was acknowledged must be on drive B, read back
-FORBIDDEN = '<>:"\\|?*'  # what FAT and NTFS do not take
+FORBIDDEN = '<>:"\\|?*'
+DEVICE = re.compile("con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)  # what Windows does not take as a file's name
 
 
 class LeftOut(Exception):
@@ -40,14 +42,13 @@ def sha256(path):
 
 
 def on_disk(name):
-    """How a drive spells a name: NFC, and what FAT and NTFS forbid at U+F000 + its code (docs/FORMAT.md)."""
+    """How a drive spells a name: NFC, and what FAT and NTFS do not take at U+F000 + its code (docs/FORMAT.md)."""
     parts = []
     for part in unicodedata.normalize("NFC", name).split("/"):
-        tail = part[-1] in ". "
-        moved = [chr(0xF000 + ord(c)) if c in FORBIDDEN else c for c in part]
-        if tail:
-            moved[-1] = chr(0xF000 + ord(part[-1]))
-        parts.append("".join(moved))
+        device = DEVICE.fullmatch(part.split(".")[0].rstrip(" "))
+        moved = [c in FORBIDDEN or (at == 0 and device) or (at == len(part) - 1 and c in ". ")
+                 for at, c in enumerate(part)]
+        parts.append("".join(chr(0xF000 + ord(c)) if move else c for c, move in zip(part, moved)))
     return "/".join(parts)
 
 
