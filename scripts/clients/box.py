@@ -84,7 +84,7 @@ class Box:
 
     def ask(self, *arguments, check=True):
         done = subprocess.run([self.binary, "--config", self.config, *arguments],
-                              capture_output=True, text=True, timeout=600)
+                              capture_output=True, text=True, timeout=3600)
         if check and done.returncode != 0:
             raise RuntimeError(f"shoebox {' '.join(arguments)}: exit code {done.returncode}: {done.stderr.strip()}")
         return done
