@@ -103,21 +103,40 @@ pub(crate) struct Committer {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) manifest: Manifest,
     pub(crate) directories: Directories,
+    /// Names that a found file of this batch has already claimed as its former self.
+    pub(crate) claimed: HashSet<i64>,
     closed: bool,
 }
 
 impl GroupCommit {
     pub(crate) fn new(attached: Arc<Attached>, catalogue: Arc<Catalogue>, manifest: Manifest) -> Self {
         let directories = Directories::new(Arc::clone(&attached.volume));
-        let committer = Committer { attached, catalogue, manifest, directories, closed: false };
+        let committer =
+            Committer { attached, catalogue, manifest, directories, claimed: HashSet::new(), closed: false };
         Self { queue: Mutex::default(), lead: Mutex::new(committer) }
     }
 
     /// Carries a change out; returns when it is durable. The first to get the lead works for all who wait.
     pub(crate) fn submit(&self, change: Change, now: Timestamp) -> Result<Done, Refusal> {
+        let slot = self.enqueue(change);
+        self.lead(&slot, now)
+    }
+
+    /// Carries several changes out, in order, sharing commits as far as they may.
+    pub(crate) fn submit_all(&self, changes: Vec<Change>, now: Timestamp) -> Vec<Result<Done, Refusal>> {
+        let slots: Vec<Slot> = changes.into_iter().map(|change| self.enqueue(change)).collect();
+        slots.iter().map(|slot| self.lead(slot, now)).collect()
+    }
+
+    fn enqueue(&self, change: Change) -> Slot {
         let slot: Slot = Arc::default();
         let job = Job { change, slot: Arc::clone(&slot) };
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+        slot
+    }
+
+    /// Waits for the lead and works through the queue until this slot is answered.
+    fn lead(&self, slot: &Slot, now: Timestamp) -> Result<Done, Refusal> {
         let mut lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(result) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -163,6 +182,7 @@ impl GroupCommit {
 impl Committer {
     fn run(&mut self, jobs: Vec<Job>, now: Timestamp) {
         self.directories.start();
+        self.claimed.clear();
         let mut drafts: Vec<(Slot, Draft)> = Vec::with_capacity(jobs.len());
         for mut job in jobs {
             let draft = match self.open() {

@@ -98,6 +98,16 @@ impl Primary {
         Ok(())
     }
 
+    /// Carries several changes out, sharing their flushes as far as they may; returns when all are durable or refused.
+    pub(crate) fn submit_all(
+        &self,
+        changes: Vec<Change>,
+        now: Timestamp,
+    ) -> Result<Vec<Result<Done, Refusal>>, Refusal> {
+        self.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        Ok(self.commit.submit_all(changes, now))
+    }
+
     /// Carries a change out and returns when it is durable.
     pub(crate) fn submit(&self, change: Change, now: Timestamp) -> Result<Done, Refusal> {
         self.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;

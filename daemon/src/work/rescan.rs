@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use jiff::Timestamp;
 
 use crate::model::copy::{CopyEvent, CopyState};
-use crate::model::hash::Also;
+use crate::model::hash::{Also, Digests};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::plan::shelving;
@@ -22,6 +22,16 @@ use crate::work::primary::Primary;
 use crate::work::reading;
 use crate::work::views::RescanReport;
 
+/// How many files are taken over in one commit.
+const TOGETHER: usize = 64;
+
+/// A file of other hands that is quiet and hashed.
+struct Found {
+    path: RelPath,
+    digests: Digests,
+    mtime: Timestamp,
+}
+
 /// One walk over the tree.
 pub struct Rescan {
     pool: Arc<Pool>,
@@ -29,6 +39,8 @@ pub struct Rescan {
     todo: Vec<Place>,
     /// Files of other hands seen and not quiet yet: size, time, since when unchanged.
     waiting: HashMap<Place, (Stat, Timestamp)>,
+    /// Files to be taken over together.
+    adopting: Vec<Found>,
     report: RescanReport,
     /// Whether this walk is over the whole tree.
     everything: bool,
@@ -41,6 +53,7 @@ impl Rescan {
             pool,
             todo: Vec::new(),
             waiting: HashMap::new(),
+            adopting: Vec::new(),
             report: RescanReport::default(),
             everything: false,
         }
@@ -133,9 +146,10 @@ impl Rescan {
             }
             if !go_on() {
                 self.todo.push(dir.clone());
-                return Ok(());
+                return self.adopt(primary);
             }
         }
+        self.adopt(primary)?;
         self.miss(primary, dir, &on_disk)
     }
 
@@ -207,19 +221,30 @@ impl Rescan {
             self.report.waiting += 1;
             return Ok(());
         };
+        self.adopting.push(Found { path: path.clone(), digests, mtime: stat.mtime });
+        if self.adopting.len() >= TOGETHER { self.adopt(primary) } else { Ok(()) }
+    }
+
+    /// Takes over what was found, in one commit: a card of a thousand photos shares its flushes.
+    fn adopt(&mut self, primary: &Primary) -> Result<(), Refusal> {
         let now = self.pool.now();
-        match primary.submit(Change::Adopt { path: path.clone(), digests, mtime: stat.mtime }, now) {
-            Ok(_) => {
-                self.report.adopted += 1;
-                let what = NewsKind::Received { size: digests.size };
-                self.pool.news().tell(&PhotoNews { path: path.clone(), what, at: now });
-                self.pool.wake_mirror();
-                Ok(())
+        let found = std::mem::take(&mut self.adopting);
+        let change = |f: &Found| Change::Adopt { path: f.path.clone(), digests: f.digests, mtime: f.mtime };
+        let results = primary.submit_all(found.iter().map(change).collect(), now)?;
+        for (found, result) in found.into_iter().zip(results) {
+            match result {
+                Ok(_) => {
+                    self.report.adopted += 1;
+                    let what = NewsKind::Received { size: found.digests.size };
+                    self.pool.news().tell(&PhotoNews { path: found.path, what, at: now });
+                }
+                // An upload took the name meanwhile, or a folder of the catalogue has it.
+                Err(Refusal::Exists | Refusal::NotAFolder) => {}
+                Err(e) => return Err(e),
             }
-            // An upload took the name meanwhile, or a folder of the catalogue has it.
-            Err(Refusal::Exists | Refusal::NotAFolder) => Ok(()),
-            Err(e) => Err(e),
         }
+        self.pool.wake_mirror();
+        Ok(())
     }
 
     /// Unchanged since it was first seen so, long enough ago. The file's own time is not asked: copying programs set it back.
@@ -264,7 +289,7 @@ impl Rescan {
         primary: &Primary,
         place: &Place,
         go_on: GoOn<'_>,
-    ) -> Result<Option<crate::model::hash::Digests>, Refusal> {
+    ) -> Result<Option<Digests>, Refusal> {
         let heed = |e| Refusal::Drive(primary.attached.heed(e));
         let volume = &primary.attached.volume;
         let before = volume.stat(place).map_err(heed)?;

@@ -300,11 +300,13 @@ impl Committer {
         match self.vanished_twin(digests)? {
             // Renamed by other hands, or by a crash between a rename and its record: the name moves, with all its history.
             Some(row) if row.shelf == Shelf::Photos => {
+                self.claimed.insert(row.id);
                 draft.rows.push(Row::Settled { name: row.id });
                 draft.events.push(What::Moved { path: row.path, to: path.clone(), by: String::new() });
             }
             // The end of an upload under a temporary name, cut before its record.
             Some(row) => {
+                self.claimed.insert(row.id);
                 draft.events.push(stored(path, digests, row.mtime, row.by, now));
                 draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
             }
@@ -343,7 +345,7 @@ impl Committer {
         let holders = self.catalogue.read(|r| r.holders_of_content(&digests.content))?;
         let gone = |row: &NameRow| {
             let there = self.attached.volume.stat(&row.place());
-            matches!(there, Err(VolumeError::NotFound { .. }))
+            matches!(there, Err(VolumeError::NotFound { .. })) && !self.claimed.contains(&row.id)
         };
         Ok(holders.into_iter().find(gone))
     }
