@@ -5,7 +5,7 @@
 //! catalogue row → answer. A power cut after any step leaves either the acknowledged state or an unacknowledged
 //! file that the rescan finds; never a row without its file. A batch that fails in the middle closes the primary: it is
 //! opened again through the recovery of a power cut, which puts names and record back in step (crash-only).
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -105,14 +105,17 @@ pub(crate) struct Committer {
     pub(crate) directories: Directories,
     /// Names that a found file of this batch has already claimed as its former self.
     pub(crate) claimed: HashSet<i64>,
+    /// Folders made in this batch, by fold key.
+    pub(crate) new_folders: HashMap<String, RelPath>,
     closed: bool,
 }
 
 impl GroupCommit {
     pub(crate) fn new(attached: Arc<Attached>, catalogue: Arc<Catalogue>, manifest: Manifest) -> Self {
         let directories = Directories::new(Arc::clone(&attached.volume));
+        let (claimed, new_folders) = (HashSet::new(), HashMap::new());
         let committer =
-            Committer { attached, catalogue, manifest, directories, claimed: HashSet::new(), closed: false };
+            Committer { attached, catalogue, manifest, directories, claimed, new_folders, closed: false };
         Self { queue: Mutex::default(), lead: Mutex::new(committer) }
     }
 
@@ -151,6 +154,11 @@ impl GroupCommit {
         }
     }
 
+    /// Waits for the commit under way, if any.
+    pub(crate) fn quiesce(&self) {
+        drop(self.lead.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Ends the commit under way, if any, and lets nothing follow: the manifest may have another writer from now on.
     pub(crate) fn close(&self) {
         self.lead.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
@@ -183,6 +191,7 @@ impl Committer {
     fn run(&mut self, jobs: Vec<Job>, now: Timestamp) {
         self.directories.start();
         self.claimed.clear();
+        self.new_folders.clear();
         let mut drafts: Vec<(Slot, Draft)> = Vec::with_capacity(jobs.len());
         for mut job in jobs {
             let draft = match self.open() {

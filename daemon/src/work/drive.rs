@@ -103,6 +103,25 @@ impl Attached {
         }
     }
 
+    /// Draws the consequence of an error in reading one file of this drive: while the drive still proves itself, a block that
+    /// cannot be read is that file's problem alone, told in words. Everything else is passed on like by [`Attached::heed`].
+    pub fn file_only(&self, error: VolumeError) -> Result<String, VolumeError> {
+        let words = error.to_string();
+        match error {
+            VolumeError::Io { .. } => {
+                self.volume.prove().map_err(|e| self.heed(e))?;
+                Ok(words)
+            }
+            other @ (VolumeError::Full { .. }
+            | VolumeError::Gone { .. }
+            | VolumeError::ReadOnly { .. }
+            | VolumeError::Exists { .. }
+            | VolumeError::NotFound { .. }
+            | VolumeError::NotEmpty { .. }
+            | VolumeError::Unsupported { .. }) => Err(self.heed(other)),
+        }
+    }
+
     /// A probe wrote, flushed and read back: what was suspected no longer holds. Gone stays gone.
     pub fn cleared(&self) {
         let mut doubt = self.lock();

@@ -116,6 +116,11 @@ impl Primary {
 }
 
 impl Primary {
+    /// Returns when the commit under way is over: what its changes did to files is in the catalogue then, or refused.
+    pub(super) fn quiesce(&self) {
+        self.commit.quiesce();
+    }
+
     /// Lets go of the drive, whoever still holds this (an upload, a worker in the middle of a step): a commit under way
     /// is finished, later ones are refused, the catalogue's file is free. Opening the drive anew needs this first: two
     /// writers on one manifest would break its chain.

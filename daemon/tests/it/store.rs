@@ -1,3 +1,6 @@
 //! The store and the work over it, on real directories: what must hold whatever other hands, drives and clocks do.
+mod committing;
+mod decorated;
 mod furnished;
+mod mirroring;
 mod reopening;

@@ -215,10 +215,21 @@ impl Committer {
             }
             None => {
                 // Higher folders may exist in another spelling, or a file may stand in the way.
-                let (above, parent) = self.above(&parent)?;
+                let (above, parent) = match self.new_folders.get(&parent.fold_key()) {
+                    Some(spelled) => (Above::Nothing, spelled.clone()),
+                    None => self.above(&parent)?,
+                };
                 let spelled = parent.child(path.name()).map_err(|_| Refusal::NoParent)?;
                 Ok((if above == Above::File { Above::File } else { Above::Nothing }, spelled))
             }
+        }
+    }
+
+    /// Folders that a change of this batch makes: another change of the batch may spell them otherwise, and the catalogue
+    /// does not know them yet.
+    fn remember_spelling(&mut self, path: &RelPath) {
+        for folder in path.ancestors() {
+            self.new_folders.entry(folder.fold_key()).or_insert(folder);
         }
     }
 

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::model::copy::CopyState;
 use crate::model::event::What;
 use crate::model::hash::{Also, Digests, hex};
 use crate::model::offer::Expect;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
-use crate::plan::placing::{Existing, Misfit, Placement, Situation};
+use crate::plan::placing::{Above, Existing, Misfit, Placement, Situation};
 use crate::plan::shelving;
+use crate::store::catalogue::copies::CopyRow;
 use crate::store::catalogue::names::NameRow;
 use crate::store::volume::{Synced, VolumeError};
 use crate::work::commit::{Committer, Draft, Row};
@@ -63,6 +65,9 @@ impl Committer {
         let row = self.row(&store.path)?;
         // A name keeps the spelling it was first given.
         store.path = row.as_ref().map_or(spelled, |r| r.path.clone());
+        if above == Above::Nothing {
+            self.remember_spelling(&store.path);
+        }
         let shelf = shelving::shelf(store.path.name(), store.digests.size);
         let situation = Situation {
             existing: existing(row.as_ref()),
@@ -72,7 +77,7 @@ impl Committer {
         };
         match situation.place(&store.digests.content, shelf)? {
             Placement::AlreadyHave => {
-                if self.is_there(&home(store, shelf), store.digests.size) {
+                if self.is_there(&home(store, shelf), store.digests.size) && !self.is_doubted(row.as_ref())? {
                     return Ok(unchanged(store, row.as_ref()));
                 }
                 // The catalogue says yes and the drive says no: these bytes heal it.
@@ -86,6 +91,14 @@ impl Committer {
 
     fn is_there(&self, place: &Place, size: u64) -> bool {
         self.attached.volume.stat(place).is_ok_and(|s| !s.is_dir && s.size == size)
+    }
+
+    /// Whether this drive's copy of a name is known to be bad: then bytes that come once more are welcome.
+    fn is_doubted(&self, row: Option<&NameRow>) -> Result<bool, Refusal> {
+        let Some(row) = row.filter(|row| row.shelf == Shelf::Photos) else { return Ok(false) };
+        let copies = self.catalogue.read(|r| r.copies_of_name(row.id))?;
+        let good = |c: &CopyRow| matches!(c.state, CopyState::Settled | CopyState::Verified);
+        Ok(!copies.iter().any(|c| c.drive == self.attached.id() && good(c)))
     }
 
     fn store_new(
@@ -143,12 +156,7 @@ impl Committer {
         if twin.path == store.path || !self.is_there(&twin.place(), store.digests.size) {
             return Ok(false);
         }
-        let good = self.catalogue.read(|r| r.copies_of_name(twin.id))?.into_iter().any(|c| {
-            c.drive == self.attached.id()
-                && c.settled.is_some()
-                && matches!(c.state.as_str(), "settled" | "verified")
-        });
-        if !good {
+        if self.is_doubted(Some(&twin))? {
             return Ok(false);
         }
         let from = Place::photo(&twin.path);
@@ -176,10 +184,11 @@ impl Committer {
             return Err(Refusal::IsAFolder);
         }
         volume.sync_file(to).map_err(|e| self.heed(e))?;
-        let found =
-            reading::hash_medium(&*volume, to, Also::default(), &mut || Ok(())).map_err(|e| self.heed(e))?;
-        if found.content == store.digests.content {
-            return Ok(());
+        match reading::hash_medium(&*volume, to, Also::default(), &mut || Ok(())) {
+            Ok(found) if found.content == store.digests.content => return Ok(()),
+            Ok(_) => {}
+            // Bytes that cannot be read are not these.
+            Err(e) => drop(self.attached.file_only(e).map_err(Refusal::Drive)?),
         }
         self.retire(&store.path.clone(), to, "foreign", &store.by.clone(), draft, now)?;
         store.synced.publish_over(to).map_err(|e| self.heed(e))
@@ -211,16 +220,19 @@ impl Committer {
             Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Replaced), ..Draft::default() };
         let photo = Place::photo(&store.path);
         let (to, dirs) = self.trash_place(&store.path.clone(), now)?;
-        match self.attached.volume.rename_new(&photo, &to) {
-            Ok(()) | Err(VolumeError::NotFound { .. }) => {}
+        let to = match self.attached.volume.rename_new(&photo, &to) {
+            Ok(()) => {
+                draft.dirs.extend(photo.parent());
+                to.as_str().to_owned()
+            }
+            Err(VolumeError::NotFound { .. }) => String::new(),
             Err(e) => return Err(self.heed(e)),
-        }
+        };
         draft.dirs.extend(dirs);
-        draft.dirs.extend(photo.parent());
         self.publish_scratch(store, &home(store, Shelf::Scratch), &mut draft)?;
         draft.events.push(What::Trashed {
             path: store.path.clone(),
-            to: to.as_str().to_owned(),
+            to,
             by: store.by.clone(),
             why: "deleted".to_owned(),
         });

@@ -180,23 +180,28 @@ impl Committer {
         let place = Place::photo(&row.path);
         let mut draft = Draft::default();
         let emptied = row.hash.is_none() && self.attached.volume.remove_dir(&place).is_ok();
-        let to = if emptied {
-            self.directories.forget();
-            String::new()
-        } else {
-            let (to, dirs) = self.trash_place(&row.path, now)?;
-            match self.attached.volume.rename_new(&place, &to) {
-                // Gone already by other hands: the name goes, too.
-                Ok(()) | Err(VolumeError::NotFound { .. }) => {}
-                Err(e) => return Err(self.heed(e)),
+        let moved = if emptied { None } else { Some(self.trash_place(&row.path, now)?) };
+        let to = match moved {
+            None => {
+                draft.dirs.extend(place.parent());
+                String::new()
             }
-            draft.dirs.extend(dirs);
-            if row.hash.is_none() {
-                self.directories.forget();
+            Some((to, dirs)) => {
+                draft.dirs.extend(dirs);
+                match self.attached.volume.rename_new(&place, &to) {
+                    Ok(()) => {
+                        draft.dirs.extend(place.parent());
+                        to.as_str().to_owned()
+                    }
+                    // Gone already by other hands, perhaps with its folder: the name goes, too.
+                    Err(VolumeError::NotFound { .. }) => String::new(),
+                    Err(e) => return Err(self.heed(e)),
+                }
             }
-            to.as_str().to_owned()
         };
-        draft.dirs.extend(place.parent());
+        if row.hash.is_none() {
+            self.directories.forget();
+        }
         draft.events.push(What::Trashed { path: row.path, to, by: by.label(), why: "deleted".to_owned() });
         draft.outcome = Some(Outcome::Replaced);
         Ok(draft)

@@ -17,6 +17,8 @@ use shoebox::work::rescan::Rescan;
 use shoebox::work::tree::Tree;
 use shoebox::work::watch::DriveWatch;
 
+use super::decorated::Decorated;
+
 pub(super) struct Furnished {
     pub(super) pool: Arc<Pool>,
     pub(super) mirror: Mirror,
@@ -90,25 +92,34 @@ impl Furnished {
 
     /// The same drives under a new daemon, as after a power cut.
     pub(super) fn restarted(self) -> Self {
-        let Self { pool, mirror, now: _, dir } = self;
-        drop((pool, mirror));
-        let (pool, now) = Self::pool(["a", "b"].map(|name| dir.path().join(name)).to_vec());
-        let mirror = Mirror::new(Arc::clone(&pool));
-        let new = Self { pool, mirror, now, dir };
+        let new = self.away();
         new.watch("a");
         new.watch("b");
         new
     }
 
-    /// A new daemon, not yet looking at anything, with another directory's content at the mount of `drive`.
-    pub(super) fn restarted_with(self, drive: &str, content: &std::path::Path) -> Self {
+    /// A new daemon that has not looked at its drives yet.
+    pub(super) fn away(self) -> Self {
         let Self { pool, mirror, now: _, dir } = self;
         drop((pool, mirror));
-        std::fs::remove_dir_all(dir.path().join(drive)).unwrap();
-        std::fs::rename(content, dir.path().join(drive)).unwrap();
         let (pool, now) = Self::pool(["a", "b"].map(|name| dir.path().join(name)).to_vec());
         let mirror = Mirror::new(Arc::clone(&pool));
         Self { pool, mirror, now, dir }
+    }
+
+    /// The same drives under a new daemon, with a test's hand in every call.
+    pub(super) fn decorated(self) -> (Self, Arc<Decorated>, Arc<Decorated>) {
+        let new = self.away();
+        let [a, b] = ["a", "b"].map(|drive| Decorated::attach(&new.pool, new.mount(drive)));
+        (new, a, b)
+    }
+
+    /// A new daemon that has not looked at its drives yet, with another drive at the mount of B.
+    pub(super) fn with_another_b(self, content: &std::path::Path) -> Self {
+        let new = self.away();
+        std::fs::remove_dir_all(new.mount("b")).unwrap();
+        std::fs::rename(content, new.mount("b")).unwrap();
+        new
     }
 
     pub(super) fn mount(&self, drive: &str) -> PathBuf {

@@ -31,7 +31,7 @@ fn a_primary_that_comes_back_while_somebody_holds_on_to_it_keeps_its_catalogue()
 #[test]
 fn a_drive_of_another_pool_is_let_go_as_soon_as_the_pool_is_known() {
     let (ours, theirs) = (Furnished::new(), Furnished::new());
-    let home = ours.restarted_with("b", &theirs.mount("b"));
+    let home = ours.with_another_b(&theirs.mount("b"));
     home.watch("b");
     home.watch("a");
     upload(&home.pool, "anna/a.jpg", b"private").unwrap();

@@ -1,0 +1,146 @@
+//! A volume around a real one that counts flushes and lets a test step in: before a call, or instead of it.
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use shoebox::model::drive::Space;
+use shoebox::model::place::Place;
+use shoebox::store::disk::{Found, look};
+use shoebox::store::volume::{Entry, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
+use shoebox::work::drive::Attached;
+use shoebox::work::pool::Pool;
+
+/// Which call a test steps into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    Stage(Option<u64>),
+    Open,
+    ReadAt,
+    Medium,
+    List,
+    SyncDir,
+    Append,
+    MakeDir,
+}
+
+type Hook = Arc<dyn Fn(Call, &Place) -> Result<(), VolumeError> + Send + Sync>;
+
+pub(super) struct Decorated {
+    inner: Box<dyn Volume>,
+    hook: Mutex<Hook>,
+    pub(super) appends: AtomicU64,
+    pub(super) dir_flushes: AtomicU64,
+}
+
+/// What the kernel says of a sector that cannot be read.
+pub(super) fn eio(place: &Place) -> VolumeError {
+    VolumeError::Io { op: "read", place: place.clone(), source: std::io::Error::from_raw_os_error(libc::EIO) }
+}
+
+impl Decorated {
+    pub(super) fn new(inner: Box<dyn Volume>) -> Self {
+        let hook: Hook = Arc::new(|_, _| Ok(()));
+        Self { inner, hook: Mutex::new(hook), appends: AtomicU64::new(0), dir_flushes: AtomicU64::new(0) }
+    }
+
+    pub(super) fn step_in(
+        &self,
+        hook: impl Fn(Call, &Place) -> Result<(), VolumeError> + Send + Sync + 'static,
+    ) {
+        *self.hook.lock().unwrap() = Arc::new(hook);
+    }
+
+    fn call(&self, call: Call, place: &Place) -> Result<(), VolumeError> {
+        let hook = Arc::clone(&self.hook.lock().unwrap());
+        hook(call, place)
+    }
+
+    /// Attaches the drive at `mount` of a fresh pool through a decoration.
+    pub(super) fn attach(pool: &Pool, mount: PathBuf) -> Arc<Self> {
+        let Found::Marked(volume, marker) = look(&mount) else { panic!("no drive at {}", mount.display()) };
+        let decorated = Arc::new(Self::new(Box::new(volume)));
+        let volume: Arc<dyn Volume> = Arc::new(Shared(Arc::clone(&decorated)));
+        pool.attach(Arc::new(Attached::new(*marker, volume, mount)), None).unwrap();
+        decorated
+    }
+}
+
+/// The handle the pool has; the test keeps another.
+struct Shared(Arc<Decorated>);
+
+impl Volume for Shared {
+    fn prove(&self) -> Result<(), VolumeError> {
+        self.0.inner.prove()
+    }
+    fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
+        self.0.call(Call::Stage(expected), &Place::incoming())?;
+        self.0.inner.stage(expected)
+    }
+    fn make_dir(&self, dir: &Place) -> Result<bool, VolumeError> {
+        self.0.call(Call::MakeDir, dir)?;
+        self.0.inner.make_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Place) -> Result<(), VolumeError> {
+        self.0.dir_flushes.fetch_add(1, Ordering::SeqCst);
+        self.0.call(Call::SyncDir, dir)?;
+        self.0.inner.sync_dir(dir)
+    }
+    fn rename_new(&self, from: &Place, to: &Place) -> Result<(), VolumeError> {
+        self.0.inner.rename_new(from, to)
+    }
+    fn link(&self, from: &Place, to: &Place) -> Result<(), VolumeError> {
+        self.0.inner.link(from, to)
+    }
+    fn remove_dir(&self, dir: &Place) -> Result<(), VolumeError> {
+        self.0.inner.remove_dir(dir)
+    }
+    fn discard(&self, file: &Place) -> Result<(), VolumeError> {
+        self.0.inner.discard(file)
+    }
+    fn stat(&self, place: &Place) -> Result<Stat, VolumeError> {
+        self.0.inner.stat(place)
+    }
+    fn list(&self, dir: &Place) -> Result<Vec<Entry>, VolumeError> {
+        self.0.call(Call::List, dir)?;
+        self.0.inner.list(dir)
+    }
+    fn open(&self, file: &Place) -> Result<Box<dyn ReadAt>, VolumeError> {
+        self.0.call(Call::Open, file)?;
+        let inner = self.0.inner.open(file)?;
+        Ok(Box::new(Reader { volume: Arc::clone(&self.0), place: file.clone(), inner }))
+    }
+    fn open_medium(&self, file: &Place) -> Result<Box<dyn MediumRead>, VolumeError> {
+        self.0.call(Call::Medium, file)?;
+        self.0.inner.open_medium(file)
+    }
+    fn sync_file(&self, file: &Place) -> Result<(), VolumeError> {
+        self.0.inner.sync_file(file)
+    }
+    fn append(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
+        self.0.appends.fetch_add(1, Ordering::SeqCst);
+        self.0.call(Call::Append, file)?;
+        self.0.inner.append(file, bytes)
+    }
+    fn write_small(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
+        self.0.inner.write_small(file, bytes)
+    }
+    fn space(&self) -> Result<Space, VolumeError> {
+        self.0.inner.space()
+    }
+    fn os_path(&self, place: &Place) -> Option<PathBuf> {
+        self.0.inner.os_path(place)
+    }
+}
+
+struct Reader {
+    volume: Arc<Decorated>,
+    place: Place,
+    inner: Box<dyn ReadAt>,
+}
+
+impl ReadAt for Reader {
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
+        self.volume.call(Call::ReadAt, &self.place)?;
+        self.inner.read_at(buf, offset)
+    }
+}
