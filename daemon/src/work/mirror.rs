@@ -36,6 +36,8 @@ pub type GoOn<'g> = &'g dyn Fn() -> bool;
 pub struct Mirror {
     pool: Arc<Pool>,
     ends: HashMap<DriveId, End>,
+    /// Whose catalogue `ends` were opened with: another one may know nothing of these drives.
+    primary: Weak<Primary>,
 }
 
 /// One drive being brought up to date.
@@ -56,13 +58,17 @@ struct Piece {
 impl Mirror {
     /// A mirror for the drives of a pool.
     pub fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, ends: HashMap::new() }
+        Self { pool, ends: HashMap::new(), primary: Weak::new() }
     }
 
     /// Does one bounded piece on every drive that is there. `true`: there is more to do. A drive that fails does not
     /// keep the others from theirs; the first failure is returned when all had their turn.
     pub fn step(&mut self, go_on: GoOn<'_>) -> Result<bool, Refusal> {
         let primary = self.pool.primary()?;
+        if !std::ptr::eq(self.primary.as_ptr(), Arc::as_ptr(&primary)) {
+            self.ends.clear();
+            self.primary = Arc::downgrade(&primary);
+        }
         let others = self.pool.others();
         self.ends.retain(|id, end| {
             std::ptr::eq(end.catalogue.as_ptr(), Arc::as_ptr(&primary.catalogue))
@@ -138,18 +144,19 @@ impl End {
     /// filled if it is new.
     fn open(attached: Arc<Attached>, primary: &Primary, now: Timestamp) -> Result<Self, Refusal> {
         sweep(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
-        let id = attached.id();
-        record::enrol(&attached, &primary.catalogue)?;
-        primary.catalogue.write(|tx| copies::want_everything(tx, id, now))?;
+        record::enrol(&attached, &primary.catalogue, now)?;
         let directories = Directories::new(Arc::clone(&attached.volume));
         Ok(Self { attached, catalogue: Arc::downgrade(&primary.catalogue), directories })
     }
 
     fn step(&mut self, pool: &Pool, primary: &Primary, go_on: GoOn<'_>) -> Result<bool, Refusal> {
-        let renamed = self.follow_renames(pool, primary)?;
+        // All renames before the first copy: a name that a new file wants may still be held by a renamed one.
+        if self.follow_renames(pool, primary)? {
+            return Ok(go_on());
+        }
         let copied = self.copy_batch(pool, primary, go_on)?;
         let left = self.let_go(pool, primary)?;
-        Ok((renamed || copied || left) && go_on())
+        Ok((copied || left) && go_on())
     }
 
     fn heed(&self, error: VolumeError) -> Refusal {
@@ -178,7 +185,7 @@ impl End {
         let _lane = attached.turns.background();
         self.directories.start();
         let mut piece = Piece::default();
-        let mut blocked: Option<MovedRow> = None;
+        let mut blocked: Option<RelPath> = None;
         for row in rows {
             if row.at == row.path {
                 piece.events.push(moved(&row));
@@ -186,19 +193,16 @@ impl End {
             }
             match self.rename(&row, &mut piece)? {
                 Renamed::Done => piece.events.push(moved(&row)),
-                Renamed::Taken => blocked = blocked.or(Some(row)),
-                Renamed::Gone => {
-                    // Not here under its old name: to be copied like any other that is lacking.
-                    primary.catalogue.write(|tx| {
-                        copies::observe(tx, row.name, id, CopyEvent::Requeued, now)?;
-                        copies::forget_place(tx, row.name, id, &row.path)
-                    })?;
-                }
+                Renamed::Taken(name) => blocked = blocked.or(Some(name)),
+                // Not here under its old name: to be copied like any other that is lacking.
+                Renamed::Gone => primary
+                    .catalogue
+                    .write(|tx| copies::observe(tx, row.name, id, CopyEvent::Requeued, now))?,
             }
         }
         // Only when nothing else moved is a name in the way for good (two names that were exchanged).
-        if let (true, Some(row)) = (piece.events.is_empty(), blocked) {
-            self.clear_name(primary, &row.path, &mut piece, now)?;
+        if let (true, Some(name)) = (piece.events.is_empty(), blocked) {
+            self.clear_name(primary, &name, &mut piece, now)?;
         }
         self.commit(&primary.catalogue, piece, now)?;
         Ok(true)
@@ -213,16 +217,41 @@ impl End {
             Err(e) => return Err(self.heed(e)),
         }
         let dir = to.parent().unwrap_or_else(Place::root);
-        let renamed = self.directories.within(&dir, &mut piece.dirs, || volume.rename_new(&from, &to));
-        match renamed.map_err(|e| self.heed(e))? {
-            Ok(()) => {}
-            Err(VolumeError::Exists { .. }) => return Ok(Renamed::Taken),
-            Err(e) => return Err(self.heed(e)),
+        match self.directories.within(&dir, &mut piece.dirs, || volume.rename_new(&from, &to)) {
+            Ok(Ok(())) => {}
+            // A drive that is blind to case has it under both spellings already.
+            Ok(Err(VolumeError::Exists { .. })) if self.is_one_file(row) => return Ok(Renamed::Done),
+            Ok(Err(VolumeError::Exists { .. })) => return Ok(Renamed::Taken(row.path.clone())),
+            Ok(Err(e)) => return Err(self.heed(e)),
+            Err(e) => match self.file_above(&row.path)? {
+                Some(name) => return Ok(Renamed::Taken(name)),
+                None => return Err(self.heed(e)),
+            },
         }
         piece.dirs.extend(from.parent());
         piece.dirs.insert(dir);
         self.prune(&from, piece);
         Ok(Renamed::Done)
+    }
+
+    fn is_one_file(&self, row: &MovedRow) -> bool {
+        let inode = |name: &RelPath| self.attached.volume.stat(&Place::photo(name)).ok().map(|s| s.inode);
+        row.at.fold_key() == row.path.fold_key()
+            && inode(&row.at).is_some_and(|n| inode(&row.path) == Some(n))
+    }
+
+    /// The file that stands on this drive where a folder above `name` belongs: it was one on the primary, too, before it
+    /// was deleted there, and is to leave this drive later.
+    fn file_above(&self, name: &RelPath) -> Result<Option<RelPath>, Refusal> {
+        for folder in name.ancestors() {
+            match self.attached.volume.stat(&Place::photo(&folder)) {
+                Ok(stat) if !stat.is_dir => return Ok(Some(folder)),
+                Ok(_) => {}
+                Err(VolumeError::NotFound { .. }) => return Ok(None),
+                Err(e) => return Err(self.heed(e)),
+            }
+        }
+        Ok(None)
     }
 
     /// Makes a name on this drive free: what has it goes to this drive's trash, and what the catalogue says of it follows.
@@ -261,12 +290,15 @@ impl End {
         let serial = self.attached.events_so_far() + 1 + piece.events.len() as u64;
         let (to, dirs) = self.directories.trash_place(name, serial, now).map_err(|e| self.heed(e))?;
         let to_text = match self.attached.volume.rename_new(from, &to) {
-            Ok(()) => to.as_str().to_owned(),
+            Ok(()) => {
+                piece.dirs.extend(from.parent());
+                to.as_str().to_owned()
+            }
+            // Its folder may be gone as well: there is nothing to flush.
             Err(VolumeError::NotFound { .. }) => String::new(),
             Err(e) => return Err(self.heed(e)),
         };
         piece.dirs.extend(dirs);
-        piece.dirs.extend(from.parent());
         let (by, why) = (by.to_owned(), why.to_owned());
         piece.events.push(What::Trashed { path: name.clone(), to: to_text, by, why });
         Ok(())
@@ -338,7 +370,8 @@ impl End {
 
 enum Renamed {
     Done,
-    Taken,
+    /// This name has to be free first.
+    Taken(RelPath),
     Gone,
 }
 

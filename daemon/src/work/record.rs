@@ -6,21 +6,25 @@ use jiff::Timestamp;
 use crate::model::drive::DriveRole;
 use crate::model::event::What;
 use crate::store::catalogue::apply::{self, On};
-use crate::store::catalogue::{Catalogue, accounts};
+use crate::store::catalogue::{Catalogue, accounts, copies};
 use crate::store::manifest::{self, Manifest};
 use crate::work::changes::Change;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::primary::Primary;
 
-/// Makes a drive known to the catalogue and carries into it what the drive's manifest has and the catalogue lacks.
-pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue) -> Result<(), Refusal> {
+/// Makes a drive known to the catalogue, with everything wanted on one that is new to it, and carries into the catalogue
+/// what the drive's manifest has and the catalogue lacks: the drive's own record turns wanted copies into proved ones.
+pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) -> Result<(), Refusal> {
     let mut open = attached.manifest();
     let heed = |e| Refusal::Drive(attached.heed(e));
     let (id, role) = (attached.id(), attached.role());
     let known = catalogue.read(|r| r.drive(id))?;
     if known.as_ref().is_none_or(|d| d.role != role) {
-        catalogue.write(|tx| accounts::put_drive(tx, id, role, attached.marker.adopted))?;
+        catalogue.write(|tx| {
+            accounts::put_drive(tx, id, role, attached.marker.adopted)?;
+            if known.is_none() { copies::want_everything(tx, id, now) } else { Ok(()) }
+        })?;
     }
     let manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
     let from = known.map_or(0, |d| d.position.seq);

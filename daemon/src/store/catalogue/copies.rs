@@ -305,28 +305,18 @@ pub fn observe(
     if state == Some(next) {
         return Ok(());
     }
+    // A copy that is to be made anew lies nowhere: it has no dates, and belongs under the name's present path.
     let wanted = next == CopyState::Wanted;
     tx.prepare_cached(
         "UPDATE copy SET state = ?3, since = ?4, settled = CASE WHEN ?5 THEN NULL ELSE settled END,
-           verified = CASE WHEN ?5 THEN NULL ELSE verified END, reread = CASE WHEN ?5 THEN NULL ELSE reread END
+           verified = CASE WHEN ?5 THEN NULL ELSE verified END, reread = CASE WHEN ?5 THEN NULL ELSE reread END,
+           moved = CASE WHEN ?5 THEN 0 ELSE moved END,
+           at = CASE WHEN ?5 THEN (SELECT path FROM name WHERE id = ?1) ELSE at END
          WHERE name = ?1 AND drive = ?2",
     )
     .and_then(|mut s| s.execute(params![name, id, next.as_str(), nanos(now), wanted]))
     .tried("change a copy's state")
     .map(drop)
-}
-
-/// A copy that is to be made anew belongs under the name's present path.
-pub fn forget_place(
-    tx: &Transaction<'_>,
-    name: i64,
-    drive: DriveId,
-    path: &RelPath,
-) -> Result<(), CatalogueError> {
-    tx.prepare_cached("UPDATE copy SET at = ?3, moved = 0 WHERE name = ?1 AND drive = ?2")
-        .and_then(|mut s| s.execute(params![name, drive.to_string(), path.as_str()]))
-        .tried("correct a copy's place")
-        .map(drop)
 }
 
 /// An attempt at a copy failed: try again not before `retry`.

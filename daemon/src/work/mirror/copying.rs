@@ -4,6 +4,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::copy::CopyEvent;
+use crate::model::event::What;
 use crate::model::hash::{Also, Digests, Hasher};
 use crate::model::place::Place;
 use crate::plan::mirroring;
@@ -15,7 +16,7 @@ use crate::work::mirror::{End, GoOn, Piece};
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
-use crate::work::reading;
+use crate::work::{reading, record};
 
 /// Bytes moved between two looks at whose turn it is.
 const PIECE: usize = 1 << 20;
@@ -28,7 +29,7 @@ enum Made {
     /// On the drive, read back equal, under its name.
     Proved(Box<Digests>),
     /// The primary's file is not what it should be: nothing is copied from it (invariant I14).
-    BadSource(CopyEvent),
+    BadSource(Bad),
     /// This attempt failed on this drive; what was read back did not equal what was written.
     BadReadBack,
     /// Asked to stop in the middle.
@@ -51,14 +52,23 @@ impl End {
         let mut made: Vec<WantedRow> = Vec::new();
         let mut worked = false;
         for row in rows.into_iter().take(count) {
-            match self.copy(primary, &row, &mut piece, now, go_on)? {
+            let copied = match self.copy(primary, &row, &mut piece, now, go_on) {
+                // Too large for what is left: it waits, and smaller ones may fit.
+                Err(Refusal::Drive(VolumeError::Full { .. })) => {
+                    let retry = mirroring::retry_at(row.tries, now);
+                    primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
+                    continue;
+                }
+                other => other?,
+            };
+            match copied {
                 Made::Proved(digests) => {
                     let mtime = row.mtime;
                     let event = changes::stored(&row.path, &digests, mtime, row.by.clone(), row.received);
                     piece.events.push(event);
                     made.push(row);
                 }
-                Made::BadSource(event) => source_failed(pool, primary, self, &row, event)?,
+                Made::BadSource(found) => source_failed(pool, primary, self, &row, found)?,
                 Made::BadReadBack => {
                     let why = "what was read back differs from what was written".to_owned();
                     let place = Place::photo(&row.path);
@@ -73,6 +83,7 @@ impl End {
         if !piece.events.is_empty() {
             let now = pool.now();
             self.commit(&primary.catalogue, piece, now)?;
+            self.withdraw(primary, &made, now)?;
             for row in made {
                 pool.count_proved(row.size);
                 let what = NewsKind::Proved { drive_role: self.attached.role() };
@@ -94,12 +105,15 @@ impl End {
         if let Some(digests) = self.already_there(row, &to, piece, go_on)? {
             return Ok(Made::Proved(Box::new(digests)));
         }
+        if let Some(name) = self.file_above(&row.path)? {
+            self.clear_name(primary, &name, piece, now)?;
+        }
         if let Some(digests) = self.link_twin(primary, row, &to, piece, go_on)? {
             return Ok(Made::Proved(Box::new(digests)));
         }
         let (mut synced, digests) = match self.write(primary, row, go_on)? {
             Written::Durable(synced, digests) => (synced, digests),
-            Written::BadSource(event) => return Ok(Made::BadSource(event)),
+            Written::BadSource(found) => return Ok(Made::BadSource(found)),
             Written::Stopped => return Ok(Made::Stopped),
         };
         // Read back before the name is given: no reader ever sees a copy that was not proved (invariant I12).
@@ -116,6 +130,22 @@ impl End {
         }
         self.name(primary, row, &to, &mut *synced, piece, now)?;
         Ok(Made::Proved(digests))
+    }
+
+    /// Names that became others, or got other content, while their old content was on its way here: what was recorded under
+    /// them is no copy of anything, and goes to this drive's trash.
+    fn withdraw(&mut self, primary: &Primary, made: &[WantedRow], now: Timestamp) -> Result<(), Refusal> {
+        let id = self.attached.id();
+        self.directories.start();
+        let mut piece = Piece::default();
+        for row in made {
+            if primary.catalogue.read(|r| r.copy_at(id, &row.path))?.is_none() {
+                let from = Place::photo(&row.path);
+                self.retire(&row.path, &from, "", "replaced", &mut piece, now)?;
+                self.prune(&from, &mut piece);
+            }
+        }
+        self.commit(&primary.catalogue, piece, now)
     }
 
     fn name(
@@ -161,11 +191,13 @@ impl End {
             drop(self.attached.turns.background());
             go_on();
             Ok(())
-        })
-        .map_err(|e| self.heed(e))?;
-        if found.content != row.hash {
-            return Ok(None);
-        }
+        });
+        let found = match found {
+            Ok(found) if found.content == row.hash => found,
+            // Other bytes, or some that cannot be read: it makes room when the new copy is here.
+            Ok(_) => return Ok(None),
+            Err(e) => return self.attached.file_only(e).map(|_| None).map_err(Refusal::Drive),
+        };
         let dir = to.parent().unwrap_or_else(Place::root);
         self.directories.ensure(&dir, &mut piece.dirs).map_err(|e| self.heed(e))?;
         piece.dirs.insert(dir);
@@ -207,18 +239,27 @@ impl End {
     /// Reads the primary's file and writes it here, hashing what passes. The page cache serves what just arrived.
     fn write(&mut self, primary: &Primary, row: &WantedRow, go_on: GoOn<'_>) -> Result<Written, Refusal> {
         let source = &primary.attached;
+        // One bad sector is that file's problem and not the drive's, which goes on taking uploads.
+        let unreadable = |e| source.file_only(e).map(|why| Written::BadSource(Bad::Different(why)));
         let mut reader = match source.volume.open(&Place::photo(&row.path)) {
             Ok(reader) => reader,
-            Err(VolumeError::NotFound { .. }) => return Ok(Written::BadSource(CopyEvent::NotThere)),
-            Err(e) => return Err(Refusal::Drive(source.heed(e))),
+            Err(VolumeError::NotFound { .. }) => return Ok(Written::BadSource(Bad::Missing)),
+            Err(e) => return unreadable(e).map_err(Refusal::Drive),
         };
+        let space = self.attached.volume.space().map_err(|e| self.heed(e))?;
+        if row.size > space.for_uploads() {
+            let place = Place::photo(&row.path);
+            return Err(Refusal::Drive(VolumeError::Full { op: "copy", place }));
+        }
         let mut staged = self.attached.volume.stage(Some(row.size)).map_err(|e| self.heed(e))?;
         let mut hasher = Hasher::new(BOTH, &[]);
         let mut buffer = vec![0; PIECE];
         loop {
             drop(source.turns.background());
-            let read =
-                reader.read_at(&mut buffer, hasher.size()).map_err(|e| Refusal::Drive(source.heed(e)))?;
+            let read = match reader.read_at(&mut buffer, hasher.size()) {
+                Ok(read) => read,
+                Err(e) => return unreadable(e).map_err(Refusal::Drive),
+            };
             if read == 0 {
                 break;
             }
@@ -235,7 +276,8 @@ impl End {
         }
         let digests = hasher.digests();
         if digests.content != row.hash {
-            return Ok(Written::BadSource(CopyEvent::ReadBackDifferent));
+            let found = format!("{} bytes with hash {}", digests.size, digests.content);
+            return Ok(Written::BadSource(Bad::Different(found)));
         }
         let synced = staged.sync(Some(row.mtime)).map_err(|e| self.heed(e))?;
         Ok(Written::Durable(synced, Box::new(digests)))
@@ -244,8 +286,15 @@ impl End {
 
 enum Written {
     Durable(Box<dyn Synced>, Box<Digests>),
-    BadSource(CopyEvent),
+    BadSource(Bad),
     Stopped,
+}
+
+/// What is wrong with the primary's file.
+enum Bad {
+    Missing,
+    /// It has other bytes, or some that cannot be read; in words.
+    Different(String),
 }
 
 /// The hash of receipt is never replaced by what is found later (invariant I13): the primary's copy is marked, the name
@@ -255,14 +304,28 @@ fn source_failed(
     primary: &Primary,
     end: &End,
     row: &WantedRow,
-    event: CopyEvent,
+    found: Bad,
 ) -> Result<(), Refusal> {
-    let (now, id) = (pool.now(), end.attached.id());
+    // A replacement or a rename may have been between its file and its row. Once it is committed, a row that still says
+    // the same is about the file that was read.
+    primary.quiesce();
+    let (on, id) = (primary.attached.id(), end.attached.id());
+    let known = primary.catalogue.read(|r| r.copies_of_name(row.name))?;
+    if !known.iter().any(|c| c.drive == on && c.hash == row.hash && c.at == row.path) {
+        return Ok(());
+    }
+    let now = pool.now();
+    match found {
+        Bad::Missing => {
+            primary.catalogue.write(|tx| copies::observe(tx, row.name, on, CopyEvent::NotThere, now))?;
+        }
+        Bad::Different(found) => {
+            let damaged = What::Damaged { path: row.path.clone(), hash: row.hash, found };
+            record::proofs(primary, &primary.attached, vec![damaged], now)?;
+        }
+    }
     let retry = mirroring::retry_at(row.tries, now);
-    primary.catalogue.write(|tx| {
-        copies::observe(tx, row.name, primary.attached.id(), event, now)?;
-        copies::failed(tx, row.name, id, retry)
-    })?;
+    primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
     let what = NewsKind::Damaged { drive_role: primary.attached.role() };
     pool.news().tell(&PhotoNews { path: row.path.clone(), what, at: now });
     Ok(())

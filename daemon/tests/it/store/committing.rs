@@ -125,11 +125,12 @@ fn a_folder_made_by_an_upload_that_failed_is_flushed_for_the_next_one() {
     let refused = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&refused);
     // The second of the two new folders cannot be made: the upload fails after it made the first.
-    a.step_in(move |call, place| match call {
-        Call::MakeDir if place.as_str() == "photos/anna/new/er" && !seen.swap(true, Ordering::SeqCst) => {
-            Err(VolumeError::Full { op: "make directory", place: place.clone() })
+    a.step_in(move |call, place| {
+        let second = call == Call::MakeDir && place.as_str() == "photos/anna/new/er";
+        if second && !seen.swap(true, Ordering::SeqCst) {
+            return Err(VolumeError::Exists { op: "make directory", place: place.clone() });
         }
-        _ => Ok(()),
+        Ok(())
     });
     assert!(upload(&home.pool, "anna/new/er/a", b"a").is_err());
     assert!(refused.load(Ordering::SeqCst) && home.at("a", "anna/new").is_dir());

@@ -13,7 +13,6 @@ use shoebox::work::error::Refusal;
 use shoebox::work::ingest::{Ack, Ingest};
 use shoebox::work::mirror::Mirror;
 use shoebox::work::pool::{Options, Pool};
-use shoebox::work::rescan::Rescan;
 use shoebox::work::tree::Tree;
 use shoebox::work::watch::DriveWatch;
 
@@ -160,18 +159,6 @@ impl Furnished {
             }
         }
         panic!("the mirror does not come to rest");
-    }
-
-    /// Compares the whole tree of A until nothing waits.
-    pub(super) fn rescanned(&self) -> shoebox::work::views::RescanReport {
-        let mut rescan = Rescan::new(Arc::clone(&self.pool));
-        rescan.start();
-        for _ in 0..1000 {
-            if !rescan.step(&|| true).unwrap() {
-                return rescan.report();
-            }
-        }
-        panic!("the rescan does not come to rest");
     }
 
     pub(super) fn id(&self, drive: &str) -> DriveId {
