@@ -1,0 +1,183 @@
+//! A box of the real binary: two folders for drives, people and devices, killed and started at will.
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use serde_json::Value;
+
+use super::wire;
+
+/// A device that may sign in.
+#[derive(Clone)]
+pub(crate) struct Account {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl Account {
+    /// The value of its `Authorization` header.
+    pub(crate) fn basic(&self) -> String {
+        let pair = format!("{}:{}", self.user, self.password);
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+    }
+}
+
+/// A box in a folder of its own.
+pub(crate) struct Daemon {
+    pub(crate) dir: PathBuf,
+    pub(crate) address: SocketAddr,
+    idle_seconds: u64,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Furnishes a box: drives `a` and `b` adopted, nobody there yet. `idle_seconds`: how long a silent client is
+    /// waited for.
+    pub(crate) fn furnish(dir: &Path, idle_seconds: u64) -> Self {
+        for drive in ["a", "b"] {
+            fs::create_dir_all(dir.join(drive)).unwrap();
+        }
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut daemon = Self { dir: dir.to_owned(), address, idle_seconds, child: None };
+        daemon.spawn();
+        daemon.until("it answers", |d| d.run(&["status", "--json"]).0 != 3);
+        for (drive, role) in [("a", "primary"), ("b", "mirror")] {
+            let mount = dir.join(drive);
+            let adopted = daemon.run(&["drive", "adopt", mount.to_str().unwrap(), "--role", role]);
+            assert_eq!(adopted.0, 0, "{adopted:?}");
+        }
+        daemon
+    }
+
+    pub(crate) fn photos(&self) -> PathBuf {
+        self.dir.join("a/photos")
+    }
+
+    /// Starts it, and returns once it takes uploads again.
+    pub(crate) fn start(&mut self) {
+        self.spawn();
+        self.until("the primary is ready", |d| {
+            let (_, text) = d.run(&["drive", "list", "--json"]);
+            let drives: Value = serde_json::from_str(&text).unwrap_or_default();
+            let ready = |d: &Value| d["standing"]["standing"] == "ready";
+            drives.as_array().is_some_and(|all| all.len() == 2 && all.iter().all(ready))
+        });
+    }
+
+    fn spawn(&mut self) {
+        assert!(self.child.is_none());
+        // A port that was free a moment ago; the daemon's own of last time may still be in use by its connections.
+        self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        fs::write(self.config(), self.settings()).unwrap();
+        let log = fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_shoebox"))
+            .arg("--config")
+            .arg(self.config())
+            .arg("serve")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    fn settings(&self) -> String {
+        let (a, b, socket) = (self.dir.join("a"), self.dir.join("b"), self.dir.join("control.sock"));
+        let (address, idle) = (self.address, self.idle_seconds);
+        format!(
+            "[http]\nlisten = [\"{address}\"]\nconnections = 128\nper_ip = 128\nheader_seconds = {idle}\n\
+             idle_seconds = {idle}\n[drives]\nmounts = [{a:?}, {b:?}]\nrequire_mount = false\n[control]\n\
+             socket = {socket:?}\n[rescan]\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n"
+        )
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.join("config.toml")
+    }
+
+    /// SIGKILL: a power cut without the loss of what the kernel holds.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Whether the process is there at all.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Its peak of memory, bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// What it said so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// The command line: exit code and standard output.
+    pub(crate) fn run(&self, args: &[&str]) -> (i32, String) {
+        let done = Command::new(env!("CARGO_BIN_EXE_shoebox"))
+            .arg("--config")
+            .arg(self.config())
+            .args(args)
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        (done.status.code().unwrap(), String::from_utf8(done.stdout).unwrap())
+    }
+
+    /// The command line, for what it says.
+    pub(crate) fn ask(&self, args: &[&str]) -> Value {
+        let (code, text) = self.run(args);
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{args:?} ended with {code}: {text}"))
+    }
+
+    /// A person's first device, the person too.
+    pub(crate) fn add_person(&self, person: &str, device: &str, kind: &str) -> Account {
+        assert_eq!(self.run(&["person", "add", person]).0, 0);
+        self.add_device(person, device, kind)
+    }
+
+    pub(crate) fn add_device(&self, person: &str, device: &str, kind: &str) -> Account {
+        let made = self.ask(&["device", "add", person, device, "--kind", kind, "--json"]);
+        let text = |key: &str| made[key].as_str().unwrap().to_owned();
+        Account { user: text("user"), password: text("password") }
+    }
+
+    /// Waits for something that must come true.
+    pub(crate) fn until(&mut self, what: &str, mut there: impl FnMut(&Self) -> bool) {
+        let began = Instant::now();
+        while !there(self) {
+            assert!(self.lives(), "the daemon ended while waiting until {what}:\n{}", self.log());
+            assert!(began.elapsed() < Duration::from_secs(30), "never {what}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// One request of a client that behaves.
+    pub(crate) fn request(&self, who: &Account, method: &str, target: &str, more: &str, body: &[u8]) -> wire::Reply {
+        wire::request(self.address, &who.basic(), method, target, more, body)
+            .unwrap_or_else(|e| panic!("{method} {target}: no answer: {e}\n{}", self.log()))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
