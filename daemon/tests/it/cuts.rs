@@ -61,7 +61,10 @@ fn nameless(daemon: &Daemon) -> Vec<String> {
     let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
     let targets = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
     let own = daemon.dir.join("a").to_string_lossy().into_owned();
-    targets.map(|t| t.to_string_lossy().into_owned()).filter(|t| t.starts_with(&own) && t.ends_with("(deleted)")).collect()
+    targets
+        .map(|t| t.to_string_lossy().into_owned())
+        .filter(|t| t.starts_with(&own) && t.ends_with("(deleted)"))
+        .collect()
 }
 
 fn check(daemon: &mut Daemon, expected: &BTreeMap<String, String>) {
@@ -99,7 +102,8 @@ fn an_upload_that_ends_early_leaves_nothing() {
     }
     let (mut stalled, mut counts) = (Vec::new(), BTreeMap::new());
     for n in 0..cuts {
-        let name = if luck.below(2) == 0 { format!("old{}.jpg", luck.below(8)) } else { format!("new{n}.jpg") };
+        let name =
+            if luck.below(2) == 0 { format!("old{}.jpg", luck.below(8)) } else { format!("new{n}.jpg") };
         let upload = upload(&daemon, &who, &name, &mut luck);
         let leaving = [Leaving::Fin, Leaving::Reset, Leaving::Stall][luck.below(3) as usize];
         if let Ok(Some(stream)) = wire::cut(daemon.address, &upload.bytes, leaving) {

@@ -82,16 +82,18 @@ impl Client<'_> {
 
     fn put(&mut self, name: String) -> bool {
         let number = self.sent.number.fetch_add(1, Ordering::Relaxed);
-        let len = if self.luck.below(4) == 0 { 300_000 + self.luck.below(500_000) } else { 1 + self.luck.below(60_000) };
+        let len = if self.luck.below(4) == 0 {
+            300_000 + self.luck.below(500_000)
+        } else {
+            1 + self.luck.below(60_000)
+        };
         let body = luck::bytes(number, len as usize);
         let content = hash(&body);
         self.sent.all.lock().unwrap().insert(content.clone());
         let before = self.known.names.get(&name).cloned();
         let Some(reply) = self.ask("PUT", &name, "", &body) else {
-            self.known.maybe = vec![
-                BTreeMap::from([(name.clone(), before)]),
-                BTreeMap::from([(name, Some(content))]),
-            ];
+            self.known.maybe =
+                vec![BTreeMap::from([(name.clone(), before)]), BTreeMap::from([(name, Some(content))])];
             return false;
         };
         assert!(matches!(reply.status, 201 | 204), "PUT {name}: {}", reply.text);
@@ -171,7 +173,9 @@ fn compare(daemon: &Daemon, who: &Account, folder: &str, known: &mut Known) -> R
             return Err(format!("{folder}/{name}: acknowledged {content}, found {:?}", found[name]));
         }
     }
-    let fits = |state: &BTreeMap<String, Option<String>>| state.iter().all(|(name, content)| &found[name] == content);
+    let fits = |state: &BTreeMap<String, Option<String>>| {
+        state.iter().all(|(name, content)| &found[name] == content)
+    };
     if !maybe.is_empty() && !maybe.iter().any(fits) {
         let now: Vec<_> = touched.iter().map(|name| (name, &found[*name])).collect();
         return Err(format!("{folder}: the unanswered request left {now:#?}, which is none of {maybe:#?}"));

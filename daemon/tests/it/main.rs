@@ -4,6 +4,9 @@
 
 mod cli;
 mod cuts;
+mod full;
+mod hostile;
 mod kill;
+mod people;
 mod store;
 mod support;

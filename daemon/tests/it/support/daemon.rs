@@ -156,6 +156,14 @@ impl Daemon {
         Account { user: text("user"), password: text("password") }
     }
 
+    /// Whether the copy of a name on B is recorded as read back.
+    pub(crate) fn is_mirrored(&self, name: &str) -> bool {
+        let (_, text) = self.run(&["receipt", name, "--json"]);
+        let receipt: Value = serde_json::from_str(&text).unwrap_or_default();
+        let on_b = |copy: &Value| copy["role"] == "mirror" && copy["state"] == "verified";
+        receipt["copies"].as_array().is_some_and(|copies| copies.iter().any(on_b))
+    }
+
     /// Waits for something that must come true.
     pub(crate) fn until(&mut self, what: &str, mut there: impl FnMut(&Self) -> bool) {
         let began = Instant::now();
@@ -167,7 +175,14 @@ impl Daemon {
     }
 
     /// One request of a client that behaves.
-    pub(crate) fn request(&self, who: &Account, method: &str, target: &str, more: &str, body: &[u8]) -> wire::Reply {
+    pub(crate) fn request(
+        &self,
+        who: &Account,
+        method: &str,
+        target: &str,
+        more: &str,
+        body: &[u8],
+    ) -> wire::Reply {
         wire::request(self.address, &who.basic(), method, target, more, body)
             .unwrap_or_else(|e| panic!("{method} {target}: no answer: {e}\n{}", self.log()))
     }

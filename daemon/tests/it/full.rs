@@ -1,0 +1,158 @@
+//! A drive that is really full: refused before a byte where the length is known, refused in the middle where it is not,
+//! nothing partial, reading goes on, and with room everything goes on (I11, I22; product, table of requests).
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::daemon::{Account, Daemon};
+use crate::support::listing::{hash, listing};
+use crate::support::luck;
+use crate::support::wire::{self, Reply};
+
+/// A small filesystem in memory, mounted where drive A is to be.
+struct Small {
+    at: PathBuf,
+}
+
+impl Small {
+    /// `None`: this needs root, and whoever runs the test is somebody else.
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let options = format!("size={size},mode=0755");
+        let done =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "shoebox-test"]).arg(at).output();
+        match done {
+            Ok(done) if done.status.success() => Some(Self { at: at.to_owned() }),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    fn free(&self) -> u64 {
+        let stat = nix::sys::statvfs::statvfs(&self.at).unwrap();
+        stat.blocks_available() * stat.fragment_size()
+    }
+
+    /// Another program fills it until no more than `left` bytes are free.
+    fn fill(&self, left: u64) {
+        let mut file = File::options().create(true).append(true).open(self.at.join("other-hands")).unwrap();
+        let piece = vec![7; 64 * 1024];
+        while self.free() > left + piece.len() as u64 {
+            file.write_all(&piece).unwrap();
+        }
+        while self.free() > left && file.write_all(&piece[..4096]).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.at.join("other-hands")).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: a daemon that a failed test left behind still holds it.
+        let done = Command::new("umount").arg("-l").arg(&self.at).status();
+        assert!(done.is_ok_and(|status| status.success()), "{} is still mounted", self.at.display());
+    }
+}
+
+const MIB: usize = 1 << 20;
+
+/// Only the head; the body would follow after `100 Continue`.
+fn announce(daemon: &Daemon, who: &Account, size: usize) -> Reply {
+    let head = format!(
+        "PUT /dav/announced.mov HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nExpect: 100-continue\r\n\
+         Content-Length: {size}\r\nConnection: close\r\n\r\n",
+        daemon.address,
+        who.basic()
+    );
+    Reply::parse(&wire::exchange(daemon.address, head.as_bytes()).unwrap()).unwrap()
+}
+
+fn names(daemon: &Daemon) -> Vec<String> {
+    listing(&daemon.photos().join("anna")).into_keys().collect()
+}
+
+#[test]
+fn a_full_drive_refuses_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(small) = Small::mount(&dir.path().join("a"), "64m") else {
+        println!("full: LEFT OUT, mounting a small filesystem needs root");
+        return;
+    };
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let who = daemon.add_person("anna", "laptop", "computer");
+    let photo = luck::bytes(1, 300_000);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/kept.jpg", "", &photo).status, 201);
+
+    // Known to be too large for what is left above the reserve: refused before the body.
+    assert_eq!(announce(&daemon, &who, 62 * MIB).status, 507);
+    let large = luck::bytes(2, 60 * MIB);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/large.mov", "", &large).status, 507);
+    // Not known: refused once it has eaten what uploads may.
+    let chunked = [
+        format!(
+            "PUT /dav/chunked.mov HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
+            daemon.address,
+            who.basic()
+        )
+        .into_bytes(),
+        wire::chunked(&large, 60_000),
+    ]
+    .concat();
+    let reply = Reply::parse(&wire::exchange(daemon.address, &chunked).unwrap()).unwrap();
+    assert_eq!(reply.status, 507, "{}", reply.text);
+    assert_eq!(names(&daemon), ["kept.jpg"]);
+    let room = small.free();
+    assert!(room > 55 * MIB as u64, "given back: {room}");
+
+    // At the reserve: uploads are refused, and everything that needs only the catalogue still works.
+    small.fill(6 * MIB as u64);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/one-more.jpg", "", &photo).status, 507);
+    assert_eq!(daemon.request(&who, "GET", "/dav/kept.jpg", "", b"").body, photo);
+    assert_eq!(daemon.request(&who, "PROPFIND", "/dav/", "Depth: 1\r\n", b"").status, 207);
+    assert_eq!(daemon.request(&who, "MKCOL", "/dav/folder", "", b"").status, 201);
+    let moved = daemon.request(&who, "MOVE", "/dav/kept.jpg", "Destination: /dav/folder/kept.jpg\r\n", b"");
+    assert_eq!(moved.status, 201, "{}", moved.text);
+    assert_eq!(names(&daemon), ["folder/", "folder/kept.jpg"]);
+
+    // Filled to the brim by others while an upload is under way: the kernel says so in the middle of the body.
+    small.make_room();
+    let (first, rest) = chunked.split_at(8 * MIB);
+    let mut stream = wire::connect(daemon.address).unwrap();
+    stream.write_all(first).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    small.fill(0);
+    let _refused_meanwhile = stream.write_all(&rest[..16 * MIB]);
+    let reply = Reply::parse(&wire::read_all(&mut stream).unwrap()).unwrap();
+    assert_eq!(reply.status, 507, "{}", reply.text);
+    assert_eq!(names(&daemon), ["folder/", "folder/kept.jpg"]);
+    small.fill(0);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/no-room.jpg", "", &photo).status, 507);
+    assert_eq!(daemon.request(&who, "GET", "/dav/folder/kept.jpg", "", b"").body, photo);
+    let brim = daemon.request(&who, "MKCOL", "/dav/no-room-either", "", b"");
+    assert!(matches!(brim.status, 201 | 503 | 507), "{}", brim.text);
+
+    // Room again: everything goes on by itself, after a restart, too, and what was made is what is there.
+    small.make_room();
+    let put = |d: &Daemon, name: &str| d.request(&who, "PUT", &format!("/dav/{name}"), "", &photo).status;
+    daemon.until("uploads are taken again", |d| matches!(put(d, "again.jpg"), 201 | 204));
+    daemon.kill();
+    daemon.start();
+    assert_eq!(put(&daemon, "after.jpg"), 201);
+    for name in ["folder/kept.jpg", "again.jpg", "after.jpg"] {
+        assert_eq!(daemon.request(&who, "GET", &format!("/dav/{name}"), "", b"").body, photo, "{name}");
+    }
+    assert!(listing(&daemon.dir.join("a/.shoebox/incoming")).is_empty());
+    let partial = listing(&daemon.photos()).into_iter().find(|(_, h)| !h.is_empty() && *h != hash(&photo));
+    assert_eq!(partial, None);
+    let report = daemon.ask(&["verify", "--json"]);
+    assert_eq!(
+        (report["damaged"].to_string(), report["missing"].to_string()),
+        ("[]".into(), "[]".into()),
+        "{report}"
+    );
+    drop(daemon);
+    drop(small);
+}
