@@ -115,11 +115,6 @@ impl App {
     }
 
     fn work(&self, settings: &Settings, facts: &Arc<Mutex<Facts>>) -> anyhow::Result<()> {
-        for mount in &settings.drives.mounts {
-            let (pool, mount) = (Arc::clone(&self.pool), mount.clone());
-            self.supervisor
-                .spawn(&Waker::new(), move || Box::new(DriveWatch::new(Arc::clone(&pool), mount.clone())))?;
-        }
         let pool = Arc::clone(&self.pool);
         self.spawn(Some(Wake::Mirror), move || Box::new(Mirror::new(Arc::clone(&pool))))?;
         let (pool, period) = (Arc::clone(&self.pool), signed(settings.rescan.period));
@@ -136,7 +131,14 @@ impl App {
         self.spawn(Some(Wake::Health), move || {
             let (pool, reports, facts) = (Arc::clone(&pool), Arc::clone(&reports), Arc::clone(&facts));
             Box::new(HealthCheck::new(pool, limits.clone(), period, reports, facts))
-        })
+        })?;
+        // Last: a drive that is attached wakes the others, and they must be there to hear it.
+        for mount in &settings.drives.mounts {
+            let (pool, mount) = (Arc::clone(&self.pool), mount.clone());
+            self.supervisor
+                .spawn(&Waker::new(), move || Box::new(DriveWatch::new(Arc::clone(&pool), mount.clone())))?;
+        }
+        Ok(())
     }
 
     fn spawn(
@@ -145,11 +147,11 @@ impl App {
         factory: impl FnMut() -> Box<dyn crate::work::worker::Worker> + Send + 'static,
     ) -> anyhow::Result<()> {
         let waker = Waker::new();
-        self.supervisor.spawn(&waker, factory).context("could not start a worker")?;
         if let Some(wake) = wake {
+            let waker = waker.clone();
             self.pool.on_wake(wake, move || waker.wake());
         }
-        Ok(())
+        self.supervisor.spawn(&waker, factory).context("could not start a worker")
     }
 
     fn feed_watchdog(&self) {

@@ -99,7 +99,9 @@ impl Synced for Unnamed {
                 return Err(Problem::Unsupported);
             }
             let target = drive.medium.slot(to)?;
-            drive.medium.file(drive.medium.walk(to)?)?;
+            if let Ok(there) = drive.medium.walk(to) {
+                drive.medium.file(there)?;
+            }
             let from = if let Some(slot) = slot.take() {
                 slot
             } else {

@@ -1,5 +1,7 @@
 //! The power-cut simulation: seeded histories against drives that keep only what was made durable.
 #[cfg(test)]
+mod checks;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod faults;
@@ -8,7 +10,15 @@ mod handles;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod known;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod look;
+#[cfg(test)]
 mod medium;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod own;
 #[cfg(test)]
@@ -16,4 +26,8 @@ mod properties;
 #[cfg(test)]
 mod rng;
 #[cfg(test)]
+mod steps;
+#[cfg(test)]
 mod volume;
+#[cfg(test)]
+mod world;

@@ -92,16 +92,21 @@ impl File {
         Arc::new(bytes)
     }
 
-    /// Writes back.
+    /// What a read past the page cache finds by the file's name: opening it so has dirty pages written back first
+    /// (open(2), O_DIRECT). That is not durable: it is in the drive's own cache.
+    pub(crate) fn written_back(&self) -> Arc<Vec<u8>> {
+        if self.kept == 0 {
+            return Arc::clone(&self.live);
+        }
+        let mut bytes = Vec::clone(&self.durable);
+        bytes.truncate(self.kept);
+        bytes.extend_from_slice(self.live.get(self.kept..).unwrap_or_default());
+        Arc::new(bytes)
+    }
+
+    /// Writes back, to stay.
     pub(crate) fn flush(&mut self) {
-        self.durable = if self.kept == 0 {
-            Arc::clone(&self.live)
-        } else {
-            let mut bytes = Vec::clone(&self.durable);
-            bytes.truncate(self.kept);
-            bytes.extend_from_slice(self.live.get(self.kept..).unwrap_or_default());
-            Arc::new(bytes)
-        };
+        self.durable = self.written_back();
         self.kept = self.live.len();
         self.durable_mtime = self.mtime;
     }

@@ -241,6 +241,11 @@ impl SimVolume {
         self.mounted()
     }
 
+    /// Whether the drive refuses writes until it is mounted anew.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.lock().read_only
+    }
+
     /// The drive is off the bus: every call answers `Gone` until [`SimVolume::cut`], which is also how it comes back.
     pub(crate) fn unplug(&self) {
         self.lock().plugged = false;
@@ -327,6 +332,13 @@ impl SimVolume {
         let mut drive = self.lock();
         let slot = drive.medium.slot(place).expect("a directory");
         drive.medium.unset(slot);
+    }
+
+    /// What a directory says of one name is written back.
+    pub(crate) fn settle_name(&self, place: &Place) {
+        let mut drive = self.lock();
+        let (dir, name) = drive.medium.slot(place).expect("a directory");
+        drive.medium.commit(dir, Some(&name));
     }
 
     /// Flips one bit on the medium, `at` bytes from the start (modulo the length). The page cache keeps the good byte.
@@ -517,7 +529,7 @@ impl Volume for SimVolume {
         let (bytes, unreadable) = self.run(&call(Op::OpenMedium, "open", file), |drive| {
             let ino = drive.medium.walk(file)?;
             let file = drive.medium.file(ino)?;
-            Ok((file.on_medium(), file.unreadable))
+            Ok((file.written_back(), file.unreadable))
         })?;
         Ok(Box::new(Platter::new(self.clone(), file.clone(), bytes, unreadable)))
     }

@@ -174,6 +174,10 @@ fn rename(
 ) -> Result<(), CatalogueError> {
     let fold = from.fold_key();
     let (low, high) = below(&fold);
+    // Scratch is no event: a catalogue from before may still have a placeholder under the new name.
+    tx.prepare_cached("DELETE FROM name WHERE fold = ?1 AND fold <> ?2 AND shelf = 'scratch'")
+        .and_then(|mut s| s.execute(params![to.fold_key(), fold]))
+        .tried("make room for a name")?;
     checksums::stale_tree(tx, drive, &fold)?;
     if let Some(parent) = to.parent() {
         folder(tx, &parent, at)?;

@@ -118,7 +118,11 @@ impl Catalogue {
     /// Gives the file free, whoever still holds this: the drive is about to go, or to be opened anew. Everything
     /// asked of it from now on fails.
     pub fn close(&self) {
-        drop(self.lock().take());
+        let mut open = self.lock();
+        // One in memory holds no file, and what it knows exists nowhere else (the simulation's stands for a durable one).
+        if open.as_ref().is_some_and(|c| c.path().is_some_and(|path| !path.is_empty())) {
+            drop(open.take());
+        }
     }
 
     /// Runs `body` in one transaction; durable on `Ok`.

@@ -258,11 +258,17 @@ impl Committer {
         let (to, mut dirs) = self.trash_place(path, now)?;
         let still_named = match volume.link(from, &to) {
             Ok(()) => true,
-            Err(VolumeError::Unsupported { .. }) => {
-                volume.rename_new(from, &to).map_err(|e| self.heed(e))?;
-                dirs.extend(from.parent());
-                false
-            }
+            Err(VolumeError::Unsupported { .. }) => match volume.rename_new(from, &to) {
+                Ok(()) => {
+                    dirs.extend(from.parent());
+                    false
+                }
+                Err(VolumeError::NotFound { .. }) => {
+                    draft.dirs.extend(dirs);
+                    return Ok(false);
+                }
+                Err(e) => return Err(self.heed(e)),
+            },
             // Nothing there to keep: the name is free.
             Err(VolumeError::NotFound { .. }) => {
                 draft.dirs.extend(dirs);
