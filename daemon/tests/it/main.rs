@@ -1,11 +1,13 @@
 //! Process tests: the real binary, port 0, temporary directories as drives.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod cli;
 mod cuts;
 mod full;
-mod hostile;
+mod hostile_bytes;
+mod hostile_names;
+mod hostile_sites;
 mod kill;
 mod people;
 mod store;

@@ -2,4 +2,5 @@
 pub(crate) mod daemon;
 pub(crate) mod listing;
 pub(crate) mod luck;
+pub(crate) mod scene;
 pub(crate) mod wire;
