@@ -135,8 +135,8 @@ impl App {
         // Last: a drive that is attached wakes the others, and they must be there to hear it.
         for mount in &settings.drives.mounts {
             let (pool, mount) = (Arc::clone(&self.pool), mount.clone());
-            self.supervisor
-                .spawn(&Waker::new(), move || Box::new(DriveWatch::new(Arc::clone(&pool), mount.clone())))?;
+            let watch = move || DriveWatch::new(Arc::clone(&pool), mount.clone());
+            self.spawn(Some(Wake::Drives), move || Box::new(watch()))?;
         }
         Ok(())
     }

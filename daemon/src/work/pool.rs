@@ -72,6 +72,8 @@ pub enum Wake {
     Rescan,
     /// The minute check: something changed that people should see.
     Health,
+    /// The watchers of the drives: one was closed and is to be opened again.
+    Drives,
 }
 
 /// Counters since start, for `/metrics` and the minute check.
@@ -239,7 +241,10 @@ impl Pool {
             Refusal::Unavailable { why }
         })?;
         match primary.attached.doubt().gone {
-            Some(why) => Err(Refusal::Unavailable { why }),
+            Some(why) => {
+                self.wake(Wake::Drives);
+                Err(Refusal::Unavailable { why })
+            }
             None => Ok(primary),
         }
     }

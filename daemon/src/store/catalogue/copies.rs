@@ -462,7 +462,7 @@ impl Reader<'_> {
     ) -> Result<Option<CopyRow>, CatalogueError> {
         self.connection
             .prepare_cached(&format!(
-                "{COPY} WHERE c.hash = ?2 AND c.drive = ?1 AND c.state = 'verified' AND c.moved = 0 LIMIT 1"
+                "{COPY} WHERE c.hash = ?2 AND +c.drive = ?1 AND +c.state = 'verified' AND +c.moved = 0 LIMIT 1"
             ))
             .and_then(|mut s| {
                 s.query_row(params![drive.to_string(), content.as_bytes()], copy_row).optional()
@@ -487,7 +487,7 @@ impl Reader<'_> {
     ) -> Result<Vec<CopyRow>, CatalogueError> {
         self.connection
             .prepare_cached(&format!(
-                "{COPY} WHERE c.drive = ?1 AND c.name > ?2 AND c.state <> 'wanted' ORDER BY c.name LIMIT ?3"
+                "{COPY} WHERE +c.drive = ?1 AND c.name > ?2 AND +c.state <> 'wanted' ORDER BY c.name LIMIT ?3"
             ))
             .and_then(|mut s| {
                 s.query_map(params![drive.to_string(), after, limit as i64], copy_row)?.collect()
