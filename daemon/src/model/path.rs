@@ -15,6 +15,8 @@ pub const RESERVED: &str = ".shoebox";
 const MAX_COMPONENT: usize = 255;
 const MAX_PATH: usize = 2048;
 const MAX_DEPTH: usize = 64;
+/// As spelled on a drive. Linux takes 4096 bytes for a whole path: this leaves room for the mount point and the trash.
+const MAX_STORED: usize = 3500;
 
 /// A relative path of one or more components, UTF-8 in NFC, separated by `/`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,7 +35,7 @@ pub enum BadPath {
     /// NUL or another control character.
     #[error("path with a control character")]
     Control,
-    /// A component over 255 bytes as stored, a path over 2048 bytes, or more than 64 levels.
+    /// A component over 255 bytes as stored, a path over 2048 bytes (3500 as stored), or more than 64 levels.
     #[error("name too long")]
     TooLong,
     /// A component that is ours.
@@ -54,10 +56,11 @@ impl RelPath {
         if text.len() > MAX_PATH || text.split('/').count() > MAX_DEPTH {
             return Err(BadPath::TooLong);
         }
+        let mut stored = 0;
         for component in text.split('/') {
-            check_component(component)?;
+            stored += check_component(component)? + 1;
         }
-        Ok(Self(text))
+        if stored > MAX_STORED { Err(BadPath::TooLong) } else { Ok(Self(text)) }
     }
 
     /// The path as text.
@@ -139,7 +142,8 @@ pub fn fold_text(text: &str) -> String {
     text.nfc().map(fold_char).nfc().collect()
 }
 
-fn check_component(component: &str) -> Result<(), BadPath> {
+/// The length of a component as stored, if it may be one.
+fn check_component(component: &str) -> Result<usize, BadPath> {
     if component.is_empty() || component.split('\\').any(|piece| matches!(piece, "." | "..")) {
         return Err(BadPath::Dots);
     }
@@ -152,7 +156,7 @@ fn check_component(component: &str) -> Result<(), BadPath> {
     }
     let mut stored = String::with_capacity(component.len());
     encode_component(component, &mut stored);
-    if stored.len() > MAX_COMPONENT { Err(BadPath::TooLong) } else { Ok(()) }
+    if stored.len() > MAX_COMPONENT { Err(BadPath::TooLong) } else { Ok(stored.len()) }
 }
 
 fn fold_char(c: char) -> char {
@@ -246,6 +250,7 @@ mod tests {
         use BadPath::{Control, Dots, Empty, Reserved, TooLong};
         let long = "x".repeat(256);
         let colons = ":".repeat(86); // 86 × 3 bytes on disk
+        let deep = [":".repeat(85).as_str(); 16].join("/"); // 1375 bytes, 4096 on disk
         for (text, why) in [
             ("", Empty),
             ("/", Dots),
@@ -264,6 +269,7 @@ mod tests {
             ("a/.SHOEBOX/b", Reserved),
             (&long, TooLong),
             (&colons, TooLong),
+            (&deep, TooLong),
         ] {
             assert_eq!(RelPath::parse(text), Err(why), "{text:?}");
         }

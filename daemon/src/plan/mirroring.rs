@@ -20,10 +20,13 @@ pub fn batch(sizes: impl IntoIterator<Item = u64>) -> usize {
     files
 }
 
+/// No copy waits longer for its next try. A date further off is the trace of a clock that was set back.
+pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_secs(900);
+
 /// When to try a copy again that failed `tries` times: 2 s, 4 s, 8 s … at most 15 minutes.
 pub fn retry_at(tries: u32, now: Timestamp) -> Timestamp {
-    let seconds = 1i64.checked_shl(tries.saturating_add(1).min(20)).unwrap_or(900).min(900);
-    now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+    let seconds = 1i64.checked_shl(tries.saturating_add(1).min(20)).unwrap_or(900);
+    now.saturating_add(SignedDuration::from_secs(seconds).min(LONGEST_WAIT)).unwrap_or(Timestamp::MAX)
 }
 
 /// The brake on deletions (promise P5).

@@ -1,6 +1,8 @@
 //! How long to wait before the next attempt: doubling, capped, spread by a number the caller draws.
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 /// A schedule of pauses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
@@ -30,6 +32,12 @@ impl Backoff {
     }
 }
 
+/// Whether what is done every so often is due. A clock that was set back makes it due at once (invariant I24): waiting until
+/// the old time comes again could take years.
+pub fn is_due(last: Option<Timestamp>, every: SignedDuration, now: Timestamp) -> bool {
+    last.is_none_or(|last| last > now || now.duration_since(last) >= every)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +47,17 @@ mod tests {
     fn pauses_double_up_to_the_most() {
         let pauses: Vec<u64> = (0..9).map(|n| Backoff::default().after(n, 0).as_secs()).collect();
         assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_clock_set_back_delays_nothing() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let every = SignedDuration::from_secs(60);
+        for (last, due) in
+            [(None, true), (Some(940), true), (Some(941), false), (Some(1000), false), (Some(9999), true)]
+        {
+            assert_eq!(is_due(last.map(at), every, at(1000)), due, "{last:?}");
+        }
     }
 
     proptest! {

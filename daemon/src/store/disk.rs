@@ -167,7 +167,7 @@ pub(super) fn fault(op: &'static str, place: &Place, errno: Errno) -> VolumeErro
         Errno::EEXIST => VolumeError::Exists { op, place },
         Errno::ENOENT | Errno::ENOTDIR => VolumeError::NotFound { op, place },
         Errno::ENOTEMPTY => VolumeError::NotEmpty { op, place },
-        Errno::ENODEV | Errno::ENXIO | Errno::ENOTCONN | Errno::ESHUTDOWN | Errno::EXDEV => {
+        Errno::ENODEV | Errno::ENXIO | Errno::ENOTCONN | Errno::ESHUTDOWN => {
             VolumeError::Gone { op, place, why: errno.desc().to_owned() }
         }
         other => VolumeError::Io { op, place, source: io::Error::from_raw_os_error(other as i32) },
@@ -255,7 +255,9 @@ fn allowed(allowed: bool, op: &'static str, place: &Place) -> Result<(), VolumeE
 impl Volume for DiskVolume {
     fn prove(&self) -> Result<(), VolumeError> {
         let gone = |why: &str| VolumeError::Gone { op: "prove", place: Place::marker(), why: why.to_owned() };
-        let path = self.inner.path.as_os_str().as_encoded_bytes();
+        // With a dot at the end: what a symlink at the mount point leads to.
+        let path = self.inner.path.join(".");
+        let path = path.as_os_str().as_encoded_bytes();
         // Same mount and same directory behind the path as when the drive was recognised: an unmounted drive shows
         // the SD card's empty directory here, a swapped one another mount id.
         let now = syscall::whereabouts(None, path).map_err(|e| gone(&e.to_string()))?;
@@ -267,6 +269,11 @@ impl Volume for DiskVolume {
         match read_marker(&self.inner.root) {
             Ok(text) if text == self.inner.marker => Ok(()),
             Ok(_) => Err(gone("its marker changed")),
+            // This process is short of something, and the drive is none the worse for it.
+            Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)) => {
+                let source = io::Error::from_raw_os_error(e as i32);
+                Err(VolumeError::Io { op: "prove", place: Place::marker(), source })
+            }
             Err(e) => Err(gone(e.desc())),
         }
     }
@@ -435,7 +442,7 @@ impl Volume for DiskVolume {
 /// Whether `path` is the root of a mount: its parent is on another one.
 pub fn is_mount_point(path: &Path) -> bool {
     let at = |p: &Path| syscall::whereabouts(None, p.as_os_str().as_encoded_bytes());
-    match (at(path), at(&path.join(".."))) {
+    match (at(&path.join(".")), at(&path.join(".."))) {
         (Ok(here), Ok(above)) => here.mount != above.mount,
         (Ok(_) | Err(_), _) => false,
     }
@@ -450,7 +457,13 @@ pub fn filesystem_uuid(path: &Path) -> Option<Id> {
 impl DiskVolume {
     /// A regular file, for reading.
     fn open_file(&self, op: &'static str, file: &Place) -> Result<OwnedFd, VolumeError> {
-        let fd = self.open_at(op, file, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+        // A socket answers ENXIO: no file, and no sign that the drive is gone.
+        let fd = self.open_at(op, file, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(|e| match e {
+            VolumeError::Gone { .. } if self.kind_of(file) == EntryKind::Other => {
+                fault(op, file, Errno::ENOENT)
+            }
+            other => other,
+        })?;
         let stat = fstat(&fd).map_err(|e| fault(op, file, e))?;
         if stat.st_mode & libc::S_IFMT == libc::S_IFREG {
             Ok(fd)

@@ -1,5 +1,6 @@
 //! A drive's manifest: the append-only record from which everything else can be rebuilt. One file a month,
 //! one self-checksummed line per event, each naming the checksum of the line before it.
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ pub struct Manifest {
     /// Files that were there when this was opened. Before one is appended to, memory and medium are compared: a flush of
     /// it may have failed, in this process or in one before it, and the next flush would claim what is not so (I5).
     unchecked: Vec<String>,
+    /// Files of which memory showed more than the medium has when this was opened: none of them is ever flushed again.
+    unsound: Vec<String>,
     /// Files that end without a newline (a torn write before the last power cut).
     torn: Vec<String>,
     /// The lowest part number in use: raised past a file whose append failed, which is never flushed again (I5).
@@ -54,19 +57,26 @@ impl Manifest {
     /// Opens the manifest of a drive for appending, after its last good line.
     pub fn open(volume: Arc<dyn Volume>) -> Result<Self, VolumeError> {
         let known = files(&*volume)?;
-        let mut end = Position::START;
-        let mut torn = Vec::new();
-        for file in &known {
-            let (last, whole) = last_line(&*volume, file)?;
-            if let Some(line) = last.filter(|l| l.event.seq > end.seq) {
-                end = Position { seq: line.event.seq, sum: line.sum };
+        let mut tails = known.iter().map(|file| tail(&*volume, file)).collect::<Result<Vec<Tail>, _>>()?;
+        let (mut proved, mut unsound) = (HashSet::new(), Vec::new());
+        // After a flush that failed, memory may show lines that the medium does not have, and the kernel has forgotten
+        // that it owes them. Where the record ends, only the medium is believed.
+        let end = loop {
+            let newest = (0..tails.len()).max_by_key(|n| tails[*n].end.seq);
+            let Some(newest) = newest else { break Position::START };
+            if !proved.insert(newest) {
+                break tails[newest].end;
             }
-            if !whole {
-                torn.push(file.clone());
+            let on_medium = tail_on_medium(&*volume, &known[newest])?.unwrap_or(tails[newest]);
+            if on_medium != tails[newest] {
+                unsound.push(known[newest].clone());
+                tails[newest] = on_medium;
             }
-        }
+        };
+        let torn =
+            known.iter().zip(&tails).filter(|(_, tail)| !tail.whole).map(|(file, _)| file.clone()).collect();
         let unchecked = known.clone();
-        Ok(Self { volume, next: end.seq + 1, after: end.sum, known, unchecked, torn, part: 0 })
+        Ok(Self { volume, next: end.seq + 1, after: end.sum, known, unchecked, unsound, torn, part: 0 })
     }
 
     /// Where it ends now.
@@ -121,7 +131,8 @@ impl Manifest {
         loop {
             let file = self.file_for(at);
             let Some(index) = self.unchecked.iter().position(|f| *f == file) else { return Ok(file) };
-            if same_on_medium(&*self.volume, &Place::manifest(&file))? {
+            let sound = !self.unsound.contains(&file);
+            if sound && same_on_medium(&*self.volume, &Place::manifest(&file))? {
                 self.unchecked.swap_remove(index);
                 return Ok(file);
             }
@@ -158,33 +169,88 @@ pub fn day(at: Timestamp) -> String {
 
 /// Reads all events with a sequence number above `after`, in order of sequence number, whatever file they are in.
 pub fn read(volume: &dyn Volume, after: u64, take: &mut dyn FnMut(Event)) -> Result<Reading, VolumeError> {
+    read_lines(volume, after, &mut |line| {
+        take(line.event);
+        true
+    })
+}
+
+/// Where a good line lies. What is held of each line while their order is found out, so that a manifest of a million lines
+/// fits into the memory of a small box.
+#[derive(Clone, Copy)]
+struct Found {
+    seq: u64,
+    offset: u64,
+    file: u32,
+    len: u32,
+}
+
+/// Like [`read`], with the lines themselves. `take` says whether to go on.
+pub fn read_lines(
+    volume: &dyn Volume,
+    after: u64,
+    take: &mut dyn FnMut(Line) -> bool,
+) -> Result<Reading, VolumeError> {
     let mut reading = Reading::default();
-    let mut lines: Vec<Line> = Vec::new();
-    for file in files(volume)? {
-        each_line(volume, &file, &mut |number, text| match Line::read(text) {
+    let mut found: Vec<Found> = Vec::new();
+    let files = files(volume)?;
+    for (number, file) in (0u32..).zip(&files) {
+        each_line(volume, file, &mut |at, text| match Line::read(text.unwrap_or_default()) {
             Ok(line) => {
                 reading.lines += 1;
                 if line.event.seq > after {
-                    lines.push(line);
+                    found.push(Found { seq: line.event.seq, offset: at.offset, file: number, len: at.len });
                 }
             }
-            Err(why) => {
-                if reading.bad.len() < 100 {
-                    reading.bad.push(format!("{file}:{number}: {why}"));
-                }
-            }
+            Err(why) if reading.bad.len() < 100 => reading.bad.push(format!("{file}:{}: {why}", at.number)),
+            Err(_) => {}
         })?;
     }
-    lines.sort_by_key(|l| l.event.seq);
+    found.sort_by_key(|line| line.seq);
     let mut before: Option<LineSum> = None;
-    for line in lines {
+    let mut window: Option<(u32, Window)> = None;
+    for at in found {
+        let open = match window.take() {
+            Some((file, open)) if file == at.file => open,
+            Some(_) | None => Window::open(volume, &files[at.file as usize])?,
+        };
+        let open = &mut window.insert((at.file, open)).1;
+        let Ok(line) = Line::read(&String::from_utf8_lossy(open.bytes(at.offset, at.len as usize)?)) else {
+            continue; // it was good a moment ago: a medium that changes its mind is the probe's to find
+        };
         if before.is_some_and(|sum| sum != line.after) {
             reading.breaks += 1;
         }
         before = Some(line.sum);
-        take(line.event);
+        if !take(line) {
+            break;
+        }
     }
     Ok(reading)
+}
+
+/// A piece of a file held in memory, moved along as lines are asked for.
+struct Window {
+    reader: Box<dyn ReadAt>,
+    start: u64,
+    held: Vec<u8>,
+}
+
+impl Window {
+    fn open(volume: &dyn Volume, file: &str) -> Result<Self, VolumeError> {
+        Ok(Self { reader: volume.open(&Place::manifest(file))?, start: 0, held: Vec::new() })
+    }
+
+    /// `len` bytes from `offset`; fewer where the file has become shorter.
+    fn bytes(&mut self, offset: u64, len: usize) -> Result<&[u8], VolumeError> {
+        let inside = offset >= self.start && offset + len as u64 <= self.start + self.held.len() as u64;
+        if !inside {
+            self.held = read_from(&mut *self.reader, offset, (PIECE.max(len)) as u64)?;
+            self.start = offset;
+        }
+        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.held.len());
+        Ok(&self.held[from..(from + len).min(self.held.len())])
+    }
 }
 
 fn files(volume: &dyn Volume) -> Result<Vec<String>, VolumeError> {
@@ -199,31 +265,52 @@ fn files(volume: &dyn Volume) -> Result<Vec<String>, VolumeError> {
     Ok(names)
 }
 
-fn each_line(volume: &dyn Volume, file: &str, take: &mut dyn FnMut(usize, &str)) -> Result<(), VolumeError> {
+/// How much of a file is read at once.
+const PIECE: usize = 256 * 1024;
+/// No line of ours is longer: what goes on for longer without a newline is not read as one.
+const MOST: usize = 64 * 1024;
+
+/// Where a line lies.
+struct At {
+    number: usize,
+    offset: u64,
+    len: u32,
+}
+
+/// Gives every line that is not empty; `None` for one that is too long or not text.
+fn each_line(
+    volume: &dyn Volume,
+    file: &str,
+    take: &mut dyn FnMut(At, Option<&str>),
+) -> Result<(), VolumeError> {
     let mut reader = volume.open(&Place::manifest(file))?;
-    let mut piece = vec![0; 256 * 1024];
-    let (mut offset, mut number) = (0, 0);
+    let mut piece = vec![0; PIECE];
+    let (mut offset, mut number, mut begun) = (0, 1, 0);
     let mut held: Vec<u8> = Vec::new();
+    let mut end = |held: &mut Vec<u8>, begun: u64, number: usize| {
+        if !held.is_empty() {
+            let text = std::str::from_utf8(held).ok().filter(|text| text.len() <= MOST);
+            take(At { number, offset: begun, len: u32::try_from(held.len()).unwrap_or(u32::MAX) }, text);
+        }
+        held.clear();
+    };
     loop {
         let read = reader.read_at(&mut piece, offset)?;
         if read == 0 {
             break;
         }
-        offset += read as u64;
-        held.extend_from_slice(&piece[..read]);
-        let mut start = 0;
-        while let Some(end) = held[start..].iter().position(|b| *b == b'\n').map(|n| start + n) {
+        let mut rest = &piece[..read];
+        while let Some(at) = rest.iter().position(|b| *b == b'\n') {
+            hold(&mut held, &rest[..at]);
+            end(&mut held, begun, number);
+            rest = &rest[at + 1..];
+            begun = offset + (read - rest.len()) as u64;
             number += 1;
-            if end > start {
-                take(number, &String::from_utf8_lossy(&held[start..end]));
-            }
-            start = end + 1;
         }
-        held.drain(..start);
+        hold(&mut held, rest);
+        offset += read as u64;
     }
-    if !held.is_empty() {
-        take(number + 1, &String::from_utf8_lossy(&held));
-    }
+    end(&mut held, begun, number);
     Ok(())
 }
 
@@ -252,24 +339,73 @@ fn same_on_medium(volume: &dyn Volume, place: &Place) -> Result<bool, VolumeErro
     }
 }
 
-/// The last good line of a file, and whether the file ends with a newline.
-fn last_line(volume: &dyn Volume, file: &str) -> Result<(Option<Line>, bool), VolumeError> {
+/// Bounded: one byte more than a line may have is enough to know that it is none.
+fn hold(held: &mut Vec<u8>, bytes: &[u8]) {
+    held.extend_from_slice(&bytes[..bytes.len().min(MOST + 1 - held.len().min(MOST + 1))]);
+}
+
+/// How a file ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Tail {
+    /// Its last good line.
+    end: Position,
+    /// Its last byte ends a line.
+    whole: bool,
+}
+
+impl Tail {
+    /// Of the last bytes of a file; `None` when no good line is in them.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let line =
+            bytes.rsplit(|b| *b == b'\n').find_map(|l| Line::read(std::str::from_utf8(l).ok()?).ok())?;
+        let end = Position { seq: line.event.seq, sum: line.sum };
+        Some(Self { end, whole: bytes.last() == Some(&b'\n') })
+    }
+
+    fn without_lines(bytes: &[u8]) -> Self {
+        Self { end: Position::START, whole: bytes.last().is_none_or(|b| *b == b'\n') }
+    }
+}
+
+/// The tail of a file as memory shows it.
+fn tail(volume: &dyn Volume, file: &str) -> Result<Tail, VolumeError> {
     let place = Place::manifest(file);
     let size = volume.stat(&place)?.size;
     let mut reader = volume.open(&place)?;
     let mut reach = 64 * 1024;
     loop {
         let start = size.saturating_sub(reach);
-        let tail = read_from(&mut *reader, start, size - start)?;
-        let whole = tail.last().is_none_or(|b| *b == b'\n');
-        let text = String::from_utf8_lossy(&tail);
-        if let Some(line) = text.lines().rev().find_map(|l| Line::read(l).ok()) {
-            return Ok((Some(line), whole));
+        let bytes = read_from(&mut *reader, start, size - start)?;
+        if let Some(tail) = Tail::of(&bytes) {
+            return Ok(tail);
         }
         if start == 0 {
-            return Ok((None, whole));
+            return Ok(Tail::without_lines(&bytes));
         }
         reach *= 8;
+    }
+}
+
+/// The tail of a file as the medium has it; `None` where this filesystem cannot be read past memory.
+fn tail_on_medium(volume: &dyn Volume, file: &str) -> Result<Option<Tail>, VolumeError> {
+    let mut medium = match volume.open_medium(&Place::manifest(file)) {
+        Ok(medium) => medium,
+        Err(VolumeError::Unsupported { .. }) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let mut last: Option<Tail> = None;
+    let mut held: Vec<u8> = Vec::new();
+    loop {
+        let bytes = medium.next()?;
+        if bytes.is_empty() {
+            return Ok(Some(last.unwrap_or_else(|| Tail::without_lines(&held))));
+        }
+        // A line may begin in one piece and end in the next.
+        let kept = held.len().saturating_sub(MOST);
+        held.drain(..kept);
+        held.extend_from_slice(bytes);
+        let whole = held.last() == Some(&b'\n');
+        last = Tail::of(&held).or(last).map(|tail| Tail { whole, ..tail });
     }
 }
 

@@ -204,3 +204,33 @@ pub enum VolumeError {
         source: io::Error,
     },
 }
+
+impl VolumeError {
+    /// Whether this says something against the drive. An I/O error does: the kernel may by now show as written what never
+    /// reached the medium. That a file belongs to another user, that a name is too long or a link, or that this process has
+    /// no descriptors left, is no fault of the drive's.
+    pub fn doubts_the_drive(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        let innocent = [
+            libc::EACCES,
+            libc::EPERM,
+            libc::ELOOP,
+            libc::ENAMETOOLONG,
+            libc::EISDIR,
+            libc::EINVAL,
+            libc::EMFILE,
+            libc::ENFILE,
+            libc::ENOMEM,
+            libc::EINTR,
+            libc::EAGAIN,
+            libc::EBUSY,
+            libc::ETXTBSY,
+            libc::EMLINK,
+            libc::EXDEV,
+        ];
+        match source.raw_os_error() {
+            Some(code) => !innocent.contains(&code),
+            None => source.kind() != io::ErrorKind::PermissionDenied,
+        }
+    }
+}

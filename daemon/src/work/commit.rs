@@ -273,6 +273,8 @@ impl Committer {
 fn broke_off(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Drive(VolumeError::Unsupported { .. }) => false,
+        // A file of somebody else's, a link where a folder should be: nothing that opening anew would change.
+        Refusal::Drive(e @ VolumeError::Io { .. }) => e.doubts_the_drive(),
         Refusal::Drive(_) | Refusal::Catalogue(_) => true,
         Refusal::Unavailable { .. }
         | Refusal::Full { .. }

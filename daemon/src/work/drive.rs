@@ -82,10 +82,11 @@ impl Attached {
     pub fn heed(&self, error: VolumeError) -> VolumeError {
         let mut doubt = self.lock();
         match &error {
-            VolumeError::Io { .. } => doubt.suspect = Some(error.to_string()),
+            VolumeError::Io { .. } if error.doubts_the_drive() => doubt.suspect = Some(error.to_string()),
             VolumeError::Gone { .. } => doubt.gone = Some(error.to_string()),
             VolumeError::ReadOnly { .. } => doubt.read_only = true,
-            VolumeError::Full { .. }
+            VolumeError::Io { .. }
+            | VolumeError::Full { .. }
             | VolumeError::Exists { .. }
             | VolumeError::NotFound { .. }
             | VolumeError::NotEmpty { .. }

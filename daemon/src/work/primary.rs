@@ -1,21 +1,24 @@
 //! `Primary`: drive A open for business: its catalogue, its manifest, its one committer, and the recovery that runs
 //! every time it is attached, after a clean stop as after a power cut.
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::model::copy::CopyEvent;
 use crate::model::drive::DriveRole;
-use crate::model::event::{Event, What};
+use crate::model::event::What;
+use crate::model::hash::ContentHash;
+use crate::model::path::RelPath;
 use crate::model::place::Place;
-use crate::store::catalogue::apply::{self, On};
 use crate::store::catalogue::{Catalogue, accounts, copies};
-use crate::store::manifest::{self, Manifest};
+use crate::store::manifest::Manifest;
 use crate::store::volume::{EntryKind, VolumeError};
 use crate::work::changes::Change;
 use crate::work::commit::{Done, GroupCommit};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
+use crate::work::record;
 use crate::work::unrecorded::Unrecorded;
 
 /// The primary, ready.
@@ -26,6 +29,9 @@ pub struct Primary {
     pub catalogue: Arc<Catalogue>,
     commit: GroupCommit,
 }
+
+/// How many replayed files are looked for.
+const TAIL: usize = 1000;
 
 /// What recovery found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,30 +56,29 @@ impl Primary {
         let heed = |e| Refusal::Drive(attached.heed(e));
         let mut recovered = Recovered { swept: sweep(&attached).map_err(heed)?, ..Recovered::default() };
         let id = attached.id();
-        catalogue.write(|tx| accounts::put_drive(tx, id, DriveRole::Primary, attached.marker.adopted))?;
-        let known = catalogue.read(|r| r.drive(id))?.map_or(0, |d| d.position.seq);
+        let row = catalogue.read(|r| r.drive(id))?;
+        // A drive that is full has no room for a row, and can be read all the same.
+        if row.as_ref().is_none_or(|d| d.role != DriveRole::Primary) {
+            catalogue.write(|tx| accounts::put_drive(tx, id, DriveRole::Primary, attached.marker.adopted))?;
+        }
+        let known = row.map_or(0, |d| d.position.seq);
         // Opened before it is read, so that nothing can be appended in between.
         let manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
-        let mut events: Vec<Event> = Vec::new();
-        if manifest.position().seq > known {
-            let reading =
-                manifest::read(&*attached.volume, known, &mut |event| events.push(event)).map_err(heed)?;
-            recovered.bad_lines = reading.bad;
-        }
-        recovered.replayed = events.len() as u64;
-        let on = On { drive: id, role: DriveRole::Primary };
-        // In pieces, so that a rebuild from a million lines does not grow one transaction without bound.
-        for piece in events.chunks(5000) {
-            catalogue.write(|tx| piece.iter().try_for_each(|event| apply::apply(tx, on, event)))?;
-        }
-        if manifest.position().seq != known {
-            catalogue.write(|tx| apply::reached(tx, id, manifest.position()))?;
-        }
+        let mut tail: VecDeque<(RelPath, ContentHash)> = VecDeque::new();
+        recovered.bad_lines = record::replay(&attached, &catalogue, &manifest, known, &mut |event| {
+            recovered.replayed += 1;
+            if let What::Stored { path, hash, .. } = &event.what {
+                tail.push_back((path.clone(), *hash));
+                if tail.len() > TAIL {
+                    tail.pop_front();
+                }
+            }
+        })?;
         let unrecorded = Unrecorded::find(&attached, &catalogue, manifest.position().seq)?;
         recovered.put_back = unrecorded.put_back;
         let commit = GroupCommit::new(Arc::clone(&attached), Arc::clone(&catalogue), manifest);
         let primary = Self { attached, catalogue, commit };
-        primary.recheck_tail(&events, now)?;
+        primary.recheck_tail(tail, now)?;
         for (path, to) in unrecorded.replaced {
             // A name that vanished meanwhile needs no record.
             match primary.commit.submit(Change::RecordReplaced { path, to }, now) {
@@ -84,14 +89,19 @@ impl Primary {
         Ok((primary, recovered))
     }
 
-    /// Replayed files are looked for: the manifest said durable, and the drive may have lied about its flushes.
-    fn recheck_tail(&self, events: &[Event], now: Timestamp) -> Result<(), Refusal> {
-        for event in events {
-            let What::Stored { path, size, .. } = &event.what else { continue };
-            let Some(row) = self.catalogue.read(|r| r.name(&path.fold_key()))? else { continue };
-            let there = self.attached.volume.stat(&row.place());
-            if !there.is_ok_and(|s| s.size == *size) {
-                let id = self.attached.id();
+    /// The last of the replayed files are looked for: the manifest said durable, and the drive may have lied about its
+    /// flushes. After a rebuild of everything, the rescan looks for the rest.
+    fn recheck_tail(
+        &self,
+        tail: impl IntoIterator<Item = (RelPath, ContentHash)>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let id = self.attached.id();
+        for (path, hash) in tail {
+            let row = self.catalogue.read(|r| r.name(&path.fold_key()))?;
+            // Replaced since: a later event speaks of it.
+            let Some(row) = row.filter(|row| row.hash == Some(hash)) else { continue };
+            if !self.attached.volume.stat(&row.place()).is_ok_and(|s| s.size == row.size) {
                 self.catalogue.write(|tx| copies::observe(tx, row.id, id, CopyEvent::NotThere, now))?;
             }
         }

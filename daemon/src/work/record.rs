@@ -4,10 +4,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::model::drive::DriveRole;
-use crate::model::event::What;
+use crate::model::event::{Event, Line, What};
 use crate::store::catalogue::apply::{self, On};
-use crate::store::catalogue::{Catalogue, accounts, copies};
-use crate::store::manifest::{self, Manifest};
+use crate::store::catalogue::{Catalogue, CatalogueError, accounts, copies};
+use crate::store::manifest::{self, Manifest, Position};
 use crate::work::changes::Change;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -28,17 +28,52 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
     }
     let manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
     let from = known.map_or(0, |d| d.position.seq);
-    if manifest.position().seq > from {
-        let mut events = Vec::new();
-        manifest::read(&*attached.volume, from, &mut |event| events.push(event)).map_err(heed)?;
-        for piece in events.chunks(5000) {
-            catalogue
-                .write(|tx| piece.iter().try_for_each(|e| apply::apply(tx, On { drive: id, role }, e)))?;
-        }
-        catalogue.write(|tx| apply::reached(tx, id, manifest.position()))?;
-    }
+    replay(attached, catalogue, &manifest, from, &mut |_| {})?;
     *open = Some(manifest);
     Ok(())
+}
+
+/// Carries into the catalogue what a manifest has after `from`. In pieces, each of which records how far it reaches: the
+/// catalogue never contains an event twice, wherever a crash comes in between. Lines that are not believed are returned.
+pub(crate) fn replay(
+    attached: &Attached,
+    catalogue: &Catalogue,
+    manifest: &Manifest,
+    from: u64,
+    each: &mut dyn FnMut(&Event),
+) -> Result<Vec<String>, Refusal> {
+    const PIECE: usize = 1000;
+    let on = On { drive: attached.id(), role: attached.role() };
+    let mut piece: Vec<Line> = Vec::with_capacity(PIECE);
+    let carry = |piece: &mut Vec<Line>| -> Result<(), CatalogueError> {
+        let Some(last) = piece.last() else { return Ok(()) };
+        let position = Position { seq: last.event.seq, sum: last.sum };
+        catalogue.write(|tx| {
+            piece.iter().try_for_each(|line| apply::apply(tx, on, &line.event))?;
+            apply::reached(tx, on.drive, position)
+        })?;
+        piece.clear();
+        Ok(())
+    };
+    let mut bad = Vec::new();
+    if manifest.position().seq > from {
+        let mut failed = None;
+        let mut take = |line: Line| {
+            each(&line.event);
+            piece.push(line);
+            if piece.len() == PIECE {
+                failed = carry(&mut piece).err();
+            }
+            failed.is_none()
+        };
+        let reading = manifest::read_lines(&*attached.volume, from, &mut take);
+        bad = reading.map_err(|e| Refusal::Drive(attached.heed(e)))?.bad;
+        failed.map_or_else(|| carry(&mut piece), Err)?;
+    }
+    if manifest.position().seq != from {
+        catalogue.write(|tx| apply::reached(tx, on.drive, manifest.position()))?;
+    }
+    Ok(bad)
 }
 
 /// Makes events durable on a drive's manifest, then carries them into the catalogue.

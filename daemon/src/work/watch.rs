@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::account::TokenKey;
 use crate::model::drive::{DriveRole, Id, Marker, Standing};
 use crate::model::place::Place;
+use crate::plan::retrying;
 use crate::store::catalogue::Catalogue;
 use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
@@ -88,8 +89,7 @@ impl DriveWatch {
         self.pool.update_slot(&self.mount, |slot| slot.probing_since = Some(now));
         // Whether it is still the drive it was: cheap, and every few seconds.
         let proved = attached.volume.prove();
-        let due = self.probed.is_none_or(|at| now.duration_since(at).abs() >= PROBE_EVERY)
-            || attached.takes_writes().is_err();
+        let due = retrying::is_due(self.probed, PROBE_EVERY, now) || attached.takes_writes().is_err();
         let probed = match proved {
             Ok(()) if due => {
                 self.probed = Some(now);

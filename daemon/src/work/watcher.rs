@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::drive::DriveId;
 use crate::model::place::Place;
 use crate::os::inotify::Watch;
+use crate::plan::retrying;
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
 use crate::work::rescan::Rescan;
@@ -106,13 +107,13 @@ impl Worker for Watcher {
         self.follow(&primary);
         let now = self.pool.now();
         let lost = self.take_hints();
-        let due = self.walked.is_none_or(|at| now.duration_since(at).abs() >= self.period);
+        let due = retrying::is_due(self.walked, self.period, now);
         if (lost || due) && !self.rescan.is_walking() {
             self.rescan.start();
             self.walked = Some(now);
             self.hinted.clear();
         }
-        let gathered = self.looked.is_none_or(|at| now.duration_since(at).abs() >= GATHER);
+        let gathered = retrying::is_due(self.looked, GATHER, now);
         if gathered && !self.rescan.is_walking() && (!self.hinted.is_empty() || self.rescan.is_waiting()) {
             self.looked = Some(now);
             let waiting = self.rescan.waiting_in();

@@ -2,5 +2,6 @@
 mod committing;
 mod decorated;
 mod furnished;
+mod manifests;
 mod mirroring;
 mod reopening;

@@ -173,6 +173,9 @@ fn rename(
     at: Timestamp,
 ) -> Result<(), CatalogueError> {
     let fold = from.fold_key();
+    if fold != to.fold_key() && to.is_within(from) {
+        return Ok(()); // no folder can be moved into itself: not an event of ours
+    }
     let (low, high) = below(&fold);
     // Scratch is no event: a catalogue from before may still have a placeholder under the new name.
     tx.prepare_cached("DELETE FROM name WHERE fold = ?1 AND fold <> ?2 AND shelf = 'scratch'")
@@ -182,36 +185,30 @@ fn rename(
     if let Some(parent) = to.parent() {
         folder(tx, &parent, at)?;
     }
-    // The primary's copies carry their new names at once; other drives keep theirs until the mirror renames there.
-    tx.execute(
-        "UPDATE copy SET at = ?1 || substr(at, length(?2) + 1)
-         WHERE drive = ?3 AND name IN (SELECT id FROM name WHERE fold = ?4 OR (fold >= ?5 AND fold < ?6))",
-        params![to.as_str(), from.as_str(), drive.to_string(), fold, low, high],
-    )
-    .tried("move copies")?;
-    // Queued copies were never anywhere else: they take the new name directly.
-    tx.execute(
-        "UPDATE copy SET at = ?1 || substr(at, length(?2) + 1)
-         WHERE state = 'wanted' AND settled IS NULL AND drive <> ?3
-           AND name IN (SELECT id FROM name WHERE fold = ?4 OR (fold >= ?5 AND fold < ?6))",
-        params![to.as_str(), from.as_str(), drive.to_string(), fold, low, high],
-    )
-    .tried("move queued copies")?;
-    copies::requeue_moved(tx, drive, &fold, at)?;
+    copies::requeue_moved(tx, drive, &fold)?;
     let rows: Vec<(i64, String)> = tx
         .prepare("SELECT id, path FROM name WHERE fold = ?1 OR (fold >= ?2 AND fold < ?3)")
         .and_then(|mut s| s.query_map(params![fold, low, high], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
         .tried("list a tree")?;
+    let depth = from.components().count();
     for (id, old) in rows {
-        // Folding is by character, so what follows the old prefix folds as it did; paths are parsed once more all the same.
-        let text = format!("{}{}", to.as_str(), &old[from.as_str().len().min(old.len())..]);
-        let Ok(path) = RelPath::parse(&text) else { continue };
-        tx.prepare_cached("UPDATE name SET fold = ?2, parent = ?3, path = ?4 WHERE id = ?1")
+        // By component: a row may spell the folders above it in another case, of another length in bytes.
+        let below = old.split('/').skip(depth).map(|name| format!("/{name}")).collect::<String>();
+        let Ok(path) = RelPath::parse(&format!("{to}{below}")) else { continue };
+        // OR REPLACE: events are facts. Whatever the catalogue believed to be there is not there any more.
+        tx.prepare_cached("UPDATE OR REPLACE name SET fold = ?2, parent = ?3, path = ?4 WHERE id = ?1")
             .and_then(|mut s| {
                 let parent = path.parent().map(|p| p.fold_key()).unwrap_or_default();
                 s.execute(params![id, path.fold_key(), parent, path.as_str()])
             })
             .tried("rename")?;
+        // The primary's copy carries its new name at once, and so does one that was never made. Others lie where they lay
+        // until the mirror renames them there.
+        tx.prepare_cached(
+            "UPDATE copy SET at = ?2 WHERE name = ?1 AND (drive = ?3 OR (state = 'wanted' AND settled IS NULL))",
+        )
+        .and_then(|mut s| s.execute(params![id, path.as_str(), drive.to_string()]))
+        .tried("move a copy")?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! Copies: which drive holds which name's content, in which state; assets; and what is leaving a drive.
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::model::copy::{CopyEvent, CopyState};
@@ -207,7 +207,6 @@ pub(super) fn requeue_moved(
     tx: &Transaction<'_>,
     primary: DriveId,
     fold: &str,
-    _now: Timestamp,
 ) -> Result<(), CatalogueError> {
     let (low, high) = below(fold);
     tx.execute(
@@ -361,24 +360,24 @@ const COPY: &str = "SELECT c.name, c.drive, d.role, c.at, c.hash, c.state, c.set
                     FROM copy c JOIN drive d ON d.id = c.drive";
 
 impl Reader<'_> {
-    /// The next copies a drive lacks: small before big, newest first, those due for another try.
+    /// The next copies a drive lacks: small before big, newest first, those due for another try. `latest`: no try is put off
+    /// further than this.
     pub fn wanted(
         &self,
         drive: DriveId,
         now: Timestamp,
+        latest: Timestamp,
         limit: usize,
     ) -> Result<Vec<WantedRow>, CatalogueError> {
         self.connection
             .prepare_cached(
                 "SELECT c.name, n.path, c.hash, n.size, n.mtime, n.received, n.by, c.tries
                  FROM copy c JOIN name n ON n.id = c.name
-                 WHERE c.drive = ?1 AND c.state = 'wanted' AND (c.retry <= ?2 OR c.retry > ?4)
-                 ORDER BY c.big, c.name DESC LIMIT ?3",
+                 WHERE c.drive = ?1 AND c.state = 'wanted' AND (c.retry <= ?2 OR c.retry > ?3)
+                 ORDER BY c.big, c.name DESC LIMIT ?4",
             )
             .and_then(|mut s| {
-                // No pause is longer than this: a later date comes from a clock that was set back since.
-                let never = now.saturating_add(SignedDuration::from_mins(16)).unwrap_or(Timestamp::MAX);
-                s.query_map(params![drive.to_string(), nanos(now), limit as i64, nanos(never)], |row| {
+                s.query_map(params![drive.to_string(), nanos(now), nanos(latest), limit as i64], |row| {
                     Ok(WantedRow {
                         name: row.get(0)?,
                         path: path(row, 1)?,

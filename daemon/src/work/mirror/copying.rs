@@ -45,7 +45,8 @@ impl End {
         go_on: GoOn<'_>,
     ) -> Result<bool, Refusal> {
         let (id, now) = (self.attached.id(), pool.now());
-        let rows = primary.catalogue.read(|r| r.wanted(id, now, mirroring::BATCH_FILES))?;
+        let latest = now.saturating_add(mirroring::LONGEST_WAIT).unwrap_or(Timestamp::MAX);
+        let rows = primary.catalogue.read(|r| r.wanted(id, now, latest, mirroring::BATCH_FILES))?;
         let count = mirroring::batch(rows.iter().map(|r| r.size));
         self.directories.start();
         let mut piece = Piece::default();

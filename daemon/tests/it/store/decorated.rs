@@ -1,4 +1,5 @@
 //! A volume around a real one that counts flushes and lets a test step in: before a call, or instead of it.
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,8 @@ type Hook = Arc<dyn Fn(Call, &Place) -> Result<(), VolumeError> + Send + Sync>;
 pub(super) struct Decorated {
     inner: Box<dyn Volume>,
     hook: Mutex<Hook>,
+    /// What the medium has of a file, where that is not what memory shows.
+    medium: Mutex<HashMap<Place, Vec<u8>>>,
     pub(super) appends: AtomicU64,
     pub(super) dir_flushes: AtomicU64,
 }
@@ -40,7 +43,14 @@ pub(super) fn eio(place: &Place) -> VolumeError {
 impl Decorated {
     pub(super) fn new(inner: Box<dyn Volume>) -> Self {
         let hook: Hook = Arc::new(|_, _| Ok(()));
-        Self { inner, hook: Mutex::new(hook), appends: AtomicU64::new(0), dir_flushes: AtomicU64::new(0) }
+        let medium = Mutex::default();
+        Self {
+            inner,
+            hook: Mutex::new(hook),
+            medium,
+            appends: AtomicU64::new(0),
+            dir_flushes: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn step_in(
@@ -48,6 +58,15 @@ impl Decorated {
         hook: impl Fn(Call, &Place) -> Result<(), VolumeError> + Send + Sync + 'static,
     ) {
         *self.hook.lock().unwrap() = Arc::new(hook);
+    }
+
+    pub(super) fn medium_has(&self, place: &Place, bytes: &[u8]) {
+        self.medium.lock().unwrap().insert(place.clone(), bytes.to_vec());
+    }
+
+    /// The handle for code under test.
+    pub(super) fn volume(this: &Arc<Self>) -> Arc<dyn Volume> {
+        Arc::new(Shared(Arc::clone(this)))
     }
 
     fn call(&self, call: Call, place: &Place) -> Result<(), VolumeError> {
@@ -59,8 +78,7 @@ impl Decorated {
     pub(super) fn attach(pool: &Pool, mount: PathBuf) -> Arc<Self> {
         let Found::Marked(volume, marker) = look(&mount) else { panic!("no drive at {}", mount.display()) };
         let decorated = Arc::new(Self::new(Box::new(volume)));
-        let volume: Arc<dyn Volume> = Arc::new(Shared(Arc::clone(&decorated)));
-        pool.attach(Arc::new(Attached::new(*marker, volume, mount)), None).unwrap();
+        pool.attach(Arc::new(Attached::new(*marker, Self::volume(&decorated), mount)), None).unwrap();
         decorated
     }
 }
@@ -111,7 +129,10 @@ impl Volume for Shared {
     }
     fn open_medium(&self, file: &Place) -> Result<Box<dyn MediumRead>, VolumeError> {
         self.0.call(Call::Medium, file)?;
-        self.0.inner.open_medium(file)
+        match self.0.medium.lock().unwrap().get(file) {
+            Some(bytes) => Ok(Box::new(Platter { bytes: bytes.clone(), read: false })),
+            None => self.0.inner.open_medium(file),
+        }
     }
     fn sync_file(&self, file: &Place) -> Result<(), VolumeError> {
         self.0.inner.sync_file(file)
@@ -142,5 +163,16 @@ impl ReadAt for Reader {
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
         self.volume.call(Call::ReadAt, &self.place)?;
         self.inner.read_at(buf, offset)
+    }
+}
+
+struct Platter {
+    bytes: Vec<u8>,
+    read: bool,
+}
+
+impl MediumRead for Platter {
+    fn next(&mut self) -> Result<&[u8], VolumeError> {
+        Ok(if std::mem::replace(&mut self.read, true) { &[] } else { &self.bytes })
     }
 }
