@@ -177,20 +177,15 @@ fn a_seed_is_one_history() {
     }
 }
 
+/// Every seed that fails, with its reason, instead of the first: `SHOEBOX_SEEDS=20000 cargo test --test sim survey -- --ignored --nocapture`.
 #[test]
-#[ignore = "for the eye"]
+#[ignore = "long: for the night"]
 fn survey() {
-    let number = |key: &str, or: u64| std::env::var(key).ok().map_or(or, |text| text.parse().unwrap());
-    let mut bad = 0;
-    for seed in 1..=number("SHOEBOX_SEEDS", 500) {
-        if let Err(why) = std::panic::catch_unwind(|| live(seed, None).map(drop))
-            .unwrap_or_else(|_| Err("PANIC".to_owned()))
-        {
-            bad += 1;
-            println!("{seed}: {}", &why[..why.len().min(330)]);
-        }
-    }
-    println!("{bad} bad");
+    let seeds = std::env::var("SHOEBOX_SEEDS").map_or(SEEDS, |text| text.parse().expect("a number"));
+    let failed: Vec<String> =
+        (1..=seeds).filter_map(|seed| Some(format!("{seed}: {}", live(seed, None).err()?))).collect();
+    println!("{seeds} seeds, {} failed", failed.len());
+    assert_eq!(failed, Vec::<String>::new());
 }
 
 /// Flushes that are needed for nothing, and why.
