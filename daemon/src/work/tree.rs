@@ -156,6 +156,11 @@ impl Tree {
         to: &RelPath,
         overwrite: bool,
     ) -> Result<Outcome, Refusal> {
+        if overwrite && self.is_same_content(from, to)? {
+            // The target has these very bytes: nothing is to be cleared for them, and only the old name goes.
+            self.trash(by, from)?;
+            return Ok(Outcome::Replaced);
+        }
         let outcome = self.clear_target(by, from, to, overwrite)?;
         match self.submit(Change::Rename { by: by.clone(), from: from.clone(), to: to.clone() }) {
             Ok(_) => {}
@@ -170,6 +175,17 @@ impl Tree {
         }
         self.pool.wake_mirror();
         Ok(outcome)
+    }
+
+    /// Whether both are files, of equal content, under different names.
+    fn is_same_content(&self, from: &RelPath, to: &RelPath) -> Result<bool, Refusal> {
+        let (Some(source), Some(target)) = (self.find(from)?, self.find(to)?) else { return Ok(false) };
+        Ok(match (source.kind, target.kind) {
+            (NodeKind::File { hash: one, .. }, NodeKind::File { hash: other, .. }) => {
+                one == other && source.id != target.id && target.shelf == Shelf::Photos
+            }
+            (NodeKind::Folder, _) | (_, NodeKind::Folder) => false,
+        })
     }
 
     /// Makes sure that the source exists, does not overlap with the target, and that the target is free.
@@ -195,6 +211,13 @@ impl Tree {
         }
         if !overwrite {
             return Err(Refusal::Exists);
+        }
+        // Nothing is cleared for a source that other hands took away.
+        let primary = self.pool.primary()?;
+        match primary.attached.volume.stat(&source.place()) {
+            Ok(_) => {}
+            Err(VolumeError::NotFound { .. }) => return Err(Refusal::NotFound),
+            Err(e) => return Err(Refusal::Drive(primary.attached.heed(e))),
         }
         self.trash(by, to)?;
         Ok(Outcome::Replaced)

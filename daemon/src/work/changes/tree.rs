@@ -71,7 +71,7 @@ impl Committer {
     fn rename_in_photos(&mut self, row: &NameRow, to: &RelPath, by: &Device) -> Result<Draft, Refusal> {
         let mut draft =
             Draft::of(vec![What::Moved { path: row.path.clone(), to: to.clone(), by: by.label() }]);
-        self.move_place(&row.path, to, &mut draft)?;
+        self.move_place(row, to, &mut draft)?;
         if row.hash.is_none() {
             self.directories.forget();
         }
@@ -79,20 +79,27 @@ impl Committer {
         Ok(draft)
     }
 
-    fn move_place(&mut self, from: &RelPath, to: &RelPath, draft: &mut Draft) -> Result<(), Refusal> {
-        let (from, to) = (Place::photo(from), Place::photo(to));
+    fn move_place(&mut self, row: &NameRow, to: &RelPath, draft: &mut Draft) -> Result<(), Refusal> {
+        let (from, to) = (Place::photo(&row.path), Place::photo(to));
         let dir = to.parent().unwrap_or_else(Place::root);
         let volume = Arc::clone(&self.attached.volume);
         let moved = self.within(&dir, &mut draft.dirs, || volume.rename_new(&from, &to))?;
         match moved {
             Ok(()) => {}
             Err(VolumeError::Exists { .. }) => return Err(Refusal::Exists),
+            // The same request once more, after a crash came between the rename and its record: it is done already.
+            Err(VolumeError::NotFound { .. }) if self.is_content_of(row, &to)? => {}
             Err(VolumeError::NotFound { .. }) => return Err(Refusal::NotFound),
             Err(e) => return Err(self.heed(e)),
         }
         draft.dirs.extend(from.parent());
         draft.dirs.insert(dir);
         Ok(())
+    }
+
+    fn is_content_of(&self, row: &NameRow, place: &Place) -> Result<bool, Refusal> {
+        let Some(content) = row.hash else { return Ok(false) };
+        self.is_content(place, &Digests { content, size: row.size, sha1: None, sha256: None })
     }
 
     /// The end of an upload under a temporary name: its bytes were flushed when they came, so the new name, its
