@@ -1,3 +1,4 @@
+# A box of the real binary, and strace on it, for the fault scripts.
 """A box of the real binary for the fault scripts: two folders as drives, people and devices, killed and started at will.
 
 Standard library only. Nothing outside the given directory is written.

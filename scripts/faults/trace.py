@@ -1,3 +1,4 @@
+# Reads what strace writes, for the fault scripts.
 """Reads what strace -f -y writes: one Call per system call, with the lines where it began and ended."""
 import re
 
