@@ -102,6 +102,8 @@ impl Pool {
                 report.bytes += digests.size;
                 format!("{} bytes with hash {}", digests.size, digests.content)
             }
+            // On its way to another name, which the mirror follows without copying: neither here nor missing.
+            Err(VolumeError::NotFound { .. }) if self.is_moving(row)? => return Ok(None),
             Err(VolumeError::NotFound { .. }) => {
                 report.missing.push(path);
                 return Ok(None);
@@ -117,6 +119,14 @@ impl Pool {
         let what = NewsKind::Damaged { drive_role: drive.role() };
         self.news().tell(&PhotoNews { path: path.clone(), what, at: self.now() });
         Ok(Some(What::Damaged { path, hash, found }))
+    }
+
+    fn is_moving(&self, row: &CopyRow) -> Result<bool, Refusal> {
+        let now =
+            self.primary()?.catalogue.read(|r| Ok((r.name_by_id(row.name)?, r.copies_of_name(row.name)?)))?;
+        let (name, copies) = now;
+        let copy = copies.iter().find(|c| c.drive == row.drive);
+        Ok(name.is_none_or(|n| n.path != row.at) || copy.is_none_or(|c| c.at != row.at || c.hash != row.hash))
     }
 
     /// Compares the primary's tree with the catalogue now. Files still being written are left for the worker.
