@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::model::copy::{CopyEvent, CopyState};
+use crate::model::copy::CopyEvent;
 use crate::model::hash::{Also, Digests};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
@@ -32,13 +32,41 @@ struct Found {
     mtime: Timestamp,
 }
 
+type Waiting = HashMap<String, (Stat, Timestamp)>;
+
+/// A folder being compared.
+struct Folder {
+    place: Place,
+    /// Its name in the spelling the catalogue has; `None` at the top.
+    name: Option<RelPath>,
+    /// What the catalogue has in it, by fold key.
+    known: HashMap<String, NameRow>,
+    /// Those of them whose file was gone the last time.
+    missing: HashSet<i64>,
+    /// Names in it that were found in this walk to be taken over.
+    found: HashSet<String>,
+    /// Files in it that were not quiet the last time.
+    before: Waiting,
+    /// And that are not quiet now.
+    still: Waiting,
+}
+
+/// What reading a file of other hands came to.
+enum Hashed {
+    Quiet(Digests),
+    /// Somebody is at it.
+    Busy,
+    /// It cannot be read, and not for the drive's fault.
+    Unreadable,
+}
+
 /// One walk over the tree.
 pub struct Rescan {
     pool: Arc<Pool>,
     /// Folders still to compare, deepest last.
     todo: Vec<Place>,
-    /// Files of other hands seen and not quiet yet: size, time, since when unchanged.
-    waiting: HashMap<Place, (Stat, Timestamp)>,
+    /// Files of other hands seen and not quiet yet, by folder and name: what they looked like, since when unchanged.
+    waiting: HashMap<Place, Waiting>,
     /// Files to be taken over together.
     adopting: Vec<Found>,
     report: RescanReport,
@@ -77,10 +105,7 @@ impl Rescan {
 
     /// The folders of files that wait to be quiet.
     pub(super) fn waiting_in(&self) -> Vec<Place> {
-        let mut folders: Vec<Place> = self.waiting.keys().filter_map(Place::parent).collect();
-        folders.sort();
-        folders.dedup();
-        folders
+        self.waiting.keys().cloned().collect()
     }
 
     /// Whether a walk is under way.
@@ -119,77 +144,118 @@ impl Rescan {
     }
 
     fn compare(&mut self, primary: &Primary, dir: &Place, go_on: GoOn<'_>) -> Result<(), Refusal> {
-        let heed = |e| Refusal::Drive(primary.attached.heed(e));
         let lane = primary.attached.turns.background();
         let entries = match primary.attached.volume.list(dir) {
+            Ok(entries) => entries,
             // The folder is gone: so is what the catalogue has below it. A drive without its top folder is no such case.
             Err(VolumeError::NotFound { .. }) if *dir != Place::photos() => Vec::new(),
-            other => other.map_err(heed)?,
+            Err(e) => {
+                let why = primary.attached.file_only(e).map_err(Refusal::Drive)?;
+                return self.cannot_hold(dir, &why);
+            }
         };
         drop(lane);
         self.report.folders += 1;
+        let mut folder = self.folder(primary, dir)?;
         let mut on_disk: HashSet<String> = HashSet::with_capacity(entries.len());
         for entry in entries {
             let Some(place) = entry.name.as_deref().and_then(|n| dir.entry(n)) else {
-                self.report.unholdable += 1;
+                self.cannot_hold(dir, "it holds a name that is not UTF-8")?;
                 continue;
             };
             let Some(path) = photo_path(&place) else {
-                self.report.unholdable += 1;
+                self.cannot_hold(&place, "no drive could hold its name")?;
                 continue;
             };
             on_disk.insert(path.fold_key());
             match entry.kind {
                 EntryKind::Dir => self.todo.push(place),
-                EntryKind::File => self.meet(primary, &place, &path, go_on)?,
-                EntryKind::Other => self.report.unholdable += 1,
+                EntryKind::File => self.meet(primary, &mut folder, &place, &path, go_on)?,
+                EntryKind::Other => self.cannot_hold(&place, "it is neither file nor folder")?,
             }
             if !go_on() {
                 self.todo.push(dir.clone());
+                folder.still.extend(folder.before);
+                self.keep_waiting(dir, folder.still);
                 return self.adopt(primary);
             }
         }
+        self.keep_waiting(dir, std::mem::take(&mut folder.still));
         self.adopt(primary)?;
-        self.miss(primary, dir, &on_disk)
+        self.miss(primary, &folder, &on_disk)
+    }
+
+    /// What the catalogue has in a folder, read after the folder was listed: an upload in between is known then.
+    fn folder(&mut self, primary: &Primary, dir: &Place) -> Result<Folder, Refusal> {
+        let (id, path) = (primary.attached.id(), photo_path(dir));
+        let fold = path.as_ref().map(RelPath::fold_key).unwrap_or_default();
+        let name = path.map(|path| spelled(primary, path)).transpose()?;
+        let mut known = HashMap::new();
+        let mut after = String::new();
+        loop {
+            let rows = primary.catalogue.read(|r| r.children(&fold, &after, 500))?;
+            let Some(last) = rows.last() else { break };
+            after = last.path.fold_key();
+            known.extend(rows.into_iter().map(|row| (row.path.fold_key(), row)));
+        }
+        let missing = primary.catalogue.read(|r| r.missing_in(id, &fold))?;
+        let before = self.waiting.remove(dir).unwrap_or_default();
+        let (found, still) = (HashSet::new(), Waiting::new());
+        Ok(Folder { place: dir.clone(), name, known, missing, found, before, still })
+    }
+
+    /// Bounded: a card of more photos than that is taken over in several walks.
+    fn keep_waiting(&mut self, dir: &Place, still: Waiting) {
+        const MOST: usize = 100_000;
+        let held: usize = self.waiting.values().map(HashMap::len).sum();
+        if !still.is_empty() && held + still.len() <= MOST {
+            self.waiting.insert(dir.clone(), still);
+        }
+    }
+
+    /// Something on the drive that is not taken over: it has no second copy, and people are told.
+    fn cannot_hold(&mut self, place: &Place, why: &str) -> Result<(), Refusal> {
+        self.report.unholdable += 1;
+        log::debug!("{place} is not taken over: {why}");
+        Ok(())
     }
 
     /// A file on the drive.
     fn meet(
         &mut self,
         primary: &Primary,
+        folder: &mut Folder,
         place: &Place,
         path: &RelPath,
         go_on: GoOn<'_>,
     ) -> Result<(), Refusal> {
-        let row = primary.catalogue.read(|r| r.name(&path.fold_key()))?;
-        match row {
-            Some(row) if row.shelf == Shelf::Photos => {
-                self.report.files += 1;
-                self.found_again(primary, place, &row, go_on)
-            }
-            Some(_) | None => self.consider(primary, place, path, go_on),
+        let Some(row) = folder.known.get(&path.fold_key()) else {
+            return self.consider(primary, folder, place, path, go_on);
+        };
+        let row = row.clone();
+        if row.shelf == Shelf::Scratch {
+            return Ok(()); // an upload cut off before its record: it comes again, or the scratch name is swept
         }
+        if row.hash.is_none() {
+            return self.cannot_hold(place, "a folder has its name");
+        }
+        // Spelled otherwise: if the name's own file is not there, this is it; if it is, this is a second one.
+        if self.respell(primary, place, &row.path)?.is_none() {
+            return Ok(());
+        }
+        self.report.files += 1;
+        if folder.missing.contains(&row.id) { self.found_again(primary, &row, go_on) } else { Ok(()) }
     }
 
     /// A file that was missing is back: it counts again when its bytes are right.
-    fn found_again(
-        &self,
-        primary: &Primary,
-        place: &Place,
-        row: &NameRow,
-        go_on: GoOn<'_>,
-    ) -> Result<(), Refusal> {
-        let id = primary.attached.id();
-        let copies = primary.catalogue.read(|r| r.copies_of_name(row.id))?;
-        if !copies.iter().any(|c| c.drive == id && c.state == CopyState::Missing) {
-            return Ok(());
-        }
-        let Some(digests) = self.hash_quiet(primary, place, go_on)? else { return Ok(()) };
+    fn found_again(&mut self, primary: &Primary, row: &NameRow, go_on: GoOn<'_>) -> Result<(), Refusal> {
+        let place = row.place();
+        let Hashed::Quiet(digests) = self.hash_quiet(primary, &place, go_on)? else { return Ok(()) };
         if Some(digests.content) == row.hash {
             let heed = |e| Refusal::Drive(primary.attached.heed(e));
-            primary.attached.volume.sync_file(place).map_err(heed)?;
+            primary.attached.volume.sync_file(&place).map_err(heed)?;
             primary.attached.volume.sync_dir(&place.parent().unwrap_or_else(Place::root)).map_err(heed)?;
-            let now = self.pool.now();
+            let (id, now) = (primary.attached.id(), self.pool.now());
             primary.catalogue.write(|tx| copies::observe(tx, row.id, id, CopyEvent::SettledOnDrive, now))?;
         }
         Ok(())
@@ -199,34 +265,45 @@ impl Rescan {
     fn consider(
         &mut self,
         primary: &Primary,
+        folder: &mut Folder,
         place: &Place,
         path: &RelPath,
         go_on: GoOn<'_>,
     ) -> Result<(), Refusal> {
-        let heed = |e| Refusal::Drive(primary.attached.heed(e));
         let stat = match primary.attached.volume.stat(place) {
             Ok(stat) => stat,
             Err(VolumeError::NotFound { .. }) => return Ok(()),
-            Err(e) => return Err(heed(e)),
+            Err(e) => return Err(Refusal::Drive(primary.attached.heed(e))),
         };
         if shelving::shelf(path.name(), stat.size) == Shelf::Scratch {
             return Ok(());
         }
-        if !self.is_quiet(place, stat) {
+        if !self.is_quiet(folder, place.name(), stat) {
             self.report.waiting += 1;
             return Ok(());
         }
-        let place = self.respell(primary, place, path)?;
-        let Some(digests) = self.hash_quiet(primary, &place, go_on)? else {
-            self.report.waiting += 1;
-            return Ok(());
+        let path = match &folder.name {
+            Some(above) => above.child(path.name()).map_err(|_| Refusal::NoParent)?,
+            None => path.clone(),
         };
-        self.adopting.push(Found { path: path.clone(), digests, mtime: stat.mtime });
+        if folder.found.contains(&path.fold_key()) {
+            return self.cannot_hold(place, "a name that differs in case only is there");
+        }
+        let Some(place) = self.respell(primary, place, &path)? else { return Ok(()) };
+        folder.found.insert(path.fold_key());
+        match self.hash_quiet(primary, &place, go_on)? {
+            Hashed::Quiet(digests) => self.adopting.push(Found { path, digests, mtime: stat.mtime }),
+            Hashed::Busy => self.report.waiting += 1,
+            Hashed::Unreadable => {}
+        }
         if self.adopting.len() >= TOGETHER { self.adopt(primary) } else { Ok(()) }
     }
 
     /// Takes over what was found, in one commit: a card of a thousand photos shares its flushes.
     fn adopt(&mut self, primary: &Primary) -> Result<(), Refusal> {
+        if self.adopting.is_empty() {
+            return Ok(());
+        }
         let now = self.pool.now();
         let found = std::mem::take(&mut self.adopting);
         let change = |f: &Found| Change::Adopt { path: f.path.clone(), digests: f.digests, mtime: f.mtime };
@@ -238,8 +315,8 @@ impl Rescan {
                     let what = NewsKind::Received { size: found.digests.size };
                     self.pool.news().tell(&PhotoNews { path: found.path, what, at: now });
                 }
-                // An upload took the name meanwhile, or a folder of the catalogue has it.
-                Err(Refusal::Exists | Refusal::NotAFolder) => {}
+                // An upload took the name meanwhile, a folder of the catalogue has it, or the file went away again.
+                Err(Refusal::Exists | Refusal::NotAFolder | Refusal::NotFound) => {}
                 Err(e) => return Err(e),
             }
         }
@@ -248,98 +325,127 @@ impl Rescan {
     }
 
     /// Unchanged since it was first seen so, long enough ago. The file's own time is not asked: copying programs set it back.
-    fn is_quiet(&mut self, place: &Place, stat: Stat) -> bool {
-        let now = self.pool.now();
-        match self.waiting.get(place) {
+    fn is_quiet(&self, folder: &mut Folder, name: &str, stat: Stat) -> bool {
+        let (now, quiet) = (self.pool.now(), self.pool.options.quiet);
+        let since = match folder.before.remove(name) {
             // Seen in the future: the clock was set back meanwhile, and the waiting starts anew.
-            Some((before, since)) if *before == stat && *since <= now => {
-                let quiet = now.duration_since(*since) >= self.pool.options.quiet;
-                if quiet {
-                    self.waiting.remove(place);
-                }
-                quiet
-            }
-            Some(_) | None => {
-                const MOST: usize = 100_000;
-                if self.waiting.len() < MOST {
-                    self.waiting.insert(place.clone(), (stat, now));
-                }
-                self.pool.options.quiet.is_zero()
-            }
+            Some((before, since)) if before == stat && since <= now => since,
+            Some(_) | None => now,
+        };
+        let is_quiet = now.duration_since(since) >= quiet;
+        if !is_quiet {
+            folder.still.insert(name.to_owned(), (stat, since));
         }
+        is_quiet
     }
 
-    /// A name in another normalisation, or with characters that FAT forbids, gets the spelling every drive can hold.
-    fn respell(&self, primary: &Primary, place: &Place, path: &RelPath) -> Result<Place, Refusal> {
+    /// A name in another normalisation, in another case of a folder that is known, or with characters that FAT forbids, gets
+    /// the spelling that every drive can hold and the catalogue has. `None`: not possible, and told.
+    fn respell(
+        &mut self,
+        primary: &Primary,
+        place: &Place,
+        path: &RelPath,
+    ) -> Result<Option<Place>, Refusal> {
         let heed = |e| Refusal::Drive(primary.attached.heed(e));
         let right = Place::photo(path);
-        if right == *place || right.parent() != place.parent() {
-            return Ok(place.clone());
+        if right == *place {
+            return Ok(Some(right));
+        }
+        for folder in path.ancestors() {
+            match primary.attached.volume.make_dir(&Place::photo(&folder)) {
+                Ok(_) => {}
+                Err(VolumeError::Exists { .. } | VolumeError::NotFound { .. }) => {
+                    return self.cannot_hold(place, "a file stands where its folder belongs").map(|()| None);
+                }
+                Err(e) => return Err(heed(e)),
+            }
         }
         match primary.attached.volume.rename_new(place, &right) {
-            Ok(()) => Ok(right),
-            Err(VolumeError::Exists { .. } | VolumeError::NotFound { .. }) => Ok(place.clone()),
+            Ok(()) => Ok(Some(right)),
+            Err(VolumeError::NotFound { .. }) => Ok(None),
+            Err(VolumeError::Exists { .. }) => {
+                self.cannot_hold(place, "its name in the spelling of this box is taken").map(|()| None)
+            }
             Err(e) => Err(heed(e)),
         }
     }
 
     /// The digests of a file, if nobody changed it while it was read.
-    fn hash_quiet(
-        &self,
-        primary: &Primary,
-        place: &Place,
-        go_on: GoOn<'_>,
-    ) -> Result<Option<Digests>, Refusal> {
-        let heed = |e| Refusal::Drive(primary.attached.heed(e));
+    fn hash_quiet(&mut self, primary: &Primary, place: &Place, go_on: GoOn<'_>) -> Result<Hashed, Refusal> {
         let volume = &primary.attached.volume;
-        let before = volume.stat(place).map_err(heed)?;
-        let digests = reading::hash_medium(&**volume, place, Also::default(), &mut || {
-            drop(primary.attached.turns.background());
-            go_on();
-            Ok(())
-        })
-        .map_err(heed)?;
-        let after = volume.stat(place).map_err(heed)?;
-        Ok((before == after && digests.size == after.size).then_some(digests))
-    }
-
-    /// Names of this folder whose file is not on the drive any more. Only noted: nothing is forgotten and nothing
-    /// reaches another drive for it (promise P5).
-    fn miss(&mut self, primary: &Primary, dir: &Place, on_disk: &HashSet<String>) -> Result<(), Refusal> {
-        let folder = photo_path(dir).map(|p| p.fold_key()).unwrap_or_default();
-        let mut after = String::new();
-        loop {
-            let rows = primary.catalogue.read(|r| r.children(&folder, &after, 500))?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            after = last.path.fold_key();
-            for row in rows {
-                if row.shelf == Shelf::Photos && !on_disk.contains(&row.path.fold_key()) {
-                    self.miss_one(primary, &row)?;
-                }
+        let read = || -> Result<Option<Digests>, VolumeError> {
+            let before = volume.stat(place)?;
+            let digests = reading::hash_medium(&**volume, place, Also::default(), &mut || {
+                drop(primary.attached.turns.background());
+                go_on();
+                Ok(())
+            })?;
+            let after = volume.stat(place)?;
+            Ok((before == after && digests.size == after.size).then_some(digests))
+        };
+        match read() {
+            Ok(Some(digests)) => Ok(Hashed::Quiet(digests)),
+            Ok(None) | Err(VolumeError::NotFound { .. }) => Ok(Hashed::Busy),
+            Err(e) => {
+                let why = primary.attached.file_only(e).map_err(Refusal::Drive)?;
+                self.cannot_hold(place, &why).map(|()| Hashed::Unreadable)
             }
         }
     }
 
-    fn miss_one(&mut self, primary: &Primary, row: &NameRow) -> Result<(), Refusal> {
-        // An upload may have come between the listing and now: ask the drive for this one.
-        let place = Place::photo(&row.path);
-        if !matches!(primary.attached.volume.stat(&place), Err(VolumeError::NotFound { .. })) {
+    /// Names of this folder whose file is not on the drive any more. Only noted: nothing is forgotten and nothing
+    /// reaches another drive for it (promise P5).
+    fn miss(&mut self, primary: &Primary, folder: &Folder, on_disk: &HashSet<String>) -> Result<(), Refusal> {
+        let gone =
+            |place: &Place| matches!(primary.attached.volume.stat(place), Err(VolumeError::NotFound { .. }));
+        let absent = folder.known.iter().filter(|(fold, row)| {
+            row.shelf == Shelf::Photos && !on_disk.contains(*fold) && gone(&row.place())
+        });
+        let absent: Vec<&NameRow> = absent.map(|(_, row)| row).collect();
+        if absent.is_empty() {
             return Ok(());
         }
+        // A rename or a deletion may be between its file and its row: what the catalogue says after that counts.
+        primary.quiesce();
         let (id, now) = (primary.attached.id(), self.pool.now());
-        if row.hash.is_some() {
-            self.report.missing += 1;
-            primary.catalogue.write(|tx| copies::observe(tx, row.id, id, CopyEvent::NotThere, now))?;
+        let mut lost: Vec<i64> = Vec::new();
+        for row in absent {
+            let same =
+                primary.catalogue.read(|r| r.name_by_id(row.id))?.is_some_and(|now| now.path == row.path);
+            if !same || !gone(&row.place()) {
+                continue;
+            }
+            if row.hash.is_some() {
+                self.report.missing += 1;
+                lost.push(row.id);
+            } else if primary.catalogue.read(|r| r.children(&row.path.fold_key(), "", 1))?.is_empty() {
+                // An empty folder that is not there holds nothing to lose: its name goes.
+                drop(primary.submit(Change::Forget { path: row.path.clone() }, now)?);
+            } else {
+                self.todo.push(row.place());
+            }
+        }
+        lost.retain(|name| !folder.missing.contains(name));
+        if lost.is_empty() {
             return Ok(());
         }
-        let below = primary.catalogue.read(|r| r.children(&row.path.fold_key(), "", 1))?;
-        if below.is_empty() {
-            // An empty folder that is not there holds nothing to lose: its name goes.
-            return primary.submit(Change::Forget { path: row.path.clone() }, now).map(drop);
-        }
-        self.todo.push(place);
+        log::warn!("{}: {} files are gone", folder.place, lost.len());
+        primary.catalogue.write(|tx| {
+            lost.iter().try_for_each(|name| copies::observe(tx, *name, id, CopyEvent::NotThere, now))
+        })?;
         Ok(())
     }
+}
+
+/// A path in the spelling that its folders have in the catalogue, as far as it knows them.
+fn spelled(primary: &Primary, path: RelPath) -> Result<RelPath, Refusal> {
+    if let Some(row) = primary.catalogue.read(|r| r.name(&path.fold_key()))?.filter(|row| row.hash.is_none())
+    {
+        return Ok(row.path);
+    }
+    let Some(above) = path.parent() else { return Ok(path) };
+    spelled(primary, above)?.child(path.name()).map_err(|_| Refusal::NoParent)
 }
 
 /// The name of a place below `photos/`, whatever spelling other hands gave it; `None` for what cannot be a name.

@@ -4,4 +4,6 @@ mod decorated;
 mod furnished;
 mod manifests;
 mod mirroring;
+mod mounted;
+mod other_hands;
 mod reopening;

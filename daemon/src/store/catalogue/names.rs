@@ -1,7 +1,10 @@
 //! Names: the tree as people see it, files and folders in one table.
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
@@ -96,6 +99,17 @@ impl Reader<'_> {
             .prepare_cached(&sql)
             .and_then(|mut s| s.query_map(params![parent, after, limit as i64], name_row)?.collect())
             .tried("list a folder")
+    }
+
+    /// Ids of the files directly in a folder whose copy on a drive is missing.
+    pub fn missing_in(&self, drive: DriveId, parent: &str) -> Result<HashSet<i64>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT c.name FROM copy c JOIN name n ON n.id = c.name
+                 WHERE c.drive = ?1 AND c.state = 'missing' AND n.parent = ?2",
+            )
+            .and_then(|mut s| s.query_map(params![drive.to_string(), parent], |row| row.get(0))?.collect())
+            .tried("look for what is missing")
     }
 
     /// Up to `limit` names strictly below a folder, in fold order, after `after`.

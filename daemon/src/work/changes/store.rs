@@ -143,9 +143,14 @@ impl Committer {
         if !self.is_there(place, digests.size) {
             return Ok(false);
         }
-        volume.sync_file(place).map_err(|e| self.heed(e))?;
-        let found = reading::hash_medium(volume, place, Also::default(), &mut || Ok(()));
-        Ok(found.map_err(|e| self.heed(e))?.content == digests.content)
+        let read = || reading::hash_medium(volume, place, Also::default(), &mut || Ok(()));
+        match volume.sync_file(place).and_then(|()| read()) {
+            Ok(found) => Ok(found.content == digests.content),
+            // A socket, or a link: no bytes at all.
+            Err(VolumeError::NotFound { .. }) => Ok(false),
+            // Bytes that cannot be read are not these.
+            Err(e) => self.attached.file_only(e).map(|_| false).map_err(Refusal::Drive),
+        }
     }
 
     /// Equal content that is here under another name: a hard link instead of a second copy. `false`: not possible.
@@ -183,12 +188,8 @@ impl Committer {
         if volume.stat(to).is_ok_and(|s| s.is_dir) {
             return Err(Refusal::IsAFolder);
         }
-        volume.sync_file(to).map_err(|e| self.heed(e))?;
-        match reading::hash_medium(&*volume, to, Also::default(), &mut || Ok(())) {
-            Ok(found) if found.content == store.digests.content => return Ok(()),
-            Ok(_) => {}
-            // Bytes that cannot be read are not these.
-            Err(e) => drop(self.attached.file_only(e).map_err(Refusal::Drive)?),
+        if self.is_content(to, &store.digests)? {
+            return Ok(());
         }
         self.retire(&store.path.clone(), to, "foreign", &store.by.clone(), draft, now)?;
         store.synced.publish_over(to).map_err(|e| self.heed(e))
@@ -310,7 +311,11 @@ impl Committer {
         }
         let place = Place::photo(path);
         // What other hands wrote is durable only when we have flushed it, the directories above included.
-        self.attached.volume.sync_file(&place).map_err(|e| self.heed(e))?;
+        match self.attached.volume.sync_file(&place) {
+            Ok(()) => {}
+            Err(VolumeError::NotFound { .. }) => return Err(Refusal::NotFound),
+            Err(e) => return Err(self.heed(e)),
+        }
         let mut draft = Draft { name: Some(path.clone()), ..Draft::default() };
         let dir = place.parent().unwrap_or_else(Place::root);
         self.ensure(&dir, &mut draft.dirs)?;

@@ -13,7 +13,9 @@ use shoebox::work::error::Refusal;
 use shoebox::work::ingest::{Ack, Ingest};
 use shoebox::work::mirror::Mirror;
 use shoebox::work::pool::{Options, Pool};
+use shoebox::work::rescan::Rescan;
 use shoebox::work::tree::Tree;
+use shoebox::work::views::RescanReport;
 use shoebox::work::watch::DriveWatch;
 
 use super::decorated::Decorated;
@@ -61,10 +63,15 @@ pub(super) fn upload(pool: &Arc<Pool>, name: &str, bytes: &[u8]) -> Result<Ack, 
 
 impl Furnished {
     pub(super) fn new() -> Self {
+        Self::quiet_after(SignedDuration::ZERO)
+    }
+
+    /// Files of other hands wait this long.
+    pub(super) fn quiet_after(quiet: SignedDuration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mounts: Vec<PathBuf> = ["a", "b"].map(|name| dir.path().join(name)).to_vec();
         mounts.iter().for_each(|mount| std::fs::create_dir(mount).unwrap());
-        let (pool, now) = Self::pool(mounts.clone());
+        let (pool, now) = Self::pool(mounts.clone(), quiet);
         pool.adopt(&mounts[0], DriveRole::Primary).unwrap();
         pool.adopt(&mounts[1], DriveRole::Mirror).unwrap();
         pool.add_person(&phone().person).unwrap();
@@ -75,13 +82,13 @@ impl Furnished {
         Self { pool, mirror, now, dir }
     }
 
-    fn pool(mounts: Vec<PathBuf>) -> (Arc<Pool>, Arc<Mutex<Timestamp>>) {
+    fn pool(mounts: Vec<PathBuf>, quiet: SignedDuration) -> (Arc<Pool>, Arc<Mutex<Timestamp>>) {
         let options = Options {
             mounts,
             require_mount: false,
             delete_delay: SignedDuration::from_hours(24),
             brake: Brake { percent: 1, files: 200 },
-            quiet: SignedDuration::ZERO,
+            quiet,
             scratch_keep: SignedDuration::from_hours(24),
         };
         let now = Arc::new(Mutex::new("2026-11-21T18:02:11Z".parse().unwrap()));
@@ -101,7 +108,8 @@ impl Furnished {
     pub(super) fn away(self) -> Self {
         let Self { pool, mirror, now: _, dir } = self;
         drop((pool, mirror));
-        let (pool, now) = Self::pool(["a", "b"].map(|name| dir.path().join(name)).to_vec());
+        let mounts = ["a", "b"].map(|name| dir.path().join(name)).to_vec();
+        let (pool, now) = Self::pool(mounts, SignedDuration::ZERO);
         let mirror = Mirror::new(Arc::clone(&pool));
         Self { pool, mirror, now, dir }
     }
@@ -159,6 +167,18 @@ impl Furnished {
             }
         }
         panic!("the mirror does not come to rest");
+    }
+
+    /// Compares the whole tree of A until nothing waits.
+    pub(super) fn rescanned(&self) -> RescanReport {
+        let mut rescan = Rescan::new(Arc::clone(&self.pool));
+        rescan.start();
+        for _ in 0..1000 {
+            if !rescan.step(&|| true).unwrap() {
+                return rescan.report();
+            }
+        }
+        panic!("the rescan does not come to rest");
     }
 
     pub(super) fn id(&self, drive: &str) -> DriveId {

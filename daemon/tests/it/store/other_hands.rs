@@ -1,0 +1,193 @@
+//! What other programs do on drive A: it is taken over, or told, and it never takes the drive out of use.
+use std::fs;
+use std::io;
+
+use jiff::SignedDuration;
+use shoebox::model::hash::ContentHash;
+use shoebox::model::path::RelPath;
+use shoebox::store::volume::VolumeError;
+use shoebox::work::rescan::Rescan;
+
+use super::decorated::{Call, eio};
+use super::furnished::{Furnished, path, upload};
+use super::mounted::Mounted;
+
+fn write(home: &Furnished, name: &str, bytes: &[u8]) {
+    let file = home.at("a", name);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, bytes).unwrap();
+}
+
+/// Every name in the catalogue has its file on A, with its bytes.
+fn rows_tell_the_truth(home: &Furnished) -> usize {
+    let primary = home.pool.primary().unwrap();
+    let rows = primary.catalogue.read(|r| r.names_below("anna", "", 1000)).unwrap();
+    let files: Vec<_> = rows.iter().filter_map(|row| Some((row, row.hash?))).collect();
+    for (row, hash) in &files {
+        let bytes = fs::read(home.mount("a").join(row.place().as_str())).unwrap();
+        assert_eq!(ContentHash::of(&bytes), *hash, "{}", row.path);
+    }
+    files.len()
+}
+
+fn is_trusted(home: &Furnished) {
+    assert_eq!(home.pool.primary().unwrap().attached.doubt(), Default::default());
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_stops_nothing() {
+    let home = Furnished::new();
+    write(&home, "anna/card/a.jpg", b"a");
+    write(&home, "anna/closed/b.jpg", b"b");
+    write(&home, "anna/card/rotten.jpg", b"r");
+    std::os::unix::fs::symlink("/etc", home.at("a", "anna/link")).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(home.at("a", "anna/socket")).unwrap());
+    let (home, a, _) = home.decorated();
+    a.step_in(|call, place| {
+        let closed = || io::Error::from_raw_os_error(libc::EACCES);
+        if call == Call::List && place.as_str() == "photos/anna/closed" {
+            return Err(VolumeError::Io { op: "list", place: place.clone(), source: closed() });
+        }
+        let rotten = call == Call::Medium && place.as_str() == "photos/anna/card/rotten.jpg";
+        if rotten { Err(eio(place)) } else { Ok(()) }
+    });
+    let report = home.rescanned();
+    assert_eq!((report.adopted, report.unholdable), (1, 4));
+    is_trusted(&home);
+    // A name that leads through the link is refused and nothing more.
+    assert!(upload(&home.pool, "anna/link/x", b"x").is_err());
+    // What is no file makes room, into the trash like any other file of other hands.
+    for name in ["anna/socket", "anna/link"] {
+        home.put(name, b"a file");
+        assert_eq!(fs::read(home.at("a", name)).unwrap(), b"a file");
+    }
+    is_trusted(&home);
+    home.put("anna/next.jpg", b"next");
+    assert!(!std::path::Path::new("/etc/x").exists());
+}
+
+#[test]
+fn names_from_a_mac_are_taken_over_in_the_spelling_of_the_box() {
+    let mut home = Furnished::new();
+    write(&home, "anna/Fotos fu\u{308}r Oma/A\u{308}pfel.jpg", b"apples");
+    write(&home, "anna/A:B?.jpg", b"colons");
+    let report = home.rescanned();
+    assert_eq!((report.adopted, report.unholdable), (2, 0));
+    assert_eq!(home.rescanned().adopted, 0);
+    home.mirrored();
+    assert_eq!(home.state("anna/Fotos für Oma/Äpfel.jpg", "b"), "verified");
+    assert_eq!(fs::read(home.at("b", "anna/A\u{F03A}B\u{F03F}.jpg")).unwrap(), b"colons");
+    assert_eq!(rows_tell_the_truth(&home), 2);
+}
+
+#[test]
+fn two_files_that_are_one_name_are_one_name_and_a_finding() {
+    let home = Furnished::new();
+    write(&home, "anna/a\u{308}.jpg", b"decomposed");
+    write(&home, "anna/ä.jpg", b"composed");
+    write(&home, "anna/IMG.jpg", b"large");
+    write(&home, "anna/img.jpg", b"small letters");
+    let report = home.rescanned();
+    assert_eq!((report.adopted, report.unholdable), (2, 2));
+    assert_eq!(rows_tell_the_truth(&home), 2);
+    assert_eq!(home.rescanned().unholdable, 2, "as long as it is so");
+    let left: usize = fs::read_dir(home.at("a", "anna")).unwrap().count();
+    assert_eq!(left, 5, "all four are still there, and the phone's folder");
+}
+
+#[test]
+fn another_case_by_other_hands_is_the_same_name() {
+    let home = Furnished::new();
+    home.put("anna/Album/IMG.jpg", b"photo");
+    fs::rename(home.at("a", "anna/Album/IMG.jpg"), home.at("a", "anna/Album/img.jpg")).unwrap();
+    fs::rename(home.at("a", "anna/Album"), home.at("a", "anna/album")).unwrap();
+    let report = home.rescanned();
+    assert_eq!((report.missing, report.unholdable, report.files), (0, 0, 1));
+    assert_eq!(home.state("anna/album/img.jpg", "a"), "settled");
+    assert_eq!(rows_tell_the_truth(&home), 1);
+    // A folder of other hands joins the one it is.
+    write(&home, "anna/ALBUM/new.jpg", b"new");
+    assert_eq!(home.rescanned().adopted, 1);
+    assert_eq!(rows_tell_the_truth(&home), 2);
+    home.rename("anna/album", "anna/Summer");
+    assert_eq!((rows_tell_the_truth(&home), home.rescanned().missing), (2, 0));
+}
+
+#[test]
+fn a_folder_that_vanished_is_missed_and_found_again() {
+    let home = Furnished::new();
+    home.put("anna/trip/1/a.jpg", b"a");
+    home.put("anna/trip/b.jpg", b"b");
+    let away = home.mount("a").join("away");
+    fs::rename(home.at("a", "anna/trip"), &away).unwrap();
+    assert_eq!(home.rescanned().missing, 2);
+    assert_eq!(
+        (home.state("anna/trip/1/a.jpg", "a"), home.state("anna/trip/b.jpg", "a")),
+        ("missing", "missing")
+    );
+    fs::rename(&away, home.at("a", "anna/trip")).unwrap();
+    assert_eq!(home.rescanned().missing, 0);
+    assert_eq!(
+        (home.state("anna/trip/1/a.jpg", "a"), home.state("anna/trip/b.jpg", "a")),
+        ("settled", "settled")
+    );
+}
+
+#[test]
+fn a_file_that_came_and_went_is_not_waited_for() {
+    let home = Furnished::quiet_after(SignedDuration::from_hours(1));
+    let walk = |rescan: &mut Rescan| {
+        rescan.start();
+        while rescan.step(&|| true).unwrap() {}
+        rescan.report()
+    };
+    let mut rescan = Rescan::new(home.pool.clone());
+    write(&home, "anna/coming.jpg", b"coming");
+    write(&home, "anna/going.jpg", b"going");
+    assert_eq!((walk(&mut rescan).waiting, rescan.is_waiting()), (2, true));
+    fs::remove_file(home.at("a", "anna/going.jpg")).unwrap();
+    home.pass(2);
+    let report = walk(&mut rescan);
+    assert_eq!((report.adopted, report.waiting, rescan.is_waiting()), (1, 0, false));
+}
+
+#[test]
+fn a_quiet_file_is_taken_over_although_the_clock_was_set_back() {
+    let home = Furnished::quiet_after(SignedDuration::from_hours(1));
+    let mut rescan = Rescan::new(home.pool.clone());
+    let mut adopted_after = |hours: i64| {
+        home.pass(hours);
+        rescan.start();
+        while rescan.step(&|| true).unwrap() {}
+        rescan.report().adopted
+    };
+    write(&home, "anna/a.jpg", b"a");
+    assert_eq!([adopted_after(0), adopted_after(-1000), adopted_after(2)], [0, 0, 1]);
+}
+
+#[test]
+fn something_mounted_among_the_photos_does_not_take_the_drive_out() {
+    let home = Furnished::new();
+    let card = home.at("a", "anna/card");
+    fs::create_dir_all(&card).unwrap();
+    let _card = match Mounted::tmpfs(&card) {
+        Ok(guard) => guard,
+        Err(why) => return eprintln!("left out: {why}"),
+    };
+    fs::write(card.join("a.jpg"), b"on the card").unwrap();
+    assert_eq!(home.rescanned().unholdable, 1);
+    assert!(upload(&home.pool, "anna/card/b.jpg", b"b").is_err(), "nothing goes to another filesystem");
+    is_trusted(&home);
+    home.put("anna/next.jpg", b"next");
+}
+
+#[test]
+fn a_long_name_is_refused_at_the_door() {
+    let long = vec![":".repeat(80); 15].join("/");
+    assert!(RelPath::parse(&long).is_err());
+    let home = Furnished::new();
+    let deep = vec!["d".repeat(200); 9].join("/");
+    home.put(&format!("anna/{deep}"), b"deep");
+    home.tree().trash(&super::furnished::computer(), &path(&format!("anna/{deep}"))).unwrap();
+    is_trusted(&home);
+}
