@@ -8,6 +8,9 @@ use crate::model::receipt::CopyLine;
 /// A proof older than this no longer counts.
 pub const PROOF_LASTS: SignedDuration = SignedDuration::from_hours(35 * 24);
 
+/// A date of proof may be ahead of the clock by as much as clocks are set now and then.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(24);
+
 /// The reasons why an asset is not safe to delete from the phone; none: it is safe.
 /// `in_alarm`: drives with a red finding.
 pub fn not_safe_because(copies: &[CopyLine], in_alarm: &[DriveId], now: Timestamp) -> Vec<String> {
@@ -21,6 +24,11 @@ pub fn not_safe_because(copies: &[CopyLine], in_alarm: &[DriveId], now: Timestam
             CopyState::Missing => reasons.push(format!("the copy on {drive} is missing")),
             CopyState::Damaged => reasons.push(format!("the copy on {drive} is damaged")),
             CopyState::Verified => match copy.reread_at.max(copy.verified_at) {
+                // The trace of a clock that was wrong: nobody knows how long ago it was.
+                Some(at) if at.duration_since(now) > CLOCKS_DIFFER => {
+                    reasons
+                        .push(format!("the copy on {drive} was read back at a date that has not come yet"));
+                }
                 Some(at) if now.duration_since(at) > PROOF_LASTS => {
                     reasons.push(format!("the copy on {drive} was last read back more than 35 days ago"));
                 }
@@ -75,6 +83,10 @@ mod tests {
         assert_eq!(
             why(&[line(1, Primary, Verified, Some(0)), b.clone()], &[]),
             "the copy on the primary drive was last read back more than 35 days ago"
+        );
+        assert_eq!(
+            why(&[line(1, Primary, Verified, Some(45 * 86_400)), b.clone()], &[]),
+            "the copy on the primary drive was read back at a date that has not come yet"
         );
         assert_eq!(why(&[a.clone(), b.clone()], &[b.drive]), "the mirror drive is in alarm");
         assert_eq!(

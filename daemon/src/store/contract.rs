@@ -96,6 +96,9 @@ const NOT_A_FOLDER: &[Kind] = &[Kind::NotFound, Kind::Io];
 /// Refused for a reason that no caller branches on.
 const REFUSED: &[Kind] = &[Kind::Io, Kind::Unsupported];
 
+/// There is something, and it is no file.
+const NOT_A_FILE: &[Kind] = &[Kind::NotFound, Kind::Io, Kind::Unsupported];
+
 fn done<T>(what: &str, result: Result<T, VolumeError>) -> Result<T, String> {
     result.map_err(|error| format!("{what}: {error}"))
 }
@@ -390,7 +393,7 @@ fn write_small_replaces(volume: &dyn Volume) -> Verdict {
     done("write_small", volume.write_small(&Place::probe(), b"probe"))?;
     same("left", &names(volume, &Place::manifests())?, &vec!["2026-11.sha256".to_owned()])?;
     same("left in staging", &names(volume, &Place::incoming())?, &Vec::new())?;
-    let missing = Place::own().entry("none").and_then(|none| none.entry("a")).ok_or("a name")?;
+    let missing = Place::manifests().entry("none").and_then(|none| none.entry("a.sha256")).ok_or("a name")?;
     fails("write_small in no folder", volume.write_small(&missing, b"a"), &[Kind::NotFound])?;
     store(volume, &kept, b"a")?;
     fails("write_small over a photo", volume.write_small(&kept, b"b"), REFUSED)?;
@@ -526,8 +529,8 @@ fn a_file_is_not_a_folder(volume: &dyn Volume) -> Verdict {
     fails("rename below", volume.rename_new(&photo("other")?, &below), NOT_A_FOLDER)?;
     fails("stat below", volume.stat(&below), NOT_A_FOLDER)?;
     fails("open below", volume.open(&below), NOT_A_FOLDER)?;
-    fails("open a folder", volume.open(&Place::photos()), REFUSED)?;
-    fails("open a folder on the medium", volume.open_medium(&Place::photos()), REFUSED)?;
+    fails("open a folder", volume.open(&Place::photos()), NOT_A_FILE)?;
+    fails("open a folder on the medium", volume.open_medium(&Place::photos()), NOT_A_FILE)?;
     holds(volume, &file, b"file")
 }
 

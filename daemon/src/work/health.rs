@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::model::drive::{DriveId, DriveRole, Standing};
 use crate::model::health::Light;
@@ -66,7 +66,7 @@ impl HealthCheck {
     /// Gathers, judges, publishes.
     pub fn check(&mut self) {
         let now = self.pool.now();
-        self.refresh_tallies();
+        self.take_census();
         self.mark_stuck(now);
         let facts = self.gather(now);
         let before = self.pool.findings();
@@ -92,47 +92,25 @@ impl HealthCheck {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
-    /// Counts come from the catalogue, whose drive may hang: this is the one part that can wait, so the standing of
-    /// the drives is not judged here but by the age of their probes.
-    fn refresh_tallies(&mut self) {
-        let Ok(primary) = self.pool.primary() else {
+    /// What was last counted. Nothing here asks a drive: the one that hangs is to be reported, and not to be waited for.
+    fn take_census(&mut self) {
+        if self.pool.primary().is_err() {
             self.catalogue = CatalogueFacts::Away;
             return;
-        };
-        if self.pool.available().is_err() {
-            return;
         }
-        drop(self.pool.record_seen());
-        let drives = match primary.catalogue.read(|r| r.drives()) {
-            Ok(drives) => drives,
-            Err(e) => {
-                self.catalogue = CatalogueFacts::Trouble { why: e.to_string() };
-                return;
-            }
-        };
-        self.catalogue = CatalogueFacts::Open;
+        let Some(census) = self.pool.census() else { return };
+        self.catalogue = census.catalogue;
         let now = self.pool.now();
-        for drive in drives {
-            let new = Known { role: drive.role, last_ready: None, since: now };
-            self.known.entry(drive.id).or_insert(new).role = drive.role;
-            // Said at once, long before the first of these deletions would reach the drive.
-            let hour_ago = now.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN);
-            if let Ok((leaving, all)) =
-                primary.catalogue.read(|r| r.leaving_pressure(drive.id, hour_ago, now))
-                && self.pool.options().brake.holds(leaving, all)
-            {
-                self.pool.hold(now, leaving);
-            }
-            if let Ok(tally) = primary.catalogue.read(|r| r.tally(drive.id)) {
-                self.pool.set_tally(drive.id, tally);
-            }
+        for (id, role) in census.drives {
+            let new = Known { role, last_ready: None, since: now };
+            self.known.entry(id).or_insert(new).role = role;
         }
     }
 
     /// A probe that has not come back in time is the only witness of a drive that hangs.
     fn mark_stuck(&self, now: Timestamp) {
         for slot in self.pool.slot_views() {
-            let waiting = slot.probing_since.map(|since| now.duration_since(since).unsigned_abs());
+            let waiting = slot.probing_since.map(|since| waited(since, now));
             if slot.attached.is_some() && waiting.is_some_and(|w| w >= self.limits.stuck_probe) {
                 self.pool.set_stuck(&slot.mount);
             }
@@ -219,7 +197,7 @@ fn attached_facts(slot: &Slot, id: DriveId, known: Known, now: Timestamp, slots:
         last_ready: known.last_ready,
         space: slot.space,
         probe: slot.probe_ms.map(Duration::from_millis),
-        probe_waiting: slot.probing_since.map(|since| now.duration_since(since).unsigned_abs()),
+        probe_waiting: slot.probing_since.map(|since| waited(since, now)),
         wanted: slot.tally.wanted,
         oldest_wanted: slot.tally.oldest_wanted,
         damaged: slot.tally.damaged,
@@ -227,6 +205,11 @@ fn attached_facts(slot: &Slot, id: DriveId, known: Known, now: Timestamp, slots:
         unread: 0,
         same_disk_as: twin.and_then(|t| t.attached.as_ref()).map(|a| a.id().short()),
     }
+}
+
+/// How long something has been waited for; nothing, if the clock was set back meanwhile.
+fn waited(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
 }
 
 impl Worker for HealthCheck {

@@ -1,4 +1,5 @@
 //! Questions people ask: where is this photo, since when, and may it be deleted from the phone.
+use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
 use crate::model::health::Light;
 use crate::model::path::RelPath;
@@ -42,7 +43,7 @@ impl Pool {
         })?;
         let Some((hash, asset, rows, copies)) = found else { return Ok(None) };
         let copies = best_per_drive(copies);
-        let not_yet_because = safety::not_safe_because(&copies, &self.drives_in_alarm(), self.now());
+        let not_yet_because = safety::not_safe_because(&copies, &self.in_alarm(&copies), self.now());
         Ok(Some(Receipt {
             hash,
             size: asset.size,
@@ -59,13 +60,11 @@ impl Pool {
         }))
     }
 
-    /// Drives a red finding is about.
-    fn drives_in_alarm(&self) -> Vec<crate::model::drive::DriveId> {
+    /// Those of these copies' drives that a red finding is about, there or not: a drive that was taken away proves nothing.
+    fn in_alarm(&self, copies: &[CopyLine]) -> Vec<DriveId> {
         let findings = self.findings();
         let red = |short: &str| findings.iter().any(|f| f.light == Light::Red && f.about == short);
-        let slots = self.slot_views();
-        let ids = slots.iter().filter_map(|s| s.attached.as_ref().map(|a| a.id()));
-        ids.filter(|id| red(&id.short())).collect()
+        copies.iter().map(|copy| copy.drive).filter(|id| red(&id.short())).collect()
     }
 
     /// Names that fit, in order of arrival, after the row id `after`.

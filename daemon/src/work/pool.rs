@@ -12,6 +12,7 @@ use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
 use crate::plan::mirroring::Brake;
 use crate::store::catalogue::copies::Tally;
+use crate::work::census::Census;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::news::{Feed, PhotoNews};
@@ -96,7 +97,6 @@ pub struct Counters {
 struct Accounts {
     key: Option<TokenKey>,
     devices: HashMap<TokenHash, Device>,
-    seen: HashMap<String, (Device, Timestamp)>,
 }
 
 type Waker = Box<dyn Fn() + Send + Sync>;
@@ -109,6 +109,12 @@ pub struct Pool {
     primary: RwLock<Option<Arc<Primary>>>,
     identity: Mutex<Option<PoolId>>,
     accounts: RwLock<Accounts>,
+    /// Who was seen since it was last written down. Apart from `accounts`, which every request reads.
+    seen: Mutex<HashMap<String, (Device, Timestamp)>>,
+    /// What was last counted.
+    pub(super) census: Mutex<Option<Census>>,
+    /// Held while `accounts` is read anew: what was read first must not be put there last.
+    reloading: Mutex<()>,
     findings: RwLock<Arc<Vec<Finding>>>,
     feed: Feed,
     wakers: Mutex<Vec<(Wake, Waker)>>,
@@ -174,6 +180,9 @@ impl Pool {
             primary: RwLock::default(),
             identity: Mutex::default(),
             accounts: RwLock::default(),
+            seen: Mutex::default(),
+            census: Mutex::default(),
+            reloading: Mutex::default(),
             findings: RwLock::default(),
             feed: Feed::default(),
             wakers: Mutex::default(),
@@ -329,6 +338,7 @@ impl Pool {
 
     /// Reads who may sign in.
     pub(super) fn load_accounts(&self, primary: &Primary) -> Result<(), Refusal> {
+        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = primary.catalogue.read(|r| r.devices())?;
         let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
         accounts.key = Some(primary.attached.marker.token_key.clone());
@@ -340,14 +350,15 @@ impl Pool {
     /// Who `user` (a person's name) with `password` (a device's token) is. In memory: no I/O, one BLAKE3.
     /// `Err(Unavailable)` while no primary was ever attached, so that nobody is told "wrong password" for a missing drive.
     pub fn sign_in(&self, user: &str, password: &str) -> Result<Option<SignedIn>, Refusal> {
-        let now = self.now();
-        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         let Some(key) = &accounts.key else {
             return Err(Refusal::Unavailable { why: "the main drive is not there".to_owned() });
         };
         let device = accounts.devices.get(&key.hash(password)).filter(|d| d.person.as_str() == user).cloned();
+        drop(accounts);
         if let Some(device) = &device {
-            accounts.seen.insert(device.label(), (device.clone(), now));
+            let visit = (device.clone(), self.now());
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(device.label(), visit);
         }
         Ok(device.map(|device| SignedIn { device }))
     }
@@ -359,8 +370,8 @@ impl Pool {
 
     /// Takes the visits since the last call, to be recorded.
     pub(super) fn take_seen(&self) -> Vec<(Device, Timestamp)> {
-        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut accounts.seen).into_values().collect()
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *seen).into_values().collect()
     }
 
     /// Every mount point and the drive there, with its copies counted now. Blocking, while the primary answers.

@@ -1,10 +1,12 @@
 //! Verifying on demand: reads copies back from the medium and records what was found, drive by drive.
 use std::sync::Arc;
 
+use crate::model::copy::CopyEvent;
+use crate::model::drive::DriveRole;
 use crate::model::event::What;
 use crate::model::hash::Also;
 use crate::model::place::Place;
-use crate::store::catalogue::copies::CopyRow;
+use crate::store::catalogue::copies::{self, CopyRow};
 use crate::store::volume::VolumeError;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -70,7 +72,7 @@ impl Pool {
                 if scope.below.as_ref().is_some_and(|below| !row.at.is_within(below)) {
                     continue;
                 }
-                if let Some(proof) = self.verify_copy(drive, &row, report)? {
+                if let Some(proof) = self.verify_copy(primary, drive, &row, report)? {
                     proofs.push(proof);
                 }
                 so_far.bytes = report.bytes;
@@ -82,16 +84,20 @@ impl Pool {
 
     fn verify_copy(
         &self,
+        primary: &Primary,
         drive: &Attached,
         row: &CopyRow,
         report: &mut VerifyReport,
     ) -> Result<Option<What>, Refusal> {
-        let place = Place::photo(&row.at);
         let (path, hash) = (row.at.clone(), row.hash);
-        let found = reading::hash_medium(&*drive.volume, &place, Also::default(), &mut || {
-            drop(drive.turns.background());
-            Ok(())
-        });
+        let read = || {
+            reading::hash_medium(&*drive.volume, &Place::photo(&row.at), Also::default(), &mut || {
+                drop(drive.turns.background());
+                Ok(())
+            })
+        };
+        // Once more after an error: a bus that hiccups is no damage.
+        let found = read().or_else(|e| if e.doubts_the_drive() { read() } else { Err(e) });
         let found = match found {
             Ok(digests) if digests.content == hash => {
                 report.bytes += digests.size;
@@ -100,20 +106,18 @@ impl Pool {
             }
             Ok(digests) => {
                 report.bytes += digests.size;
-                format!("{} bytes with hash {}", digests.size, digests.content)
+                Some(format!("{} bytes with hash {}", digests.size, digests.content))
             }
-            // On its way to another name, which the mirror follows without copying: neither here nor missing.
-            Err(VolumeError::NotFound { .. }) if self.is_moving(row)? => return Ok(None),
-            Err(VolumeError::NotFound { .. }) => {
-                report.missing.push(path);
-                return Ok(None);
-            }
+            Err(VolumeError::NotFound { .. }) => None,
             // One bad block is the copy's problem; a drive that is gone is the drive's.
-            Err(e @ VolumeError::Io { .. }) => {
-                drive.volume.prove().map_err(|e| Refusal::Drive(drive.heed(e)))?;
-                e.to_string()
-            }
-            Err(e) => return Err(Refusal::Drive(drive.heed(e))),
+            Err(e) => Some(drive.file_only(e).map_err(Refusal::Drive)?),
+        };
+        if !still(primary, row)? {
+            return Ok(None);
+        }
+        let Some(found) = found else {
+            report.missing.push(path);
+            return self.miss(primary, drive, row).map(|()| None);
         };
         report.damaged.push(path.clone());
         let what = NewsKind::Damaged { drive_role: drive.role() };
@@ -121,12 +125,19 @@ impl Pool {
         Ok(Some(What::Damaged { path, hash, found }))
     }
 
-    fn is_moving(&self, row: &CopyRow) -> Result<bool, Refusal> {
-        let now =
-            self.primary()?.catalogue.read(|r| Ok((r.name_by_id(row.name)?, r.copies_of_name(row.name)?)))?;
-        let (name, copies) = now;
-        let copy = copies.iter().find(|c| c.drive == row.drive);
-        Ok(name.is_none_or(|n| n.path != row.at) || copy.is_none_or(|c| c.at != row.at || c.hash != row.hash))
+    /// A copy that is not there is no longer called one. On the primary that is for people to look at; another drive gets it
+    /// again.
+    fn miss(&self, primary: &Primary, drive: &Attached, row: &CopyRow) -> Result<(), Refusal> {
+        let (now, id) = (self.now(), drive.id());
+        primary.catalogue.write(|tx| {
+            copies::observe(tx, row.name, id, CopyEvent::NotThere, now)?;
+            if drive.role() == DriveRole::Primary {
+                return Ok(());
+            }
+            copies::observe(tx, row.name, id, CopyEvent::Requeued, now)
+        })?;
+        self.wake_mirror();
+        Ok(())
     }
 
     /// Compares the primary's tree with the catalogue now. Files still being written are left for the worker.
@@ -153,4 +164,13 @@ impl Pool {
         let second = walk(&mut rescan)?;
         Ok(RescanReport { adopted: first.adopted + second.adopted, ..second })
     }
+}
+
+/// Whether a copy is still what it was when it was read: no rename, replacement or deletion came in between, or is on its way.
+fn still(primary: &Primary, row: &CopyRow) -> Result<bool, Refusal> {
+    primary.quiesce();
+    let now = primary.catalogue.read(|r| Ok((r.name_by_id(row.name)?, r.copies_of_name(row.name)?)));
+    let (name, copies) = now?;
+    let copy = copies.iter().find(|c| c.drive == row.drive);
+    Ok(name.is_some_and(|n| n.path == row.at) && copy.is_some_and(|c| c.at == row.at && c.hash == row.hash))
 }

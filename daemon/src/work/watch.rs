@@ -103,6 +103,12 @@ impl DriveWatch {
             Ok(Some(())) => {
                 attached.cleared();
                 self.pool.update_slot(&self.mount, |slot| slot.probe_ms = u64::try_from(took).ok());
+                // While `probing_since` stands: if the catalogue never answers, that is said of this drive.
+                if attached.role() == DriveRole::Primary
+                    && let Err(e) = self.pool.take_census()
+                {
+                    log::warn!("could not count: {e}");
+                }
             }
             Ok(None) => {}
             Err(e) => drop(attached.heed(e)),

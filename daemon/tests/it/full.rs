@@ -3,30 +3,25 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::support::daemon::{Account, Daemon};
 use crate::support::listing::{hash, listing};
 use crate::support::luck;
+use crate::support::mounted::{Mounted, leave_out};
 use crate::support::wire::{self, Reply};
 
 /// A small filesystem in memory, mounted where drive A is to be.
 struct Small {
     at: PathBuf,
+    _mounted: Mounted,
 }
 
 impl Small {
-    /// `None`: this needs root, and whoever runs the test is somebody else.
-    fn mount(at: &Path, size: &str) -> Option<Self> {
+    fn mount(at: &Path, size: &str) -> Result<Self, String> {
         fs::create_dir_all(at).unwrap();
-        let options = format!("size={size},mode=0755");
-        let done =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "shoebox-test"]).arg(at).output();
-        match done {
-            Ok(done) if done.status.success() => Some(Self { at: at.to_owned() }),
-            Ok(_) | Err(_) => None,
-        }
+        let mounted = Mounted::tmpfs(at, &format!("size={size},mode=0755"))?;
+        Ok(Self { at: at.to_owned(), _mounted: mounted })
     }
 
     fn free(&self) -> u64 {
@@ -46,14 +41,6 @@ impl Small {
 
     fn make_room(&self) {
         fs::remove_file(self.at.join("other-hands")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        // Lazily: a daemon that a failed test left behind still holds it.
-        let done = Command::new("umount").arg("-l").arg(&self.at).status();
-        assert!(done.is_ok_and(|status| status.success()), "{} is still mounted", self.at.display());
     }
 }
 
@@ -77,9 +64,9 @@ fn names(daemon: &Daemon) -> Vec<String> {
 #[test]
 fn a_full_drive_refuses_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(small) = Small::mount(&dir.path().join("a"), "64m") else {
-        println!("full: LEFT OUT, mounting a small filesystem needs root");
-        return;
+    let small = match Small::mount(&dir.path().join("a"), "64m") {
+        Ok(small) => small,
+        Err(why) => return leave_out("full-drive", &why),
     };
     let mut daemon = Daemon::furnish(dir.path(), 5);
     let who = daemon.add_person("anna", "laptop", "computer");

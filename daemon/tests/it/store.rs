@@ -1,9 +1,10 @@
 //! The store and the work over it, on real directories: what must hold whatever other hands, drives and clocks do.
 mod committing;
 mod decorated;
+mod disks;
 mod furnished;
 mod manifests;
 mod mirroring;
-mod mounted;
 mod other_hands;
 mod reopening;
+mod truth;

@@ -41,7 +41,7 @@ impl Reader<'_> {
             FROM name n
             WHERE n.id > ?1 AND n.hash IS NOT NULL AND n.shelf = 'photos'
               AND (?3 IS NULL OR (n.fold >= ?3 AND n.fold < ?4))
-              AND (?5 IS NULL OR n.by LIKE '%/' || ?5)
+              AND (?5 IS NULL OR substr(n.by, instr(n.by, '/') + 1) = ?5)
               AND (?6 IS NULL OR instr(n.fold, ?6) > 0)
               AND (?7 IS NULL OR n.received >= ?7) AND (?8 IS NULL OR n.received < ?8)
               AND (?9 IS NULL OR EXISTS (SELECT 1 FROM copy c WHERE c.name = n.id AND c.state = ?9))

@@ -21,6 +21,9 @@ use crate::work::{reading, record};
 /// Bytes moved between two looks at whose turn it is.
 const PIECE: usize = 1 << 20;
 
+/// So many attempts must find the primary's file bad, each after a longer pause, before it is called damaged.
+const SURE: u32 = 3;
+
 /// SHA-1 and SHA-256 are computed where the bytes pass anyway, never by a read of their own.
 const BOTH: Also = Also { sha1: true, sha256: true };
 
@@ -316,7 +319,11 @@ fn source_failed(
         return Ok(());
     }
     let now = pool.now();
+    let retry = mirroring::retry_at(row.tries, now);
+    let again = primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry));
     match found {
+        // A bus that hiccups is no damage: only what stays so is.
+        Bad::Different(_) if row.tries + 1 < SURE => return Ok(again?),
         Bad::Missing => {
             primary.catalogue.write(|tx| copies::observe(tx, row.name, on, CopyEvent::NotThere, now))?;
         }
@@ -325,8 +332,7 @@ fn source_failed(
             record::proofs(primary, &primary.attached, vec![damaged], now)?;
         }
     }
-    let retry = mirroring::retry_at(row.tries, now);
-    primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
+    again?;
     let what = NewsKind::Damaged { drive_role: primary.attached.role() };
     pool.news().tell(&PhotoNews { path: row.path.clone(), what, at: now });
     Ok(())

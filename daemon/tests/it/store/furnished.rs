@@ -1,10 +1,10 @@
 //! A pool on two temporary directories, with one person, a phone and a computer, and a clock that stands still.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 use shoebox::model::account::{Device, DeviceKind};
-use shoebox::model::drive::{DriveId, DriveRole};
+use shoebox::model::drive::{DriveId, DriveRole, Standing};
 use shoebox::model::offer::{Expect, Offer};
 use shoebox::model::path::RelPath;
 use shoebox::plan::mirroring::Brake;
@@ -19,6 +19,7 @@ use shoebox::work::views::RescanReport;
 use shoebox::work::watch::DriveWatch;
 
 use super::decorated::Decorated;
+use crate::support::mounted::Mounted;
 
 pub(super) struct Furnished {
     pub(super) pool: Arc<Pool>,
@@ -68,9 +69,27 @@ impl Furnished {
 
     /// Files of other hands wait this long.
     pub(super) fn quiet_after(quiet: SignedDuration) -> Self {
+        Self::on(Self::mount_points(), quiet)
+    }
+
+    /// With a filesystem of its own under the drive `a` or `b`, mounted by `mount`.
+    pub(super) fn mounted(
+        drive: &str,
+        mount: impl FnOnce(&Path) -> Result<Mounted, String>,
+    ) -> Result<(Self, Mounted), String> {
+        let dir = Self::mount_points();
+        let mounted = mount(&dir.path().join(drive))?;
+        Ok((Self::on(dir, SignedDuration::ZERO), mounted))
+    }
+
+    fn mount_points() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
+        ["a", "b"].iter().for_each(|mount| std::fs::create_dir(dir.path().join(mount)).unwrap());
+        dir
+    }
+
+    fn on(dir: tempfile::TempDir, quiet: SignedDuration) -> Self {
         let mounts: Vec<PathBuf> = ["a", "b"].map(|name| dir.path().join(name)).to_vec();
-        mounts.iter().for_each(|mount| std::fs::create_dir(mount).unwrap());
         let (pool, now) = Self::pool(mounts.clone(), quiet);
         pool.adopt(&mounts[0], DriveRole::Primary).unwrap();
         pool.adopt(&mounts[1], DriveRole::Mirror).unwrap();
@@ -147,6 +166,13 @@ impl Furnished {
         DriveWatch::new(Arc::clone(&self.pool), self.mount(drive)).step().unwrap();
     }
 
+    /// The first look lets go of the drive that was, the second takes the one that is.
+    pub(super) fn comes_back(&self, drive: &str) {
+        self.watch(drive);
+        self.watch(drive);
+        assert_eq!(self.standing(drive), Standing::Ready);
+    }
+
     pub(super) fn tree(&self) -> Tree {
         Tree::new(Arc::clone(&self.pool))
     }
@@ -179,6 +205,11 @@ impl Furnished {
             }
         }
         panic!("the rescan does not come to rest");
+    }
+
+    pub(super) fn standing(&self, drive: &str) -> Standing {
+        let mount = self.mount(drive);
+        self.pool.drives().into_iter().find(|d| d.mount == mount).unwrap().standing
     }
 
     pub(super) fn id(&self, drive: &str) -> DriveId {

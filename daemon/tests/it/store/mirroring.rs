@@ -83,6 +83,11 @@ fn one_bad_sector_on_the_primary_stops_neither_uploads_nor_the_mirror() {
     });
     home.mirrored();
     assert_eq!(home.state("anna/good", "b"), "verified", "the older one is not stopped by the newer one");
+    assert_eq!(home.state("anna/bad", "a"), "settled", "once is a hiccup");
+    for _ in 0..2 {
+        home.pass(1);
+        home.mirrored();
+    }
     assert_eq!((home.state("anna/bad", "a"), home.state("anna/bad", "b")), ("damaged", "wanted"));
     let doubt = home.pool.primary().unwrap().attached.doubt();
     assert_eq!(doubt.suspect, None, "a drive is not its worst sector");

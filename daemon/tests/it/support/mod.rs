@@ -2,5 +2,6 @@
 pub(crate) mod daemon;
 pub(crate) mod listing;
 pub(crate) mod luck;
+pub(crate) mod mounted;
 pub(crate) mod scene;
 pub(crate) mod wire;

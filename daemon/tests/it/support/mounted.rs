@@ -1,13 +1,15 @@
 //! Filesystems for tests that run as root: mounted for as long as the guard lives. Where that is not possible, a test says on
 //! standard error what it leaves out.
+use std::cell::Cell;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-pub(super) struct Mounted {
+pub(crate) struct Mounted {
     at: PathBuf,
     /// Detached at the end; the loop device lives on until its last user is gone.
     looped: Option<String>,
+    there: Cell<bool>,
 }
 
 fn run(program: &str, args: &[&str]) -> Result<String, String> {
@@ -19,41 +21,52 @@ fn run(program: &str, args: &[&str]) -> Result<String, String> {
     Err(format!("{program}: {}", String::from_utf8_lossy(&stderr).trim()))
 }
 
-/// What a test leaves out, or leaves behind.
-pub(super) fn say(what: &str) {
+/// What a test leaves behind. Not by `eprintln!`, which is shown only of tests that fail.
+#[expect(clippy::explicit_write, reason = "is shown of tests that pass, too")]
+fn say(what: &str) {
     writeln!(std::io::stderr(), "{what}").unwrap();
 }
 
+/// What a test leaves out because it is not root, or the machine has no such filesystem. `scripts/test` counts these lines.
+pub(crate) fn leave_out(test: &str, why: &str) {
+    say(&format!("\nleft out {test}: {why}"));
+}
+
 impl Mounted {
-    pub(super) fn tmpfs(at: &Path) -> Result<Self, String> {
-        run("mount", &["-t", "tmpfs", "none", &at.to_string_lossy()])?;
-        Ok(Self { at: at.to_owned(), looped: None })
+    /// A filesystem in memory.
+    pub(crate) fn tmpfs(at: &Path, options: &str) -> Result<Self, String> {
+        run("mount", &["-t", "tmpfs", "-o", options, "none", &at.to_string_lossy()])?;
+        Ok(Self { at: at.to_owned(), looped: None, there: Cell::new(true) })
     }
 
     /// An image file of `mib` MiB, formatted by `mkfs`, behind a loop device.
-    pub(super) fn image(image: &Path, mib: u64, mkfs: &[&str], at: &Path) -> Result<Self, String> {
+    pub(crate) fn image(image: &Path, mib: u64, mkfs: &[&str], at: &Path) -> Result<Self, String> {
         std::fs::File::create(image).and_then(|f| f.set_len(mib << 20)).map_err(|e| e.to_string())?;
         let file = image.to_string_lossy();
         let [program, args @ ..] = mkfs else { return Err("no mkfs".to_owned()) };
         run(program, &[args, &[&file]].concat())?;
         let device = run("losetup", &["-f", "--show", &file])?;
-        let mounted = run("mount", &[&device, &at.to_string_lossy()]);
-        let guard = Self { at: at.to_owned(), looped: Some(device) };
-        if let Err(why) = mounted {
-            guard.free_loop();
-            std::mem::forget(guard);
-            return Err(why);
-        }
+        let guard = Self { at: at.to_owned(), looped: Some(device), there: Cell::new(false) };
+        run("mount", &[guard.looped.as_deref().unwrap_or_default(), &at.to_string_lossy()])?;
+        guard.there.set(true);
         Ok(guard)
     }
 
-    /// Unmounts although it is in use, as `umount -l` after a drive was pulled.
-    pub(super) fn pull(&self) {
+    /// Unmounts although it is in use, as happens to a drive that is pulled.
+    pub(crate) fn pull(&self) {
         run("umount", &["-l", &self.at.to_string_lossy()]).unwrap();
+        self.there.set(false);
     }
 
-    pub(super) fn mount_again(&self) {
+    pub(crate) fn mount_again(&self) {
         run("mount", &[self.looped.as_deref().unwrap(), &self.at.to_string_lossy()]).unwrap();
+        self.there.set(true);
+    }
+
+    /// The same filesystem at a second place.
+    pub(crate) fn mount_also(&self, at: &Path) -> Self {
+        run("mount", &[self.looped.as_deref().unwrap(), &at.to_string_lossy()]).unwrap();
+        Self { at: at.to_owned(), looped: None, there: Cell::new(true) }
     }
 
     fn free_loop(&self) {
@@ -68,7 +81,9 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         // Lazily: a test that failed may hold on to files.
-        if let Err(why) = run("umount", &["-l", &self.at.to_string_lossy()]) {
+        if self.there.get()
+            && let Err(why) = run("umount", &["-l", &self.at.to_string_lossy()])
+        {
             say(&why);
         }
         self.free_loop();
