@@ -320,7 +320,7 @@ impl Committer {
         let dir = place.parent().unwrap_or_else(Place::root);
         self.ensure(&dir, &mut draft.dirs)?;
         draft.dirs.insert(dir);
-        match self.vanished_twin(digests)? {
+        match self.other_end(&place, digests)? {
             // Renamed by other hands, or by a crash between a rename and its record: the name moves, with all its history.
             Some(row) if row.shelf == Shelf::Photos => {
                 self.claimed.insert(row.id);
@@ -363,14 +363,22 @@ impl Committer {
         Ok(draft)
     }
 
-    /// A name with this content whose file is not there any more.
-    fn vanished_twin(&self, digests: &Digests) -> Result<Option<NameRow>, Refusal> {
-        let holders = self.catalogue.read(|r| r.holders_of_content(&digests.content))?;
-        let gone = |row: &NameRow| {
-            let there = self.attached.volume.stat(&row.place());
-            matches!(there, Err(VolumeError::NotFound { .. })) && !self.claimed.contains(&row.id)
-        };
-        Ok(holders.into_iter().find(gone))
+    /// Where a file without a row came from, if it was renamed: a name with its content whose file is not there any more, or
+    /// the temporary name whose file it is a link of. Of two uploads of the same bytes nobody can tell whose it is.
+    fn other_end(&self, place: &Place, digests: &Digests) -> Result<Option<NameRow>, Refusal> {
+        let volume = &*self.attached.volume;
+        let mut holders = self.catalogue.read(|r| r.holders_of_content(&digests.content))?;
+        holders.retain(|row| !self.claimed.contains(&row.id));
+        let gone = |row: &NameRow| matches!(volume.stat(&row.place()), Err(VolumeError::NotFound { .. }));
+        if let Some(at) = holders.iter().position(gone) {
+            return Ok(Some(holders.swap_remove(at)));
+        }
+        holders.retain(|row| row.shelf == Shelf::Scratch);
+        let inode = volume.stat(place).map_err(|e| self.heed(e))?.inode;
+        match (holders.pop(), holders.is_empty()) {
+            (Some(row), true) if volume.stat(&row.place()).is_ok_and(|s| s.inode == inode) => Ok(Some(row)),
+            (Some(_) | None, _) => Ok(None),
+        }
     }
 }
 
