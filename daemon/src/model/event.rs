@@ -65,6 +65,9 @@ pub enum What {
         by: String,
         /// When the box received it.
         received: Timestamp,
+        /// The temporary name it was uploaded under, which is no name any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<RelPath>,
         /// SHA-1, hex, where it was computed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sha1: Option<String>,
@@ -226,6 +229,7 @@ mod tests {
                 mtime: Timestamp::UNIX_EPOCH,
                 by: "anna/phone".to_owned(),
                 received: Timestamp::UNIX_EPOCH,
+                was: None,
                 sha1: None,
                 sha256: Some("00".to_owned()),
             },

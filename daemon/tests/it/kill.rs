@@ -261,7 +261,8 @@ fn killed_at_any_moment_it_keeps_what_it_acknowledged() {
         catalogue_agrees(&mut daemon);
         for (client, known) in known.iter_mut().enumerate() {
             if let Err(trouble) = compare(&daemon, &who, &format!("c{client}"), known) {
-                panic!("round {round}: {trouble}\n{}", daemon.log());
+                let kept = dir.keep();
+                panic!("round {round}: {trouble}\n{}\nthe drives are kept: {}", daemon.log(), kept.display());
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::model::drive::{DriveId, DriveRole};
 use crate::model::event::{Event, What};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
-use crate::store::catalogue::names::below;
+use crate::store::catalogue::names::{self, below};
 use crate::store::catalogue::{CatalogueError, Tried, accounts, checksums, copies, nanos};
 use crate::store::manifest::Position;
 
@@ -47,10 +47,12 @@ fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<
         }
         What::Revoked { person, device } => accounts::revoke(tx, person, device, event.at),
         What::Folder { path } => folder(tx, path, event.at),
-        What::Stored { path, hash, size, mtime, by, received, sha1, sha256 } => {
+        What::Stored { path, hash, size, mtime, by, received, was, sha1, sha256 } => {
             let stored = Stored { path, hash: *hash, size: *size, mtime: *mtime, by, received: *received };
             copies::asset(tx, hash, *size, *received, sha1.as_deref(), sha256.as_deref())?;
-            store(tx, drive, &stored, event.at)
+            store(tx, drive, &stored, event.at)?;
+            was.as_ref()
+                .map_or(Ok(()), |was| names::leave_scratch(tx, &was.fold_key(), hash, &path.fold_key()))
         }
         What::Trashed { path, to, by, why } => trash(tx, drive, path, to, by, why, event.at),
         What::Moved { path, to, by: _ } => rename(tx, drive, path, to, event.at),

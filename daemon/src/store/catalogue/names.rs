@@ -245,6 +245,23 @@ pub fn drop_scratch(tx: &Transaction<'_>, fold: &str) -> Result<(), CatalogueErr
         .map(drop)
 }
 
+/// A scratch name became a photo's: what was said of it is said of the photo. Nothing happens if the name has other bytes by
+/// now.
+pub(super) fn leave_scratch(
+    tx: &Transaction<'_>,
+    fold: &str,
+    hash: &ContentHash,
+    photo_fold: &str,
+) -> Result<(), CatalogueError> {
+    let scratch: Option<i64> = tx
+        .prepare_cached("SELECT id FROM name WHERE fold = ?1 AND shelf = 'scratch' AND hash = ?2")
+        .and_then(|mut s| s.query_row(params![fold, hash.as_bytes()], |row| row.get(0)).optional())
+        .tried("look a scratch name up")?;
+    let Some(scratch) = scratch else { return Ok(()) };
+    copy_properties(tx, scratch, photo_fold)?;
+    drop_scratch(tx, fold)
+}
+
 /// Renames a scratch file within scratch.
 pub fn rename_scratch(tx: &Transaction<'_>, id: i64, to: &RelPath) -> Result<(), CatalogueError> {
     tx.prepare_cached("UPDATE name SET fold = ?2, parent = ?3, path = ?4 WHERE id = ?1")

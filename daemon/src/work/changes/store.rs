@@ -330,8 +330,7 @@ impl Committer {
             // The end of an upload under a temporary name, cut before its record.
             Some(row) => {
                 self.claimed.insert(row.id);
-                draft.events.push(stored(path, digests, row.mtime, row.by, now));
-                draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
+                draft.events.push(renamed_from(&row, path, digests, row.by.clone(), now));
             }
             None => draft.events.push(stored(path, digests, mtime, String::new(), now)),
         }
@@ -426,7 +425,23 @@ pub(crate) fn stored(
         mtime,
         by,
         received,
+        was: None,
         sha1: digests.sha1.map(|h| hex(&h)),
         sha256: digests.sha256.map(|h| hex(&h)),
     }
+}
+
+/// The event of a scratch file that became a photo.
+pub(crate) fn renamed_from(
+    scratch: &NameRow,
+    to: &RelPath,
+    digests: &Digests,
+    by: String,
+    now: Timestamp,
+) -> What {
+    let mut event = stored(to, digests, scratch.mtime, by, now);
+    if let What::Stored { was, .. } = &mut event {
+        *was = Some(scratch.path.clone());
+    }
+    event
 }

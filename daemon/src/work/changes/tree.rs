@@ -12,7 +12,7 @@ use crate::plan::placing::Above;
 use crate::plan::shelving;
 use crate::store::catalogue::names::NameRow;
 use crate::store::volume::VolumeError;
-use crate::work::changes::store::stored;
+use crate::work::changes::store::{renamed_from, stored};
 use crate::work::commit::{Committer, Draft, Row};
 use crate::work::error::Refusal;
 use crate::work::ingest::Outcome;
@@ -118,22 +118,13 @@ impl Committer {
             draft.rows.push(Row::RenameScratch { id: row.id, to: to.clone() });
             return Ok(draft);
         }
-        self.link_into_photos(row, to, digests, &by.label(), &mut draft, now)?;
-        draft.rows.push(Row::CopyProperties { from: row.id, to_fold: to.fold_key() });
-        draft.rows.push(Row::DropScratch { fold: row.path.fold_key() });
+        self.link_into_photos(row, to, &mut draft)?;
+        draft.events.push(renamed_from(row, to, digests, by.label(), now));
         Ok(draft)
     }
 
     /// Gives the file of a row a name in `photos/` that the catalogue knows to be free.
-    fn link_into_photos(
-        &mut self,
-        row: &NameRow,
-        to: &RelPath,
-        digests: &Digests,
-        by: &str,
-        draft: &mut Draft,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
+    fn link_into_photos(&mut self, row: &NameRow, to: &RelPath, draft: &mut Draft) -> Result<(), Refusal> {
         let (from_place, to_place) = (row.place(), Place::photo(to));
         let dir = to_place.parent().unwrap_or_else(Place::root);
         let volume = Arc::clone(&self.attached.volume);
@@ -142,7 +133,7 @@ impl Committer {
             Ok(()) => {}
             Err(VolumeError::Exists { .. }) => {
                 // A stranger, or this very link, made before a power cut and never recorded.
-                if !self.is_content(&to_place, digests)? {
+                if !self.is_content_of(row, &to_place)? {
                     return Err(Refusal::Exists);
                 }
             }
@@ -152,7 +143,6 @@ impl Committer {
             Err(e) => return Err(self.heed(e)),
         }
         draft.dirs.insert(dir);
-        draft.events.push(stored(to, digests, row.mtime, by.to_owned(), now));
         Ok(())
     }
 
@@ -168,7 +158,8 @@ impl Committer {
         let to = self.free_target(to, None)?;
         let mut draft = Draft { name: Some(to.clone()), ..Draft::default() };
         let digests = Digests { content: hash, size: row.size, sha1: None, sha256: None };
-        self.link_into_photos(&row, &to, &digests, &by.label(), &mut draft, now)?;
+        self.link_into_photos(&row, &to, &mut draft)?;
+        draft.events.push(stored(&to, &digests, row.mtime, by.label(), now));
         draft.rows.push(Row::CopyProperties { from: row.id, to_fold: to.fold_key() });
         Ok(draft)
     }
