@@ -80,6 +80,11 @@ impl Place {
         Self(format!("{RESERVED}/probe"))
     }
 
+    /// Room that is set aside for opening a full drive.
+    pub fn ballast() -> Self {
+        Self(format!("{RESERVED}/ballast"))
+    }
+
     /// The trash of one day, `YYYY-MM-DD`. `serial` keeps two retirements of one name apart.
     pub fn trash(day: &str, serial: u64, path: &RelPath) -> Self {
         Self(format!("{RESERVED}/trash/{day}/{serial}/{}", path.on_disk()))
@@ -152,9 +157,13 @@ impl Place {
             || self.0.strip_prefix(&dir.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Whether our program may unlink what lies here: staging, scratch and the probe file, nothing else (promise P2).
+    /// Whether our program may unlink what lies here: staging, scratch, probe and ballast, nothing else (promise P2).
     pub fn may_be_unlinked(&self) -> bool {
-        self.is_below(&Self::incoming()) || self.is_below(&Place::scratches()) || *self == Self::probe()
+        self.is_below(&Self::incoming()) || self.is_below(&Place::scratches()) || self.is_own_filling()
+    }
+
+    fn is_own_filling(&self) -> bool {
+        *self == Self::probe() || *self == Self::ballast()
     }
 }
 
@@ -164,9 +173,9 @@ impl Place {
         self.is_below(&Self::manifests())
     }
 
-    /// Whether our program may replace what lies here in one go: the probe and what is derived beside the manifests.
+    /// Whether our program may replace what lies here in one go: probe, ballast and what is derived beside the manifests.
     pub fn may_be_rewritten(&self) -> bool {
-        *self == Self::probe() || (self.is_below(&Self::manifests()) && self.0.ends_with(".sha256"))
+        self.is_own_filling() || (self.is_below(&Self::manifests()) && self.0.ends_with(".sha256"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Floor 3: doing. Ingest, tree, mirror, rescan, drives, health: blocking code on named threads, no async.
 
 pub mod accounts;
+mod ballast;
 mod census;
 mod changes;
 pub mod checksums;

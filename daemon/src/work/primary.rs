@@ -14,6 +14,7 @@ use crate::model::place::Place;
 use crate::store::catalogue::{Catalogue, accounts, copies};
 use crate::store::manifest::Manifest;
 use crate::store::volume::{EntryKind, VolumeError};
+use crate::work::ballast;
 use crate::work::changes::Change;
 use crate::work::commit::{Done, GroupCommit};
 use crate::work::drive::Attached;
@@ -55,6 +56,7 @@ impl Primary {
     ) -> Result<(Self, Recovered), Refusal> {
         let heed = |e| Refusal::Drive(attached.heed(e));
         let mut recovered = Recovered { swept: sweep(&attached).map_err(heed)?, ..Recovered::default() };
+        ballast::throw(&attached).map_err(heed)?;
         let id = attached.id();
         let row = catalogue.read(|r| r.drive(id))?;
         // A drive that is full has no room for a row, and can be read all the same.
@@ -86,6 +88,7 @@ impl Primary {
                 Err(e) => return Err(e),
             }
         }
+        ballast::take(&primary.attached).map_err(|e| Refusal::Drive(primary.attached.heed(e)))?;
         Ok((primary, recovered))
     }
 

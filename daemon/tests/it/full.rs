@@ -57,6 +57,16 @@ fn announce(daemon: &Daemon, who: &Account, size: usize) -> Reply {
     Reply::parse(&wire::exchange(daemon.address, head.as_bytes()).unwrap()).unwrap()
 }
 
+/// A request whose length nobody knows before its end.
+fn without_length(daemon: &Daemon, who: &Account, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "PUT /dav/chunked.mov HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        daemon.address,
+        who.basic()
+    );
+    [head.into_bytes(), wire::chunked(body, 60_000)].concat()
+}
+
 fn names(daemon: &Daemon) -> Vec<String> {
     listing(&daemon.photos().join("anna")).into_keys().collect()
 }
@@ -78,16 +88,7 @@ fn a_full_drive_refuses_and_recovers() {
     let large = luck::bytes(2, 60 * MIB);
     assert_eq!(daemon.request(&who, "PUT", "/dav/large.mov", "", &large).status, 507);
     // Not known: refused once it has eaten what uploads may.
-    let chunked = [
-        format!(
-            "PUT /dav/chunked.mov HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\nTransfer-Encoding: chunked\r\n\r\n",
-            daemon.address,
-            who.basic()
-        )
-        .into_bytes(),
-        wire::chunked(&large, 60_000),
-    ]
-    .concat();
+    let chunked = without_length(&daemon, &who, &large);
     let reply = Reply::parse(&wire::exchange(daemon.address, &chunked).unwrap()).unwrap();
     assert_eq!(reply.status, 507, "{}", reply.text);
     assert_eq!(names(&daemon), ["kept.jpg"]);
@@ -120,6 +121,11 @@ fn a_full_drive_refuses_and_recovers() {
     assert_eq!(daemon.request(&who, "GET", "/dav/folder/kept.jpg", "", b"").body, photo);
     let brim = daemon.request(&who, "MKCOL", "/dav/no-room-either", "", b"");
     assert!(matches!(brim.status, 201 | 503 | 507), "{}", brim.text);
+    // A box that starts on a full drive shows what is on it.
+    daemon.kill();
+    daemon.start();
+    assert_eq!(daemon.request(&who, "GET", "/dav/folder/kept.jpg", "", b"").body, photo);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/no-room.jpg", "", &photo).status, 507);
 
     // Room again: everything goes on by itself, after a restart, too, and what was made is what is there.
     small.make_room();
