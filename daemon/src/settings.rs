@@ -349,12 +349,27 @@ fn log_level(word: &str) -> Result<LevelFilter, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const EXAMPLE: &str = include_str!("../../config.example.toml");
 
     fn problems(text: &str) -> String {
         let problems = Settings::parse(text).expect_err("this text must be refused");
         problems.iter().map(|p| format!("{p}\n")).collect()
+    }
+
+    proptest! {
+        /// A line of the example spoilt, or any text at all: it is taken, or every problem says where.
+        #[test]
+        fn no_text_panics(line in any::<prop::sample::Index>(), spoilt in ".{0,40}", alone in any::<bool>()) {
+            let mut lines: Vec<&str> = EXAMPLE.lines().collect();
+            let line = line.index(lines.len());
+            lines[line] = &spoilt;
+            let text = if alone { spoilt.clone() } else { lines.join("\n") };
+            if let Err(problems) = Settings::parse(&text) {
+                prop_assert!(!problems.is_empty() && problems.iter().all(|p| !p.to_string().is_empty()));
+            }
+        }
     }
 
     #[test]

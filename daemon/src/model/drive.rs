@@ -214,6 +214,18 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_no_id_or_role_is_refused(text in ".{0,40}", digits in "[0-9a-f]{32}") {
+            drop(toml::from_str::<Marker>(&text));
+            let is_id = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            prop_assert_eq!(text.parse::<Id>().is_ok(), is_id);
+            prop_assert_eq!(digits.parse::<Id>().unwrap().to_string(), digits);
+            prop_assert_eq!(text.parse::<DriveRole>().is_ok_and(|role| role.as_str() != text), false);
+        }
+    }
 
     #[test]
     fn the_marker_round_trips_and_refuses_strangers() {

@@ -79,7 +79,11 @@ impl Mounts {
         let mut steps: Vec<&Path> = path.ancestors().collect();
         steps.reverse();
         for step in steps {
-            while let Some(upon) = self.0.iter().find(|m| m.point == step && self.lies_upon(m, here)) {
+            // As many as there are: a table whose mounts lie upon each other in a ring is none of the kernel's.
+            for _ in &self.0 {
+                let Some(upon) = self.0.iter().find(|m| m.point == step && self.lies_upon(m, here)) else {
+                    break;
+                };
                 here = Some(upon);
             }
         }
@@ -162,6 +166,34 @@ fn disk_below(sys: &Path, device: Device) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_table_panics_or_never_ends(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            lines in prop::collection::vec((0u64..5, 0u64..5, "(/[ab]){0,2}|/"), 0..8),
+        ) {
+            drop(Mounts::parse(&bytes));
+            let line = |(id, parent, point): &(u64, u64, String)| format!("{id} {parent} 8:1 / /{point} rw - ext4 x rw\n");
+            let table = Mounts::parse(lines.iter().map(line).collect::<String>().as_bytes()).unwrap();
+            prop_assert_eq!(table.0.len(), lines.len());
+            for path in ["/", "/a", "/a/b"] {
+                table.of(Path::new(path));
+            }
+        }
+
+        #[test]
+        fn any_mount_point_is_read_as_the_kernel_wrote_it(point in "/[a-z \t\n\\\\0-9]{0,20}") {
+            let escape = |byte: u8| match byte {
+                b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}"),
+                byte => char::from(byte).to_string(),
+            };
+            let escaped: String = point.bytes().map(escape).collect();
+            let table = Mounts::parse(format!("1 1 8:1 / {escaped} rw - ext4 x rw\n").as_bytes()).unwrap();
+            prop_assert_eq!(&table.0[0].point, Path::new(&point));
+        }
+    }
 
     const TABLE: &[u8] = b"\
 21 1 179:2 / / rw,noatime - ext4 /dev/root ro,errors=remount-ro

@@ -243,6 +243,28 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// One byte of an honest request spoilt, or any bytes: taken or refused, and what is taken is a request.
+        #[test]
+        fn no_line_panics(
+            bytes in prop::collection::vec(any::<u8>(), 0..120),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let honest = r#"{"command":"person-add","name":"anna"}"#;
+            let mut spoilt = honest.as_bytes().to_vec();
+            let at = at.index(spoilt.len());
+            spoilt[at] = byte;
+            for line in [bytes, spoilt] {
+                if let Ok(request) = serde_json::from_slice::<Request>(&line) {
+                    let again = serde_json::to_string(&request).unwrap();
+                    prop_assert_eq!(serde_json::from_str::<Request>(&again).unwrap(), request);
+                }
+            }
+        }
+    }
 
     #[test]
     fn requests_are_what_they_were() {
