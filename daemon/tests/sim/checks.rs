@@ -9,7 +9,6 @@ use shoebox::model::path::RelPath;
 use shoebox::model::place::Place;
 use shoebox::store::manifest;
 
-use crate::known;
 use crate::look::{self, Picture, Row};
 use crate::medium::Kind;
 use crate::model::{Files, Kept};
@@ -148,6 +147,7 @@ impl World {
 
     /// Files of other hands that the rescan took over are names from then on.
     pub(crate) fn take_over(&mut self) -> Result<(), String> {
+        self.count_again()?;
         if self.model.foreign.is_empty() {
             return Ok(());
         }
@@ -160,6 +160,25 @@ impl World {
                 let now = self.now();
                 self.model.stored(kept, now);
             }
+        }
+        Ok(())
+    }
+
+    /// A file that was missing and is back counts from when the box says so.
+    fn count_again(&mut self) -> Result<(), String> {
+        if self.model.put_back.is_empty() {
+            return Ok(());
+        }
+        let missing = self.missing_on_a()?;
+        let back: Vec<String> =
+            self.model.put_back.iter().filter(|fold| !missing.contains(*fold)).cloned().collect();
+        for fold in back {
+            self.model.put_back.remove(&fold);
+            let Some(kept) = self.model.names.get(&fold).filter(|_| !self.model.doubts(&fold)) else {
+                continue;
+            };
+            self.model.owed.insert(kept.hash);
+            self.model.removed.remove(&fold);
         }
         Ok(())
     }
@@ -181,22 +200,13 @@ impl World {
         let found = self.found()?;
         // A rename that was refused after it was made leaves a name without its file, until a person looks.
         let mut without: BTreeSet<String> = self.missing_on_a()?;
-        let files = self.a.files();
-        for kept in &found {
-            let there = files.get(&on_photos(kept.path.as_str())?).map(|bytes| hash_of(bytes));
-            let absent = known::FOLDER_NOT_MISSED && there.is_none();
-            let other = known::REPLACED_UNRECORDED && there.is_some_and(|hash| hash != kept.hash);
-            if absent || other {
-                without.insert(kept.path.fold_key());
-            }
-        }
         without.retain(|fold| self.model.doubts(fold));
         self.model.resolve(found);
         self.model.removed.extend(without);
         Ok(())
     }
 
-    fn missing_on_a(&self) -> Result<BTreeSet<String>, String> {
+    pub(crate) fn missing_on_a(&self) -> Result<BTreeSet<String>, String> {
         let id = World::id(Which::A).to_string();
         let rows = self.copies()?;
         let missing = rows.iter().filter(|row| look::text(row, 0) == id && look::text(row, 3) == "missing");
@@ -417,7 +427,7 @@ impl World {
     }
 
     /// The mirror runs until it has nothing to do, which must be soon.
-    fn mirror_to_rest(&mut self) -> Result<(), String> {
+    pub(crate) fn mirror_to_rest(&mut self) -> Result<(), String> {
         for _ in 0..400 {
             if !self.mirror_step(usize::MAX)? {
                 return Ok(());

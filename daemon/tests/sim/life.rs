@@ -2,7 +2,6 @@
 use std::collections::BTreeSet;
 
 use crate::faults::{Area, Pending, Site};
-use crate::known;
 use crate::look::Picture;
 use crate::medium::Kind;
 use crate::rng::for_seeds;
@@ -40,6 +39,14 @@ impl World {
             self.step(faults)?;
         }
         self.settle()?;
+        // What the mirror does last is what the last cut tries.
+        for _ in 0..self.rng.below(3) {
+            self.change_tree()?;
+        }
+        if self.rng.one_in(2) {
+            self.days_go_by();
+        }
+        self.mirror_to_rest()?;
         self.power_fails(&[Which::A, Which::B])?;
         self.settle()?;
         if self.rng.one_in(2) {
@@ -240,7 +247,7 @@ fn a_mass_deletion_stops_at_the_mirror() {
         let mut world = World::new(seed, kinds(seed));
         world.bring_back(Which::A)?;
         world.bring_back(Which::B)?;
-        let (single, many) = (usize::from(!known::BRAKE_SEES_ONE_HOUR), 6 + world.rng.below(80));
+        let (single, many) = (1, 6 + world.rng.below(80));
         world.delete_in_two_hours(single, many)?;
         world.days_go_by();
         world.settle()?;

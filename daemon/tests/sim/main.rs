@@ -8,9 +8,9 @@ mod faults;
 #[cfg(test)]
 mod handles;
 #[cfg(test)]
-mod history;
+mod hands;
 #[cfg(test)]
-mod known;
+mod history;
 #[cfg(test)]
 mod life;
 #[cfg(test)]

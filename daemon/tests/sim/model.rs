@@ -39,6 +39,10 @@ pub(crate) struct Model {
     pub(crate) foreign: BTreeMap<String, RelPath>,
     /// What other hands ever wrote.
     pub(crate) brought: Vec<Vec<u8>>,
+    /// What another hand took away, by name.
+    pub(crate) taken: BTreeMap<String, Vec<u8>>,
+    /// Missing names whose file another hand put back since.
+    pub(crate) put_back: BTreeSet<String>,
     /// Names whose file another hand took away.
     pub(crate) removed: BTreeSet<String>,
     /// Trees whose state an attempt that failed left open; settled by looking after the next recovery.

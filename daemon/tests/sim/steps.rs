@@ -14,7 +14,6 @@ use shoebox::work::tree::Tree;
 use shoebox::work::views::VerifyScope;
 
 use crate::faults::{Failure, Fault};
-use crate::known;
 use crate::model::Kept;
 use crate::world::{Which, World, device};
 
@@ -34,7 +33,7 @@ fn is_passing(refusal: &Refusal) -> bool {
 }
 
 impl World {
-    fn some_path(&mut self) -> RelPath {
+    pub(crate) fn some_path(&mut self) -> RelPath {
         let folder = self.rng.pick(&FOLDERS);
         let mut name = self.rng.pick(&NAMES).to_owned();
         if self.rng.one_in(12) {
@@ -43,13 +42,13 @@ impl World {
         RelPath::parse(&format!("{folder}/{name}")).expect("a path of ours")
     }
 
-    fn some_name(&mut self) -> Option<Kept> {
+    pub(crate) fn some_name(&mut self) -> Option<Kept> {
         let names: Vec<&Kept> = self.model.names.values().collect();
         if names.is_empty() { None } else { Some(names[self.rng.below(names.len())].clone()) }
     }
 
     /// Bytes of a photo: a few that come again and again, and many that come once.
-    fn some_bytes(&mut self) -> Vec<u8> {
+    pub(crate) fn some_bytes(&mut self) -> Vec<u8> {
         let kind = if self.rng.one_in(2) { self.rng.below(5) as u64 } else { self.rng.next() };
         let mut rng = crate::rng::Rng::new(kind);
         let len = rng.pick(&[1, 700, 4096, 9000]);
@@ -93,11 +92,19 @@ impl World {
     /// A whole upload: new, known, or other bytes under any name.
     pub(crate) fn upload(&mut self) -> Result<(), String> {
         let mut path = self.some_path();
-        let temporary = self.rng.one_in(6);
+        let stranger = self.model.foreign.values().next().cloned().filter(|_| self.rng.one_in(5));
+        let temporary = stranger.is_none() && self.rng.one_in(6);
         if temporary {
             path = RelPath::parse(&format!("{path}.part")).expect("a path of ours");
         }
-        let bytes = if self.rng.one_in(10) { Vec::new() } else { self.some_bytes() };
+        let mut bytes = if self.rng.one_in(10) { Vec::new() } else { self.some_bytes() };
+        if let Some(stranger) = stranger {
+            // Under the name of a file that another hand has just brought; often the same file.
+            let there =
+                self.a.files().get(Place::photo(&stranger).as_str()).map(|there| there.to_vec());
+            bytes = there.filter(|_| !self.rng.one_in(3)).unwrap_or(bytes);
+            path = stranger;
+        }
         let offer = self.offer(&path, &bytes);
         self.note(format!("upload {path} {} bytes", bytes.len()));
         let (hash, fold) = (ContentHash::of(&bytes), path.fold_key());
@@ -272,7 +279,7 @@ impl World {
             .expect("ours");
         self.note(format!("rename folder {from} to {to}"));
         let result = self.tree().rename(&device(DeviceKind::Computer), &from, &to, false).map(drop);
-        if self.went("a rename", result, &[&from, &to], !known::RENAMED_AND_REFUSED)? && from != to {
+        if self.went("a rename", result, &[&from, &to], true)? && from != to {
             self.model.renamed(&from, &to);
         }
         Ok(())
@@ -327,70 +334,6 @@ impl World {
         {
             own.mtime = Some(mtime);
         }
-        Ok(())
-    }
-
-    /// Another hand writes a file into the tree, or goes on writing one, or takes one away.
-    pub(crate) fn other_hand(&mut self) -> Result<(), String> {
-        if !self.a.is_alive() {
-            return Ok(());
-        }
-        match self.rng.below(8) {
-            0 => return self.take_away(),
-            1 => return self.help_mirror(),
-            _ => {}
-        }
-        let under_way = self.model.foreign.values().next().cloned().filter(|_| self.rng.one_in(2));
-        let path = match under_way {
-            Some(path) => path,
-            None => {
-                let path = self.some_path().as_str().replace(".jpg", "-card.jpg");
-                RelPath::parse(&path).expect("a path of ours")
-            }
-        };
-        let fold = path.fold_key();
-        let known = self.model.names.contains_key(&fold) || self.model.haunted(&fold);
-        if known || path.name().to_lowercase() != path.name() {
-            return Ok(());
-        }
-        let bytes = self.some_bytes();
-        self.note(format!("another hand puts {path}, {} bytes", bytes.len()));
-        self.model.given.insert(ContentHash::of(&bytes));
-        self.a.put_by_other_hand(&Place::photo(&path), &bytes);
-        self.model.brought.push(bytes);
-        self.model.foreign.insert(fold, path);
-        Ok(())
-    }
-
-    /// Another hand copies a photo from A to B, and nothing makes it durable.
-    fn help_mirror(&mut self) -> Result<(), String> {
-        let Some(kept) = self.some_name() else { return Ok(()) };
-        let place = Place::photo(&kept.path);
-        let bytes = self.a.files().get(place.as_str()).map(|bytes| bytes.to_vec());
-        let (Some(bytes), true) = (bytes, self.b.is_alive()) else { return Ok(()) };
-        if self.b.files().contains_key(place.as_str()) || self.model.haunted(&kept.path.fold_key()) {
-            return Ok(());
-        }
-        self.note(format!("another hand copies {} to B", kept.path));
-        self.b.put_by_other_hand(&place, &bytes);
-        self.model.brought.push(bytes);
-        self.model.helped = true;
-        Ok(())
-    }
-
-    fn take_away(&mut self) -> Result<(), String> {
-        let Some(kept) = self.some_name() else { return Ok(()) };
-        let fold = kept.path.fold_key();
-        let place = Place::photo(&kept.path);
-        if self.model.haunted(&fold) || !self.a.files().contains_key(place.as_str()) {
-            return Ok(());
-        }
-        self.note(format!("another hand takes {} away", kept.path));
-        self.a.remove_by_other_hand(&place);
-        self.a.settle_name(&place);
-        self.model.removed.insert(fold);
-        // Other names and the trash may hold it, too; this hand is not ours to answer for.
-        self.model.owed.remove(&kept.hash);
         Ok(())
     }
 
@@ -510,7 +453,6 @@ impl World {
     pub(crate) fn time(&mut self) {
         let seconds =
             self.rng.pick(&[1, 11, 60, 1800, 3600, 40_000, 86_400, 3 * 86_400, 12 * 86_400, -7200, -200_000]);
-        let seconds = if known::CLOCK_BACK_WAITS { seconds.max(1) } else { seconds };
         self.note(format!("the clock goes {seconds} s"));
         self.turn(seconds);
     }
@@ -565,15 +507,5 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// Leftovers of an upload that was under way when the box was killed.
-    pub(crate) fn leave_orphan(&mut self) {
-        for which in [Which::A, Which::B] {
-            if self.volume(which).is_alive() {
-                let name = format!("left-{}", self.rng.below(3));
-                self.volume(which).put_by_other_hand(&Place::staged(&name), b"half an upl");
-            }
-        }
     }
 }
