@@ -15,8 +15,11 @@ pub struct Manifest {
     volume: Arc<dyn Volume>,
     next: u64,
     after: LineSum,
-    /// Files that exist already, so that a new one is followed by a flush of the directory.
+    /// Files that exist already.
     known: Vec<String>,
+    /// Those of them whose name was made durable here. One that was there when this was opened may owe its name to a process
+    /// that was killed, or to an append that failed, before the flush of the directory.
+    named: Vec<String>,
     /// Files that were there when this was opened. Before one is appended to, memory and medium are compared: a flush of
     /// it may have failed, in this process or in one before it, and the next flush would claim what is not so (I5).
     unchecked: Vec<String>,
@@ -76,7 +79,18 @@ impl Manifest {
         let torn =
             known.iter().zip(&tails).filter(|(_, tail)| !tail.whole).map(|(file, _)| file.clone()).collect();
         let unchecked = known.clone();
-        Ok(Self { volume, next: end.seq + 1, after: end.sum, known, unchecked, unsound, torn, part: 0 })
+        let named = Vec::new();
+        Ok(Self {
+            volume,
+            next: end.seq + 1,
+            after: end.sum,
+            known,
+            named,
+            unchecked,
+            unsound,
+            torn,
+            part: 0,
+        })
     }
 
     /// Where it ends now.
@@ -119,9 +133,12 @@ impl Manifest {
     fn write(&mut self, file: &str, bytes: &[u8]) -> Result<(), VolumeError> {
         self.volume.append(&Place::manifest(file), bytes)?;
         if !self.known.iter().any(|f| f == file) {
-            // The lines are durable only when the new file's name is.
-            self.volume.sync_dir(&Place::manifests())?;
             self.known.push(file.to_owned());
+        }
+        if !self.named.iter().any(|f| f == file) {
+            // The lines are durable only when the file's name is.
+            self.volume.sync_dir(&Place::manifests())?;
+            self.named.push(file.to_owned());
         }
         Ok(())
     }
