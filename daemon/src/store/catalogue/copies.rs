@@ -245,8 +245,11 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
         }
         What::Moved { path, to, .. } => {
             checksums::stale_copy(tx, drive, path)?;
+            // Whether it lies where it belongs now is compared and not taken for granted: in a replay the names are already
+            // those of today, and this may be the first of several moves. What is only wanted does not lie anywhere.
             tx.prepare_cached(
-                "UPDATE copy SET at = ?3, moved = 0 WHERE drive = ?1 AND at = ?2 AND moved = 1",
+                "UPDATE copy SET at = ?3, moved = (SELECT n.path <> ?3 FROM name n WHERE n.id = copy.name)
+                 WHERE drive = ?1 AND at = ?2 AND settled IS NOT NULL",
             )
             .and_then(|mut s| s.execute(params![id, path.as_str(), to.as_str()]))
             .tried("record a rename")?;
