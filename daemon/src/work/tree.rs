@@ -156,8 +156,12 @@ impl Tree {
         to: &RelPath,
         overwrite: bool,
     ) -> Result<Outcome, Refusal> {
-        if overwrite && self.is_same_content(from, to)? {
-            // The target has these very bytes: nothing is to be cleared for them, and only the old name goes.
+        if let Some((source, target)) = self.same_content(from, to)?.filter(|_| overwrite) {
+            // The target has these very bytes: nothing is to be cleared for them. It gets the source's time, by which sync
+            // programs tell whether they are done, and the old name goes.
+            if source.mtime != target.mtime {
+                self.set_mtime(by, to, source.mtime)?;
+            }
             self.trash(by, from)?;
             return Ok(Outcome::Replaced);
         }
@@ -177,15 +181,24 @@ impl Tree {
         Ok(outcome)
     }
 
-    /// Whether both are files, of equal content, under different names.
-    fn is_same_content(&self, from: &RelPath, to: &RelPath) -> Result<bool, Refusal> {
-        let (Some(source), Some(target)) = (self.find(from)?, self.find(to)?) else { return Ok(false) };
-        Ok(match (source.kind, target.kind) {
-            (NodeKind::File { hash: one, .. }, NodeKind::File { hash: other, .. }) => {
-                one == other && source.id != target.id && target.shelf == Shelf::Photos
-            }
-            (NodeKind::Folder, _) | (_, NodeKind::Folder) => false,
-        })
+    /// Both, if they are files of equal content under different names, and the target's is there and good.
+    fn same_content(&self, from: &RelPath, to: &RelPath) -> Result<Option<(Node, Node)>, Refusal> {
+        let (Some(source), Some(target)) = (self.find(from)?, self.find(to)?) else { return Ok(None) };
+        let (hash, other, size) = match (&source.kind, &target.kind) {
+            (NodeKind::File { hash, .. }, NodeKind::File { hash: other, size }) => (*hash, *other, *size),
+            (NodeKind::Folder, _) | (_, NodeKind::Folder) => return Ok(None),
+        };
+        if hash != other || source.id == target.id || target.shelf != Shelf::Photos {
+            return Ok(None);
+        }
+        // A target that other hands took away, or that is known to be bad, is no reason to part with a good source.
+        let primary = self.pool.primary()?;
+        let id = primary.attached.id();
+        let copies = primary.catalogue.read(|r| r.copies_of_name(target.id))?;
+        let good = |state| matches!(state, CopyState::Settled | CopyState::Verified);
+        let good = copies.iter().any(|copy| copy.drive == id && good(copy.state));
+        let there = primary.attached.volume.stat(&target.place()).is_ok_and(|s| !s.is_dir && s.size == size);
+        Ok((good && there).then_some((source, target)))
     }
 
     /// Makes sure that the source exists, does not overlap with the target, and that the target is free.
