@@ -374,19 +374,28 @@ impl Rescan {
     /// The digests of a file, if nobody changed it while it was read.
     fn hash_quiet(&mut self, primary: &Primary, place: &Place, go_on: GoOn<'_>) -> Result<Hashed, Refusal> {
         let volume = &primary.attached.volume;
-        let read = || -> Result<Option<Digests>, VolumeError> {
+        let read = || -> Result<Hashed, VolumeError> {
             let before = volume.stat(place)?;
-            let digests = reading::hash_medium(&**volume, place, Also::default(), &mut || {
+            let digests = reading::hash_sound(&**volume, place, Also::default(), &mut || {
                 drop(primary.attached.turns.background());
                 go_on();
                 Ok(())
             })?;
             let after = volume.stat(place)?;
-            Ok((before == after && digests.size == after.size).then_some(digests))
+            Ok(match digests {
+                _ if before != after => Hashed::Busy,
+                Some(digests) if digests.size == after.size => Hashed::Quiet(digests),
+                Some(_) => Hashed::Busy,
+                None => Hashed::Unreadable,
+            })
         };
         match read() {
-            Ok(Some(digests)) => Ok(Hashed::Quiet(digests)),
-            Ok(None) | Err(VolumeError::NotFound { .. }) => Ok(Hashed::Busy),
+            Ok(Hashed::Unreadable) => {
+                let why = "it did not reach the medium whole, because a write failed; bring it once more";
+                self.cannot_hold(place, why).map(|()| Hashed::Unreadable)
+            }
+            Ok(hashed) => Ok(hashed),
+            Err(VolumeError::NotFound { .. }) => Ok(Hashed::Busy),
             Err(e) => {
                 let why = primary.attached.file_only(e).map_err(Refusal::Drive)?;
                 self.cannot_hold(place, &why).map(|()| Hashed::Unreadable)

@@ -137,15 +137,18 @@ impl Committer {
         }
     }
 
-    /// Whether the file at a place has these bytes on the medium. Flushed first: who wrote it is not known.
+    /// Whether the file at a place has these bytes on the medium, to stay: who wrote it, and whether he flushed it, is not known.
     pub(super) fn is_content(&self, place: &Place, digests: &Digests) -> Result<bool, Refusal> {
         let volume = &*self.attached.volume;
         if !self.is_there(place, digests.size) {
             return Ok(false);
         }
-        let read = || reading::hash_medium(volume, place, Also::default(), &mut || Ok(()));
-        match volume.sync_file(place).and_then(|()| read()) {
-            Ok(found) => Ok(found.content == digests.content),
+        let read = reading::hash_sound(volume, place, Also::default(), &mut || Ok(()));
+        let same = |found: Option<Digests>| found.is_some_and(|found| found.content == digests.content);
+        match read
+            .and_then(|found| if same(found) { volume.sync_file(place).map(|()| true) } else { Ok(false) })
+        {
+            Ok(is_content) => Ok(is_content),
             // A socket, or a link: no bytes at all.
             Err(VolumeError::NotFound { .. }) => Ok(false),
             // Bytes that cannot be read are not these.

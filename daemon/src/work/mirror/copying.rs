@@ -176,7 +176,7 @@ impl End {
     }
 
     /// The drive has a file of this size under this name already: made before a crash, or before the catalogue was
-    /// lost. Equal from the medium: it is the copy. Its flush is repeated, because who made it is not known.
+    /// lost. Equal from the medium: it is the copy. It is flushed, because who made it is not known.
     fn already_there(
         &mut self,
         row: &WantedRow,
@@ -190,18 +190,18 @@ impl End {
             Ok(_) | Err(VolumeError::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(self.heed(e)),
         }
-        volume.sync_file(to).map_err(|e| self.heed(e))?;
-        let found = reading::hash_medium(&*volume, to, BOTH, &mut || {
+        let found = reading::hash_sound(&*volume, to, BOTH, &mut || {
             drop(self.attached.turns.background());
             go_on();
             Ok(())
         });
         let found = match found {
-            Ok(found) if found.content == row.hash => found,
-            // Other bytes, or some that cannot be read: it makes room when the new copy is here.
+            Ok(Some(found)) if found.content == row.hash => found,
+            // Other bytes, or some that cannot be read or never reached the medium: it makes room when the new copy is here.
             Ok(_) => return Ok(None),
             Err(e) => return self.attached.file_only(e).map(|_| None).map_err(Refusal::Drive),
         };
+        volume.sync_file(to).map_err(|e| self.heed(e))?;
         let dir = to.parent().unwrap_or_else(Place::root);
         self.directories.ensure(&dir, &mut piece.dirs).map_err(|e| self.heed(e))?;
         piece.dirs.insert(dir);
