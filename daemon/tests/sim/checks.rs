@@ -439,6 +439,9 @@ impl World {
     /// At rest, doing everything twice more changes nothing (I19), and no flush was ever repeated (I5).
     pub(crate) fn check_rest(&mut self) -> Result<(), String> {
         self.sweep()?;
+        // A folder that was there for the scratch names in it only goes when they are gone.
+        self.rescan_all()?;
+        self.rescan_all()?;
         let before = (Picture::of(&self.catalogue)?, self.a.files(), self.b.files());
         for _ in 0..2 {
             self.rescan_all()?;

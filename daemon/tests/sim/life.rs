@@ -26,6 +26,9 @@ fn live(seed: u64, without: Option<(Which, Site)>) -> Result<World, String> {
         world.volume(which).swallow(site);
     }
     let lived = world.live();
+    if lived.is_err() {
+        world.show();
+    }
     lived.map_err(|why| format!("{:?}: {why}", world.kinds)).map(|()| world)
 }
 
@@ -118,7 +121,7 @@ impl World {
             self.cut(which);
         }
         self.check_contents()?;
-        if !self.model.b_in_flight {
+        if !self.model.b_in_flight && !self.model.b_unread {
             self.check_proofs(Which::B)?;
         }
         if drives.len() == 2 {

@@ -57,6 +57,21 @@ impl Picture {
         TABLES.into_iter().map(take).collect::<Result<_, String>>().map(Self)
     }
 
+    /// All rows, for the eye.
+    pub(crate) fn text(&self) -> String {
+        let line = |table: &str, row: &Row| {
+            let values = row.iter().map(|value| match value {
+                Value::Null => "-".to_owned(),
+                Value::Integer(number) => number.to_string(),
+                Value::Real(number) => number.to_string(),
+                Value::Text(text) => text.clone(),
+                Value::Blob(bytes) => bytes.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+            });
+            format!("  {table}: {}\n", values.collect::<Vec<_>>().join(" | "))
+        };
+        self.0.iter().flat_map(|(table, rows)| rows.iter().map(|row| line(table, row))).collect()
+    }
+
     /// The first row that one has and the other has not.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
         let pairs = self.0.iter().zip(&other.0);

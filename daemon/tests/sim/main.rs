@@ -1,5 +1,7 @@
 //! The power-cut simulation: seeded histories against drives that keep only what was made durable.
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod checks;
 #[cfg(test)]
 mod contract;

@@ -442,6 +442,11 @@ impl Medium {
         }
     }
 
+    /// Whether names were forgotten so.
+    pub(crate) fn lost_names(&self) -> bool {
+        self.steps.iter().any(|step| step.stuck)
+    }
+
     /// Everything is written back, as by `sync(2)`.
     pub(crate) fn flush_all(&mut self) {
         for step in std::mem::take(&mut self.steps) {

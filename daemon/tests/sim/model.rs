@@ -57,6 +57,8 @@ pub(crate) struct Model {
     pub(crate) helped: bool,
     /// Copies were verified while a drive failed.
     pub(crate) shaken: bool,
+    /// The catalogue went back in time, and B's own record was not carried into it since: the mirror's first step does.
+    pub(crate) b_unread: bool,
     /// A step of the mirror failed on B since it last came to rest.
     pub(crate) b_in_flight: bool,
     /// Contents in the middle of a move on a drive without a journal when the power went.
@@ -118,6 +120,7 @@ impl Model {
     pub(crate) fn remember_less(&mut self) {
         self.scratch.clear();
         self.unsure_of_scratch = true;
+        self.b_unread = true;
         let ghosts: Vec<String> = self.ghosts.iter().cloned().collect();
         self.doubt.extend(ghosts);
     }

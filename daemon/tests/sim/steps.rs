@@ -13,7 +13,7 @@ use shoebox::work::sweep::Sweep;
 use shoebox::work::tree::Tree;
 use shoebox::work::views::VerifyScope;
 
-use crate::faults::{Failure, Fault};
+use crate::faults::{Failure, Fault, Op};
 use crate::model::Kept;
 use crate::world::{Which, World, device};
 
@@ -71,7 +71,7 @@ impl World {
         self.model.in_doubt(trees, goes_on, now);
     }
 
-    fn send(&self, offer: Offer, bytes: &[u8]) -> Result<Ack, Refusal> {
+    pub(crate) fn send(&self, offer: Offer, bytes: &[u8]) -> Result<Ack, Refusal> {
         let mut incoming = Ingest::new(std::sync::Arc::clone(&self.pool)).begin(offer)?;
         for piece in bytes.chunks(5000) {
             incoming.write(piece)?;
@@ -79,7 +79,7 @@ impl World {
         incoming.finish()?.settle()
     }
 
-    fn offer(&mut self, path: &RelPath, bytes: &[u8]) -> Offer {
+    pub(crate) fn offer(&mut self, path: &RelPath, bytes: &[u8]) -> Offer {
         let size = (!self.rng.one_in(3)).then_some(bytes.len() as u64);
         let declared =
             if self.rng.one_in(3) { vec![DeclaredHash::Blake3(ContentHash::of(bytes))] } else { Vec::new() };
@@ -100,8 +100,7 @@ impl World {
         let mut bytes = if self.rng.one_in(10) { Vec::new() } else { self.some_bytes() };
         if let Some(stranger) = stranger {
             // Under the name of a file that another hand has just brought; often the same file.
-            let there =
-                self.a.files().get(Place::photo(&stranger).as_str()).map(|there| there.to_vec());
+            let there = self.a.files().get(Place::photo(&stranger).as_str()).map(|there| there.to_vec());
             bytes = there.filter(|_| !self.rng.one_in(3)).unwrap_or(bytes);
             path = stranger;
         }
@@ -184,7 +183,7 @@ impl World {
         }
     }
 
-    fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         Tree::new(std::sync::Arc::clone(&self.pool))
     }
 
@@ -231,13 +230,26 @@ impl World {
         let result = self.tree().rename(&by, &kept.path, &to, overwrite).map(drop);
         let now = self.now();
         if self.went("a rename", result, &[&kept.path, &to], !overwrite)? && kept.path != to {
+            let stayed = self.stayed(&kept, &to);
             if kept.path.fold_key() != to.fold_key() {
                 self.model.trashed(&to, now);
             }
             let to = self.spelled(&to);
             self.model.renamed(&kept.path, &to);
+            if let Some(stayed) = stayed {
+                self.model.names.insert(to.fold_key(), stayed);
+            }
         }
         Ok(())
+    }
+
+    /// A file renamed over one of equal content: the target may have stayed what it was, but for the time, and the source
+    /// have gone.
+    fn stayed(&self, from: &Kept, to: &RelPath) -> Option<Kept> {
+        let target = self.model.names.get(&to.fold_key()).filter(|target| target.hash == from.hash)?;
+        let node = self.tree().find(to).ok().flatten()?;
+        let is_target = from.path.fold_key() != to.fold_key() && Some(node.created) == target.received;
+        is_target.then(|| Kept { mtime: from.mtime, ..target.clone() })
     }
 
     /// As the box spells a name.
@@ -257,8 +269,16 @@ impl World {
         let now = self.now();
         if self.went("the end of an upload", result, &[&from, &to], false)? {
             let node = self.tree().find(&to).ok().flatten();
-            self.model.trashed(&to, now);
             let hash = self.model.scratch.remove(fold);
+            let target = self.model.names.get(&to.fold_key()).cloned();
+            if let (Some(target), Some(node)) = (target.filter(|t| Some(t.hash) == hash), &node)
+                && Some(node.created) == target.received
+            {
+                // The target had these bytes already: it has only the new one's time.
+                self.model.stored(Kept { mtime: Some(node.mtime), ..target }, now);
+                return Ok(());
+            }
+            self.model.trashed(&to, now);
             if let (Some(hash), Some(node)) = (hash, node.as_ref())
                 && node.shelf == Shelf::Scratch
             {
@@ -360,7 +380,10 @@ impl World {
         };
         let result = self.mirror.step(&go_on);
         let more = match result {
-            Ok(more) => more,
+            Ok(more) => {
+                self.model.b_unread &= !self.is_attached(Which::B);
+                more
+            }
             Err(refusal) => {
                 self.unless_disturbed("the mirror", &refusal)?;
                 self.model.b_in_flight = true;
@@ -467,8 +490,16 @@ impl World {
             fault = fault.after_the_deed();
         }
         let nth = 1 + self.rng.below(60) as u64;
-        self.note(format!("{which:?} will fail at call {nth} with {fault:?}"));
         self.disturbed = true;
+        if self.rng.one_in(3) {
+            // Where it hurts most, and often twice in a row: the second flush of what the first one lost says all is well.
+            let ops = [Op::SyncFile, Op::SyncFile, Op::Append, Op::SyncDir, Op::SyncStaged];
+            let (op, nth) = (self.rng.pick(&ops), 1 + nth % 4);
+            self.note(format!("{which:?} will fail at {op:?} {nth} with {fault:?}"));
+            self.volume(which).fail_nth(op, nth, fault);
+            return;
+        }
+        self.note(format!("{which:?} will fail at call {nth} with {fault:?}"));
         self.volume(which).fail_any(nth, fault);
     }
 

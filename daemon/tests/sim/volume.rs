@@ -246,6 +246,11 @@ impl SimVolume {
         self.lock().read_only
     }
 
+    /// Whether a directory's flush failed that no journal guards: what is shown may never be on the medium.
+    pub(crate) fn lost_names(&self) -> bool {
+        self.lock().medium.lost_names()
+    }
+
     /// The drive is off the bus: every call answers `Gone` until [`SimVolume::cut`], which is also how it comes back.
     pub(crate) fn unplug(&self) {
         self.lock().plugged = false;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use shoebox::model::account::{Device, DeviceKind, TokenKey};
 use shoebox::model::drive::{DriveRole, Id, Marker};
+use shoebox::model::hash::ContentHash;
 use shoebox::model::place::Place;
 use shoebox::plan::mirroring::Brake;
 use shoebox::store::catalogue::Catalogue;
@@ -156,6 +157,23 @@ impl World {
         self.log.push(line);
     }
 
+    /// Prints what is on the drives and in the catalogue, for whoever looks at a failure.
+    pub(crate) fn show(&self) {
+        if std::env::var_os("SHOEBOX_LOG").is_none() {
+            return;
+        }
+        for which in [Which::A, Which::B] {
+            println!("{which:?} has");
+            for (path, bytes) in self.volume(which).files() {
+                println!("  {path} {} bytes {:.12}", bytes.len(), ContentHash::of(&bytes).to_string());
+                if path.starts_with(".shoebox/manifest/") {
+                    println!("{}", String::from_utf8_lossy(&bytes));
+                }
+            }
+        }
+        println!("the catalogue has\n{}", Picture::of(&self.catalogue).map_or_else(|why| why, |p| p.text()));
+    }
+
     /// The time.
     pub(crate) fn now(&self) -> Timestamp {
         at(self.clock.load(Ordering::Relaxed))
@@ -274,9 +292,11 @@ impl World {
         }
     }
 
-    /// Takes back all faults of a drive. One that stopped writing, or was pulled, is mounted anew.
+    /// Takes back all faults of a drive. One that stopped writing, or was pulled, is mounted anew. So is one without a journal
+    /// of which a directory's flush failed: nothing but a mount can tell what of it there is.
     pub(crate) fn heal(&mut self, which: Which) -> Result<(), String> {
-        let dead = !self.volume(which).is_alive() || self.volume(which).is_read_only();
+        let volume = self.volume(which);
+        let dead = !volume.is_alive() || volume.is_read_only() || volume.lost_names();
         self.volume(which).heal();
         if dead {
             if self.is_attached(which) {

@@ -1,0 +1,134 @@
+//! Single histories told step by step: one for each flaw that was found by a seed which no longer shows it.
+use shoebox::model::account::DeviceKind;
+use shoebox::model::hash::ContentHash;
+use shoebox::model::path::RelPath;
+use shoebox::model::place::Place;
+
+use crate::faults::{Failure, Fault, Op};
+use crate::look::{self, Picture};
+use crate::medium::Kind;
+use crate::world::{Which, World, device};
+
+fn world(b: Kind) -> World {
+    let mut world = World::new(1, (Kind::Ext4, b));
+    world.bring_back(Which::A).unwrap();
+    world.bring_back(Which::B).unwrap();
+    world
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::parse(text).unwrap()
+}
+
+impl World {
+    fn put(&mut self, name: &str, bytes: &[u8]) {
+        let mut offer = self.offer(&path(name), bytes);
+        offer.mtime = Some(self.now());
+        self.model.given.insert(ContentHash::of(bytes));
+        self.send(offer, bytes).unwrap();
+    }
+
+    fn moved(&self, from: &str, to: &str) {
+        self.tree().rename(&device(DeviceKind::Computer), &path(from), &path(to), true).unwrap();
+    }
+
+    fn mirror_all(&mut self) {
+        while self.mirror.step(&|| true).unwrap() {}
+    }
+
+    /// Name on B and state, in order.
+    fn on_b(&self) -> Vec<(String, String)> {
+        let sql = "SELECT c.at, c.state, c.drive FROM copy c ORDER BY c.at";
+        let rows = look::rows(&self.catalogue, sql).unwrap();
+        let own = rows.iter().filter(|row| look::text(row, 2) == World::id(Which::B).to_string());
+        own.map(|row| (look::text(row, 0), look::text(row, 1))).collect()
+    }
+}
+
+/// An append that failed had made the file; its name was then taken for durable by the next one.
+#[test]
+fn a_manifest_whose_first_append_failed_is_not_lost_with_its_name() {
+    let mut world = world(Kind::Ext4);
+    world.put("anna/phone/a.jpg", b"a");
+    world.b.fail_nth(Op::Append, 1, Fault::once(Failure::Full));
+    world.mirror.step(&|| true).unwrap_err();
+    world.mirror_all();
+    world.check_record_of_b().unwrap();
+    for _ in 0..20 {
+        world.cut(Which::B);
+        world.check_record_of_b().unwrap();
+    }
+}
+
+/// B followed two renames of one file. The catalogue is of before both.
+#[test]
+fn two_moves_of_one_copy_are_replayed_one_after_the_other() {
+    let mut world = world(Kind::Ext4);
+    world.put("anna/phone/a.jpg", b"a");
+    world.mirror_all();
+    let older = Picture::of(&world.catalogue).unwrap();
+    world.moved("anna/phone/a.jpg", "anna/phone/b.jpg");
+    world.mirror_all();
+    world.moved("anna/phone/b.jpg", "anna/phone/c.jpg");
+    world.mirror_all();
+    for which in [Which::A, Which::B] {
+        world.let_go(which).unwrap();
+        world.cut(which);
+    }
+    world.restart();
+    world.catalogue = std::sync::Arc::new(older.restore().unwrap());
+    world.bring_back(Which::A).unwrap();
+    world.bring_back(Which::B).unwrap();
+    world.mirror_all();
+    assert_eq!(world.on_b(), [("anna/phone/c.jpg".to_owned(), "verified".to_owned())]);
+    world.check_proofs(Which::B).unwrap();
+}
+
+/// The kernel forgets the pages of a flush that failed: memory shows the photo, the medium has zeros.
+#[test]
+fn a_file_of_other_hands_whose_flush_failed_is_not_taken_over_as_zeros() {
+    let mut world = world(Kind::Ext4);
+    let place = Place::photo(&path("anna/phone/card.jpg"));
+    world.a.put_by_other_hand(&place, b"a photo");
+    world.a.fail_nth(Op::SyncFile, 1, Fault::once(Failure::Io));
+    for _ in 0..4 {
+        world.rescan.start();
+        while world.rescan.step(&|| true).unwrap_or(false) {}
+        world.turn(11);
+        world.watch(Which::A).unwrap();
+        world.bring_back(Which::A).unwrap();
+    }
+    assert_eq!(world.names().unwrap(), Vec::<look::Row>::new());
+    assert_eq!(world.a.repeated_flushes(), Vec::<String>::new());
+    // Written once more, it is a new file.
+    world.a.remove_by_other_hand(&place);
+    world.a.put_by_other_hand(&place, b"a photo");
+    world.rescan_all().unwrap();
+    world.turn(11);
+    world.rescan_all().unwrap();
+    assert_eq!(world.names().unwrap().len(), 1);
+}
+
+/// Nextcloud clients send other times for bytes that are there already, under a temporary name, and look whether they took.
+#[test]
+fn a_file_renamed_over_its_equal_brings_its_time_along() {
+    let mut world = world(Kind::Ext4);
+    world.put("anna/mac/a.jpg", b"a");
+    world.turn(100);
+    world.put("anna/mac/a.jpg.part", b"a");
+    world.moved("anna/mac/a.jpg.part", "anna/mac/a.jpg");
+    let node = world.tree().find(&path("anna/mac/a.jpg")).unwrap().unwrap();
+    assert_eq!(node.mtime, world.now());
+}
+
+/// What other hands took away is no equal: the file that is there must not go to the trash for it.
+#[test]
+fn a_file_renamed_over_a_vanished_equal_takes_its_place() {
+    let mut world = world(Kind::Ext4);
+    world.put("anna/mac/a.jpg", b"a");
+    world.put("anna/mac/b.jpg", b"a");
+    world.a.remove_by_other_hand(&Place::photo(&path("anna/mac/b.jpg")));
+    world.moved("anna/mac/a.jpg", "anna/mac/b.jpg");
+    let files = world.a.files();
+    assert_eq!(files.get("photos/anna/mac/b.jpg").map(|bytes| bytes.to_vec()), Some(b"a".to_vec()));
+}
