@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,6 +19,19 @@ use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 /// Hints are gathered this long before their folders are listed: one listing for a burst of files.
 const GATHER: SignedDuration = SignedDuration::from_secs(2);
 
+/// And so many times as long as the last such look took: a folder of a hundred thousand photos that fills up one by one is
+/// read all of it at every look, and may take a twentieth of the box.
+const GENTLY: i32 = 20;
+
+/// But not longer than this.
+const GATHER_AT_MOST: SignedDuration = SignedDuration::from_mins(1);
+
+/// How long hints are gathered, by how long the last look took.
+fn gather(took: Duration) -> SignedDuration {
+    let gently = SignedDuration::try_from(took).unwrap_or(GATHER_AT_MOST).saturating_mul(GENTLY);
+    gently.clamp(GATHER, GATHER_AT_MOST)
+}
+
 /// Finds what other hands put on the primary.
 pub struct Watcher {
     pool: Arc<Pool>,
@@ -29,13 +42,27 @@ pub struct Watcher {
     walked: Option<Timestamp>,
     looked: Option<Timestamp>,
     hinted: BTreeSet<Place>,
+    /// When the look under way began, and how long the last one took.
+    began: Option<Instant>,
+    took: Duration,
 }
 
 impl Watcher {
     /// Walks the whole tree every `period`.
     pub fn new(pool: Arc<Pool>, period: SignedDuration) -> Self {
         let rescan = Rescan::new(Arc::clone(&pool));
-        Self { pool, period, rescan, watch: None, walked: None, looked: None, hinted: BTreeSet::new() }
+        let (watch, walked, looked, began) = (None, None, None, None);
+        Self {
+            pool,
+            period,
+            rescan,
+            watch,
+            walked,
+            looked,
+            hinted: BTreeSet::new(),
+            began,
+            took: Duration::ZERO,
+        }
     }
 
     /// Watches the primary that is there now; a new one is walked from end to end.
@@ -113,9 +140,10 @@ impl Worker for Watcher {
             self.walked = Some(now);
             self.hinted.clear();
         }
-        let gathered = retrying::is_due(self.looked, GATHER, now);
+        let gathered = retrying::is_due(self.looked, gather(self.took), now);
         if gathered && !self.rescan.is_walking() && (!self.hinted.is_empty() || self.rescan.is_waiting()) {
             self.looked = Some(now);
+            self.began = Some(Instant::now());
             let waiting = self.rescan.waiting_in();
             self.rescan.look_into(std::mem::take(&mut self.hinted).into_iter().chain(waiting));
         }
@@ -125,8 +153,25 @@ impl Worker for Watcher {
         };
         match self.rescan.step(&go_on) {
             Ok(true) => Ok(Outcome::More),
-            Ok(false) => Ok(Outcome::Rest),
+            Ok(false) => {
+                if let Some(began) = self.began.take() {
+                    self.took = began.elapsed();
+                }
+                Ok(Outcome::Rest)
+            }
             Err(e) => Err(WorkError::new("compare the tree", e)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_take_no_more_than_a_twentieth_and_come_within_a_minute() {
+        let seconds = |millis| gather(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 100, 500, 3_000, 60_000].map(seconds), [2_000, 2_000, 10_000, 60_000, 60_000]);
+        assert_eq!(gather(Duration::MAX), GATHER_AT_MOST);
     }
 }
