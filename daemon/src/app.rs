@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::face::control;
 use crate::face::http::metrics::{DriveNumbers, MetricsInput, render};
-use crate::face::http::{self, Face, HostPolicy};
+use crate::face::http::{self, Face, HostPolicy, Server};
 use crate::model::copy::CopyState;
 use crate::os::{clock, systemd};
 use crate::plan::facts::{Facts, Limits};
@@ -77,14 +77,14 @@ impl App {
             body_idle: settings.http.idle,
             ..http::Limits::default()
         };
-        let face = Arc::new(Face {
+        let server = Server::new(Arc::new(Face {
             pool: Arc::clone(&self.pool),
             ingest: Ingest::new(Arc::clone(&self.pool)),
             tree: Tree::new(Arc::clone(&self.pool)),
             metrics,
-            hosts: HostPolicy::new(settings.http.hosts.iter().cloned()),
+            hosts: HostPolicy::new(own_names(settings)),
             limits,
-        });
+        }));
         for address in &settings.http.listen {
             let listener = std::net::TcpListener::bind(address)
                 .with_context(|| format!("could not listen on {address}"))?;
@@ -94,7 +94,7 @@ impl App {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             drop(guard);
             let heart = self.supervisor.heart("accept", Duration::from_secs(60));
-            let serving = http::serve(listener, Arc::clone(&face), stopped.clone(), move || heart.beat());
+            let serving = server.clone().serve(listener, stopped.clone(), move || heart.beat());
             self.serving.push(self.runtime.spawn(async move {
                 if let Err(e) = serving.await {
                     log::error!("the HTTP listener ended: {e}");
@@ -158,7 +158,7 @@ impl App {
         let Some(period) = systemd::watchdog_period() else { return };
         let supervisor = Arc::downgrade(&self.supervisor);
         self.runtime.spawn(async move {
-            let mut tick = tokio::time::interval(period / 2);
+            let mut tick = tokio::time::interval(period);
             loop {
                 tick.tick().await;
                 let Some(supervisor) = supervisor.upgrade() else { return };
@@ -224,6 +224,16 @@ fn survive_size_limit(runtime: &Runtime) -> anyhow::Result<()> {
     // Dropping the stream leaves the handler in place.
     drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(libc::SIGXFSZ))?);
     Ok(())
+}
+
+/// Names that lead here: those of the settings, that of the address printed for phones, and the machine's own. No web
+/// site can have a browser send the last of these for a name of the site's.
+fn own_names(settings: &Settings) -> Vec<String> {
+    let mut names = settings.http.hosts.clone();
+    names.extend(settings.http.public_host().map(str::to_owned));
+    names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()));
+    names.retain(|name| !name.is_empty());
+    names
 }
 
 fn signed(duration: Duration) -> SignedDuration {

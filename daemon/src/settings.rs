@@ -55,9 +55,9 @@ pub struct Http {
     pub connections: usize,
     /// Connections at one time from one address.
     pub per_ip: usize,
-    /// How long a request's head may take.
+    /// How long a request's head may take, and how long a connection may lie idle between two.
     pub header: Duration,
-    /// How long a connection may be silent.
+    /// How long the next byte of a body may be on its way.
     pub idle: Duration,
 }
 
@@ -147,6 +147,17 @@ impl Default for Http {
             per_ip: 16,
             header: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Http {
+    /// The host of [`Http::public_url`], without its port.
+    pub fn public_host(&self) -> Option<&str> {
+        let (_, host) = self.public_url.as_deref()?.split_once("://")?;
+        match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => Some(name),
+            Some(_) | None => Some(host),
         }
     }
 }

@@ -10,5 +10,6 @@ mod hostile_names;
 mod hostile_sites;
 mod kill;
 mod people;
+mod requests;
 mod store;
 mod support;

@@ -61,10 +61,25 @@ const BEAT: Duration = Duration::from_secs(5);
 /// The pause after an `accept` that failed for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(200);
 
+/// Who may come in, over all listeners together.
+#[derive(Clone)]
+pub(super) struct House {
+    limits: Limits,
+    room: Arc<Semaphore>,
+    guests: Guests,
+}
+
+impl House {
+    /// An empty one.
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { room: Arc::new(Semaphore::new(limits.connections)), guests: Guests::default(), limits }
+    }
+}
+
 /// Serves connections until `stop` becomes true, then lets those in flight end.
 pub(super) async fn run<H, F>(
     listener: TcpListener,
-    limits: Limits,
+    house: House,
     mut stop: watch::Receiver<bool>,
     beat: impl Fn() + Send,
     handler: H,
@@ -73,8 +88,7 @@ where
     H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    let room = Arc::new(Semaphore::new(limits.connections));
-    let guests = Guests::default();
+    let House { limits, room, guests } = house;
     let mut open = JoinSet::new();
     let mut turn = tokio::time::interval(BEAT);
     loop {
@@ -270,7 +284,7 @@ mod tests {
         let beat = move || {
             counted.fetch_add(1, Ordering::Relaxed);
         };
-        let ended = tokio::spawn(run(listener, limits, stopped, beat, handler));
+        let ended = tokio::spawn(run(listener, House::new(limits), stopped, beat, handler));
         Server { port, stop, beats, ended }
     }
 
@@ -403,6 +417,26 @@ mod tests {
             drop((first, second));
             tokio::time::sleep(Duration::from_millis(100)).await;
             assert!(server.talk(request).await.starts_with("HTTP/1.1 200 "));
+        });
+    }
+
+    #[test]
+    fn connections_are_counted_over_all_listeners() {
+        run_test(async {
+            let house = House::new(Limits { per_address: 1, ..Limits::default() });
+            let (_stop, stopped) = watch::channel(false);
+            let mut at = Vec::new();
+            for _ in 0..2 {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                at.push(listener.local_addr().unwrap());
+                let handler = |_, _| async { reply::text(StatusCode::OK, "here") };
+                tokio::spawn(run(listener, house.clone(), stopped.clone(), || (), handler));
+            }
+            let _first = TcpStream::connect(at[0]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let mut second = TcpStream::connect(at[1]).await.unwrap();
+            let _refused = second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+            assert_eq!(read(&mut second).await, "");
         });
     }
 

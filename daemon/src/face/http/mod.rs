@@ -70,18 +70,35 @@ impl Shared {
     }
 }
 
-/// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at least
-/// every five seconds.
-pub async fn serve(
-    listener: TcpListener,
-    face: Arc<Face>,
-    stop: watch::Receiver<bool>,
-    beat: impl Fn() + Send + 'static,
-) -> io::Result<()> {
-    let limits = face.limits.clone();
-    let shared = Arc::new(Shared { face, throttle: Mutex::default(), locks: Mutex::default() });
-    accept::run(listener, limits, stop, beat, move |request, from| answer(shared.clone(), request, from))
+/// The server: one for all addresses, because a lock taken through one holds for the others, and connections are
+/// counted together.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+    house: accept::House,
+}
+
+impl Server {
+    /// Behind this face; nobody is served yet.
+    pub fn new(face: Arc<Face>) -> Self {
+        let house = accept::House::new(face.limits.clone());
+        Self { shared: Arc::new(Shared { face, throttle: Mutex::default(), locks: Mutex::default() }), house }
+    }
+
+    /// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at
+    /// least every five seconds.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: watch::Receiver<bool>,
+        beat: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
+        let shared = self.shared;
+        accept::run(listener, self.house, stop, beat, move |request, from| {
+            answer(shared.clone(), request, from)
+        })
         .await
+    }
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from: IpAddr) -> Reply {

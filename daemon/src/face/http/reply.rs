@@ -80,17 +80,14 @@ fn words(refusal: &Refusal) -> String {
 pub(super) fn deny(method: &Method, deny: &Deny) -> Reply {
     match deny {
         Deny::Refused(refusal) => {
-            let mut reply = text(status(method, refusal), &words(refusal));
-            if reply.status() == StatusCode::SERVICE_UNAVAILABLE {
-                set(&mut reply, RETRY_AFTER, HeaderValue::from_static("30"));
-            }
+            let mut reply = come_back(text(status(method, refusal), &words(refusal)));
             if reply.status() == StatusCode::METHOD_NOT_ALLOWED {
                 set(&mut reply, ALLOW, HeaderValue::from_static(ALLOWED));
             }
             reply
         }
         Deny::Bad(words) => text(StatusCode::BAD_REQUEST, words),
-        Deny::Status(status, words) => text(*status, words),
+        Deny::Status(status, words) => come_back(text(*status, words)),
         Deny::Condition(status, condition) => dav_error(*status, &format!("<D:{condition}/>")),
         Deny::Locked(href) => dav_error(
             StatusCode::LOCKED,
@@ -102,6 +99,14 @@ pub(super) fn deny(method: &Method, deny: &Deny) -> Reply {
             reply
         }
     }
+}
+
+/// Says when to try again what may heal.
+fn come_back(mut reply: Reply) -> Reply {
+    if reply.status() == StatusCode::SERVICE_UNAVAILABLE {
+        set(&mut reply, RETRY_AFTER, HeaderValue::from_static("30"));
+    }
+    reply
 }
 
 /// Every method of the WebDAV tree.

@@ -86,12 +86,17 @@ impl Daemon {
 
     fn settings(&self) -> String {
         let (a, b, socket) = (self.dir.join("a"), self.dir.join("b"), self.dir.join("control.sock"));
-        let (address, idle) = (self.address, self.idle_seconds);
+        let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
         format!(
-            "[http]\nlisten = [\"{address}\"]\nconnections = 128\nper_ip = 128\nheader_seconds = {idle}\n\
+            "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = 128\nper_ip = 128\nheader_seconds = {idle}\n\
              idle_seconds = {idle}\n[drives]\nmounts = [{a:?}, {b:?}]\nrequire_mount = false\n[control]\n\
              socket = {socket:?}\n[rescan]\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n"
         )
+    }
+
+    /// A second address it listens on.
+    pub(crate) fn other_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 2], self.address.port()))
     }
 
     fn config(&self) -> PathBuf {

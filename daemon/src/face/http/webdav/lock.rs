@@ -22,7 +22,8 @@ pub(super) fn lock(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
         let lock = cx.shared.locks().refresh(&cx.target.path, &tokens, &cx.device.person, time, now);
         let lock =
             lock.ok_or(Deny::Condition(StatusCode::PRECONDITION_FAILED, "lock-token-matches-request-uri"))?;
-        return Ok(granted(cx, &lock, StatusCode::OK));
+        // Without a Lock-Token header (RFC 4918 §9.10.2): no new token was made.
+        return Ok(discovery(cx, &lock, StatusCode::OK));
     }
     let wish = Wish::read(body)?;
     let deep = match cx.depth()? {
@@ -67,13 +68,17 @@ fn placeholder(cx: &Cx) -> Result<(), Refusal> {
 }
 
 fn granted(cx: &Cx, lock: &Lock, status: StatusCode) -> Reply {
+    let mut reply = discovery(cx, lock, status);
+    reply::set_text(&mut reply, HeaderName::from_static("lock-token"), &format!("<{}>", lock.token));
+    reply
+}
+
+fn discovery(cx: &Cx, lock: &Lock, status: StatusCode) -> Reply {
     let mut body = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:prop xmlns:D=\"DAV:\">");
     body.push_str("<D:lockdiscovery>");
     body.push_str(&describe(lock, &cx.root, Instant::now()));
     body.push_str("</D:lockdiscovery></D:prop>\n");
-    let mut reply = xml_reply(status, body);
-    reply::set_text(&mut reply, HeaderName::from_static("lock-token"), &format!("<{}>", lock.token));
-    reply
+    xml_reply(status, body)
 }
 
 /// The `activelock` element.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
@@ -65,6 +65,12 @@ pub(super) async fn answer(
 ) -> Result<Reply, Deny> {
     let root = device.root();
     let target = path::target(&root, path)?;
+    // The `?` of a name that was not encoded: what is behind it would be cut off, and one photo would replace another.
+    if parts.uri.query().is_some()
+        && !matches!(parts.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "PROPFIND")
+    {
+        return Err(Deny::Bad("a name's ? is written %3F, and nothing else has a query"));
+    }
     let (method, headers) = (parts.method.clone(), parts.headers.clone());
     let cx = Cx { shared: shared.clone(), device, root, here, method, headers, target };
     let limits = &shared.face.limits;
@@ -73,9 +79,6 @@ pub(super) async fn answer(
         "PUT" => return put::put(cx, body, limits).await,
         "GET" | "HEAD" => |cx, _| get::get(cx),
         "DELETE" => |cx, _| delete::delete(cx),
-        "MKCOL" if body.as_ref().is_some_and(|body| !body.is_end_stream()) => {
-            return Err(Deny::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a new folder takes no body"));
-        }
         "MKCOL" => |cx, _| mkcol::mkcol(cx),
         "MOVE" | "COPY" => |cx, _| transfer::transfer(cx),
         "PROPFIND" => propfind::propfind,
@@ -85,6 +88,10 @@ pub(super) async fn answer(
         _ => return Err(Deny::Method(reply::ALLOWED)),
     };
     let text = upload::collect(body.take(), xml::MOST_BYTES as u64, limits.body_idle).await?;
+    // RFC 4918 §8.4: a body that would be ignored may have meant something that was not done.
+    if !text.is_empty() && matches!(parts.method.as_str(), "DELETE" | "MKCOL" | "MOVE" | "COPY" | "UNLOCK") {
+        return Err(Deny::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this takes no body"));
+    }
     upload::blocking(move || handler(&cx, &text)).await
 }
 

@@ -55,12 +55,12 @@ pub(super) fn transfer(cx: &Cx) -> Result<Reply, Deny> {
         Outcome::Replaced | Outcome::Unchanged => StatusCode::NO_CONTENT,
     });
     if let NodeKind::File { .. } = source.kind {
-        let mtime = cx.announced_mtime();
-        if let Some(mtime) = mtime {
-            cx.tree().set_mtime(&cx.device, &to.path, mtime)?;
-        }
-        if let Some(node) = cx.find(&to.path)? {
-            describe(&mut reply, &node, mtime.is_some());
+        // The name is there. Whatever happens to its date now, a refusal would make the client ask again for a
+        // source that is gone; without the `accepted` it sets the date by PROPPATCH.
+        let taken =
+            cx.announced_mtime().is_some_and(|at| cx.tree().set_mtime(&cx.device, &to.path, at).is_ok());
+        if let Ok(Some(node)) = cx.find(&to.path) {
+            describe(&mut reply, &node, taken);
         }
     }
     Ok(reply)

@@ -1,0 +1,93 @@
+//! Requests at the edge of what RFC 4918 and RFC 9110 say, against the real binary: what is ignored elsewhere is refused
+//! where ignoring it could cost a photo.
+use crate::support::daemon::{Account, Daemon};
+use crate::support::wire;
+
+const LOCK: &[u8] = b"<D:lockinfo xmlns:D=\"DAV:\"><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockinfo>";
+
+fn furnished(dir: &tempfile::TempDir) -> (Daemon, Account) {
+    let daemon = Daemon::furnish(dir.path(), 5);
+    let laptop = daemon.add_person("anna", "laptop", "computer");
+    (daemon, laptop)
+}
+
+/// RFC 4918 §8.4: a body where none has a meaning is refused, and nothing was done. A chunked body of nothing is none.
+#[test]
+fn a_body_that_would_be_ignored_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (daemon, who) = furnished(&dir);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/a.jpg", "", b"photo").status, 201);
+    for (method, target) in [
+        ("DELETE", "/dav/a.jpg"),
+        ("MOVE", "/dav/a.jpg"),
+        ("COPY", "/dav/a.jpg"),
+        ("UNLOCK", "/dav/a.jpg"),
+        ("MKCOL", "/dav/new"),
+    ] {
+        let reply = daemon.request(&who, method, target, "Destination: /dav/b.jpg\r\n", b"<x/>");
+        assert_eq!(reply.status, 415, "{method}: {}", reply.text);
+    }
+    assert_eq!(daemon.request(&who, "GET", "/dav/a.jpg", "", b"").body, b"photo");
+    for gone in ["/dav/b.jpg", "/dav/new"] {
+        assert_eq!(daemon.request(&who, "GET", gone, "", b"").status, 404, "{gone}");
+    }
+    let (to, basic) = (daemon.address, who.basic());
+    let chunked = format!(
+        "MKCOL /dav/new HTTP/1.1\r\nHost: {to}\r\nAuthorization: {basic}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    );
+    let reply = wire::Reply::parse(&wire::exchange(to, chunked.as_bytes()).unwrap()).unwrap();
+    assert_eq!(reply.status, 201, "{}", reply.text);
+}
+
+/// `a?1.jpg` sent without encoding is no upload of `a`, and no deletion of it.
+#[test]
+fn a_name_cut_off_at_a_question_mark_is_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (daemon, who) = furnished(&dir);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/a", "", b"photo").status, 201);
+    for method in ["PUT", "DELETE", "MOVE", "COPY", "MKCOL", "LOCK", "PROPPATCH"] {
+        let reply = daemon.request(&who, method, "/dav/a?1.jpg", "Destination: /dav/b\r\n", b"");
+        assert_eq!(reply.status, 400, "{method}: {}", reply.text);
+    }
+    assert_eq!(daemon.request(&who, "GET", "/dav/a?fresh=1", "", b"").body, b"photo");
+    assert_eq!(daemon.request(&who, "PUT", "/dav/a%3F1.jpg", "", b"other").status, 201);
+}
+
+/// A lock holds at whichever of the box's addresses the next request arrives.
+#[test]
+fn a_lock_holds_on_every_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let (daemon, who) = furnished(&dir);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/a.jpg", "", b"photo").status, 201);
+    assert_eq!(daemon.request(&who, "LOCK", "/dav/a.jpg", "Depth: 0\r\n", LOCK).status, 200);
+    for at in [daemon.address, daemon.other_address()] {
+        let reply = wire::request(at, &who.basic(), "PUT", "/dav/a.jpg", "", b"other").unwrap();
+        assert_eq!(reply.status, 423, "{at}: {}", reply.text);
+    }
+}
+
+/// RFC 4918 §9.10.2: a refreshed lock is described, and no Lock-Token header says that it is new.
+#[test]
+fn a_refresh_makes_no_new_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let (daemon, who) = furnished(&dir);
+    let made = daemon.request(&who, "LOCK", "/dav/a.jpg", "Depth: 0\r\n", LOCK);
+    assert!(made.status == 201 && made.text.to_lowercase().contains("\r\nlock-token: <"), "{}", made.text);
+    let token = &made.text[made.text.find("urn:uuid:").unwrap()..][..45];
+    let again = daemon.request(&who, "LOCK", "/dav/a.jpg", &format!("If: (<{token}>)\r\n"), b"");
+    assert!(again.status == 200 && again.text.contains(token), "{}", again.text);
+    assert!(!again.text.to_lowercase().contains("\r\nlock-token:"), "{}", again.text);
+}
+
+/// The names under which a person finds the box: its own, and that of the address it prints for phones.
+#[test]
+fn the_boxes_own_names_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (daemon, _) = furnished(&dir);
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for (host, expected) in [(own.trim(), 200), ("photos.example.org", 200), ("evil.example.org", 421)] {
+        let request = format!("GET /health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answer = wire::exchange(daemon.address, request.as_bytes()).unwrap();
+        assert_eq!(wire::Reply::parse(&answer).unwrap().status, expected, "{host}");
+    }
+}
