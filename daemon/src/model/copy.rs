@@ -118,7 +118,7 @@ impl fmt::Display for CopyState {
 
 /// A word that is no copy state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown copy state {0:?}")]
+#[error("{0:?} is not one of wanted, settled, verified, missing, damaged")]
 pub struct UnknownState(String);
 
 impl FromStr for CopyState {

@@ -97,6 +97,27 @@ fn a_restart_of_the_demo_tells_the_same_and_a_second_one_is_refused() {
 }
 
 #[test]
+fn a_demo_that_cannot_be_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Demo::start(&dir.path().join("first"));
+    let taken = demo.fact("web_url").trim_start_matches("http://").trim_end_matches('/');
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (at, listen, remedy) in
+        [(dir.path().join("second"), taken, "--listen"), (file, "127.0.0.1:0", "another --dir")]
+    {
+        let done = Command::new(env!("CARGO_BIN_EXE_shoebox"))
+            .args(["demo", "--json", "--listen", listen, "--dir"])
+            .arg(&at)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(2), "{said}");
+        assert!(said.contains(remedy), "{said}");
+    }
+}
+
+#[test]
 fn people_devices_and_exit_codes() {
     let dir = tempfile::tempdir().unwrap();
     let demo = Demo::start(dir.path());
@@ -122,6 +143,7 @@ fn people_devices_and_exit_codes() {
 
     assert_eq!(demo.run(&["receipt", "anna/phone/none.jpg"]).0, 4);
     assert_eq!(demo.run(&["verify", "--drive", "offline"]).0, 4);
+    assert_eq!(demo.run(&["verify", "--below", "anna/misspelt"]).0, 4);
     assert_eq!(demo.run(&["drive", "adopt", "/nonexistent", "--role", "mirror"]).0, 1);
     let (code, text) = demo.run(&["drive", "list", "--json"]);
     let roles: Vec<Value> = json(&text).as_array().unwrap().iter().map(|d| d["role"].clone()).collect();

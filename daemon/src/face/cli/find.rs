@@ -1,4 +1,6 @@
 //! `shoebox find`: names that fit.
+use std::io::Write as _;
+
 use clap::Args;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -74,12 +76,11 @@ impl Find {
                 break;
             }
         }
+        // On standard error: these are no results.
         if let Some(row) = after {
-            // On standard error: it is no result.
-            drop(std::io::Write::write_fmt(
-                &mut std::io::stderr(),
-                format_args!("There are more: --after {row}, or --limit 0 for all.\n"),
-            ));
+            drop(writeln!(std::io::stderr(), "There are more: --after {row}, or --limit 0 for all."));
+        } else if !any {
+            drop(writeln!(std::io::stderr(), "Nothing fits."));
         }
         Ok(if any { Exit::Fine } else { Exit::NotFound })
     }

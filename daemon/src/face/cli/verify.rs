@@ -10,9 +10,8 @@ use crate::work::views::{DriveView, VerifyReport};
 
 /// Read copies back from the drives now and compare them
 ///
-/// The box re-reads every copy by itself once a month. This does it now: every copy in question is read from the
-/// medium, not from memory, and its hash is compared. Exit code 1 if a copy is damaged or missing, or a drive could
-/// not be read.
+/// Every copy in question is read from the medium, not from memory, and its hash is compared. Exit code 1 if a copy
+/// is damaged or missing, or a drive could not be read; 4 if there is nothing in the folder of --below.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -37,8 +36,13 @@ impl Verify {
             Some(word) => Some(choose(&cx.ask::<Vec<DriveView>>(&Request::DriveList {})?, word)?),
             None => None,
         };
-        let report: VerifyReport =
-            cx.ask_and_watch(&Request::Verify { drive, below: self.below }, "verifying")?;
+        let request = Request::Verify { drive, below: self.below.clone() };
+        let report: VerifyReport = cx.ask_and_watch(&request, "verifying")?;
+        if let (Some(below), true) = (&self.below, report == VerifyReport::default()) {
+            // A misspelt folder must not pass for a good one.
+            let what = format!("there is no photo below {below}");
+            return Err(Fault::new(FaultKind::NotFound, what, "`shoebox find` shows what there is").into());
+        }
         if self.json {
             cx.json(&report)?;
         } else {

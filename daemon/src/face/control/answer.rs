@@ -32,12 +32,17 @@ pub(super) fn answer(
         Request::DeviceList {} => json(&pool.devices().map_err(refused("catalogue"))?),
         Request::DeviceAdd { person, name, kind } => {
             let token = pool.add_device(&person, &name, kind).map_err(|refusal| {
-                let what = if matches!(refusal, Refusal::NotFound) {
-                    format!("person {person} (make one with `shoebox person add`)")
-                } else {
-                    format!("device {person}/{name}")
-                };
-                Fault::refused(&refusal, &what)
+                let mut fault = Fault::refused(&refusal, &format!("device {person}/{name}"));
+                if matches!(refusal, Refusal::NotFound) {
+                    fault = Fault::refused(&refusal, &format!("person {person}"));
+                    fault.remedy = format!("make one: shoebox person add {person}");
+                } else if matches!(refusal, Refusal::Exists) {
+                    fault.remedy = format!(
+                        "choose another name; or, if its password is lost: shoebox device revoke {person} {name}, \
+                         and add it again"
+                    );
+                }
+                fault
             })?;
             json(&Added { password: token.reveal().to_owned() })
         }

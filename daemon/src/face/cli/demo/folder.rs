@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::face::control::{Fault, FaultKind};
 use crate::model::account::Slug;
 use crate::settings::Settings;
 
@@ -30,11 +31,10 @@ impl Folder {
     pub(super) fn make(dir: &Path) -> anyhow::Result<Self> {
         let dir = std::path::absolute(dir)?;
         for part in [dir.clone(), dir.join("a"), dir.join("b")] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&part)
-                .with_context(|| format!("could not make {}", part.display()))?;
+            DirBuilder::new().recursive(true).mode(0o700).create(&part).map_err(|e| {
+                let what = format!("could not make {}: {e}", part.display());
+                Fault::new(FaultKind::BadRequest, what, "give another --dir, one that you may write to")
+            })?;
         }
         // Without symlinks, because drives are compared by where they really are.
         Ok(Self(fs::canonicalize(&dir).with_context(|| format!("could not open {}", dir.display()))?))

@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
-use anyhow::Context as _;
 use clap::Args;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -78,7 +77,7 @@ impl Demo {
         let mut settings = folder.settings();
         logging::start(settings.log.level);
         settings.http.listen = vec![self.address(folder.kept().as_ref())];
-        let app = App::start(settings.clone()).context("could not start")?;
+        let app = App::start(settings.clone()).map_err(start_elsewhere)?;
         let listen = app.http_addr();
         settings.http.listen = vec![listen];
         folder.write_config(&settings)?;
@@ -136,6 +135,8 @@ fn introduce(
     let address = Address::for_phones(http);
     let config = folder.config();
     let config = config.display();
+    // As it was called: nobody has it on the search path yet.
+    let shoebox = std::env::args().next().unwrap_or_else(|| "shoebox".to_owned());
     writeln!(
         out,
         "Shoebox demo in {}: the folders a and b stand in for two drives.\n",
@@ -158,9 +159,21 @@ fn introduce(
          --webdav-pass \"$(rclone obscure {password})\"\n"
     )?;
     writeln!(out, "Ask about it in another terminal:")?;
-    writeln!(out, "  shoebox --config {config} status")?;
-    writeln!(out, "  shoebox --config {config} receipt {user}/{}/photo.jpg\n", kept.device)?;
+    writeln!(out, "  {shoebox} --config {config} status")?;
+    writeln!(out, "  {shoebox} --config {config} receipt {user}/{}/photo.jpg\n", kept.device)?;
     writeln!(out, "Ctrl-C stops it; the photos stay. From here on, one line per photo and event:")
+}
+
+/// A port that is taken is no defect: another --listen cures it.
+fn start_elsewhere(error: anyhow::Error) -> anyhow::Error {
+    let taken = |cause: &io::Error| {
+        matches!(cause.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable)
+    };
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(taken) {
+        let remedy = "give another address, or leave --listen out: it then finds a free port";
+        return Fault::new(FaultKind::BadRequest, format!("{error:#}"), remedy).into();
+    }
+    error.context("could not start")
 }
 
 /// Prints news in the background until the process ends.
