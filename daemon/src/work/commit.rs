@@ -30,6 +30,9 @@ use crate::work::ingest::Outcome;
 /// How many changes share one commit at most.
 const BATCH: usize = 64;
 
+/// How many events uploads that share a commit have at most: each that something made room for, and that it is there.
+pub(crate) const EVENTS_TOGETHER: u64 = 2 * BATCH as u64;
+
 /// What a change amounts to, once its files are in place and before anything of it is durable.
 #[derive(Default)]
 pub(crate) struct Draft {

@@ -1,13 +1,18 @@
 //! What a crash left in the trash without a record: found at start by its number, and put in step with the catalogue.
 //!
-//! A file goes to the trash before the event is recorded, under a number above the last recorded event's. Whatever lies
-//! under a higher number than the last event was never acknowledged to anybody.
+//! A file goes to the trash before the event is recorded, under a number above the last event's. Whatever lies under a
+//! higher number than the last event was never acknowledged to anybody. Uploads that replace something share their commits:
+//! a line torn in the middle of one leaves some of them recorded and others not, or the half of one, all with one number.
+use crate::model::hash::Also;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::store::catalogue::Catalogue;
+use crate::store::catalogue::names::NameRow;
 use crate::store::volume::{EntryKind, VolumeError};
+use crate::work::commit::EVENTS_TOGETHER;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
+use crate::work::reading;
 
 /// What was found.
 #[derive(Default)]
@@ -19,24 +24,28 @@ pub(crate) struct Unrecorded {
 }
 
 impl Unrecorded {
-    /// Looks through the trash for numbers above `last`.
+    /// Looks through the trash for numbers that the commit broken off may have given; `last` is that of the last event.
     pub(crate) fn find(attached: &Attached, catalogue: &Catalogue, last: u64) -> Result<Self, Refusal> {
         let mut found = Self::default();
         for day in dirs_in(attached, &Place::trashes())? {
             for numbered in dirs_in(attached, &day)? {
-                if numbered.name().parse::<u64>().is_ok_and(|serial| serial > last) {
-                    found.look_below(attached, catalogue, &numbered)?;
+                let Ok(serial) = numbered.name().parse::<u64>() else { continue };
+                if serial.saturating_add(EVENTS_TOGETHER) > last {
+                    found.look_below(attached, catalogue, &numbered, serial > last)?;
                 }
             }
         }
         Ok(found)
     }
 
+    /// `fresh`: under a number that no recorded event has. A deletion is a commit of its own, so that only such numbers can
+    /// have one, and nothing below them is recorded.
     fn look_below(
         &mut self,
         attached: &Attached,
         catalogue: &Catalogue,
         numbered: &Place,
+        fresh: bool,
     ) -> Result<(), Refusal> {
         let heed = |e| Refusal::Drive(attached.heed(e));
         let volume = &*attached.volume;
@@ -47,13 +56,16 @@ impl Unrecorded {
                 let below = place.as_str().strip_prefix(numbered.as_str()).and_then(|p| p.strip_prefix('/'));
                 let Some(path) = below.and_then(RelPath::from_disk) else { continue };
                 let known = catalogue.read(|r| r.name(&path.fold_key()))?;
-                let Some(row) = known.filter(|row| row.shelf == Shelf::Photos) else {
+                let known = known.filter(|row| row.shelf == Shelf::Photos && (fresh || row.hash.is_some()));
+                let Some(row) = known else {
                     if entry.kind == EntryKind::Dir {
                         todo.push(place);
                     }
                     continue;
                 };
                 match volume.stat(&row.place()) {
+                    // Names are flushed before the first line of a commit: with one of its lines here, other hands took the file.
+                    Err(VolumeError::NotFound { .. }) if !fresh => {}
                     Err(VolumeError::NotFound { .. }) => {
                         put_back(attached, &place, &row.place())?;
                         self.put_back += 1;
@@ -62,7 +74,8 @@ impl Unrecorded {
                     // One file under both names: the crash came before the name was taken over, and nothing happened.
                     Ok(home) => {
                         let there = volume.stat(&place).map_err(heed)?;
-                        if there.inode != home.inode {
+                        if there.inode != home.inode && (fresh || is_half(attached, catalogue, &place, &row)?)
+                        {
                             self.replaced.push((row.path, place));
                         }
                     }
@@ -71,6 +84,24 @@ impl Unrecorded {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a file in the trash is the one that the catalogue believes under its name: no line tells of it, or the last that
+/// tells of the trash does, and not of what replaced it.
+fn is_half(
+    attached: &Attached,
+    catalogue: &Catalogue,
+    place: &Place,
+    row: &NameRow,
+) -> Result<bool, Refusal> {
+    let on_record = catalogue.read(|r| r.trashed(attached.id(), &row.path))?;
+    if on_record.iter().any(|trashed| trashed.at == place.as_str() && !trashed.last) {
+        return Ok(false);
+    }
+    match reading::hash_medium(&*attached.volume, place, Also::default(), &mut || Ok(())) {
+        Ok(found) => Ok(Some(found.content) == row.hash),
+        Err(e) => attached.file_only(e).map(|_| false).map_err(Refusal::Drive),
     }
 }
 

@@ -53,6 +53,15 @@ pub struct PropertyRow {
     pub xml: String,
 }
 
+/// A file in a drive's trash, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrashedRow {
+    /// Where what was moved there lies, from the drive's root: the file, or a folder above it; empty if nothing was there.
+    pub at: String,
+    /// Nothing went to this drive's trash after it.
+    pub last: bool,
+}
+
 const COLUMNS: &str = "id, path, shelf, hash, size, mtime, received, by";
 
 pub(super) fn name_row(row: &Row<'_>) -> rusqlite::Result<NameRow> {
@@ -169,6 +178,22 @@ impl Reader<'_> {
             .prepare_cached("SELECT 1 FROM name WHERE hash = ?1 AND shelf = 'scratch'")
             .and_then(|mut s| s.exists([hash.as_bytes()]))
             .tried("look scratch up")
+    }
+
+    /// What a drive's trash has on record under the name a file had.
+    pub fn trashed(&self, drive: DriveId, name: &RelPath) -> Result<Vec<TrashedRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT at, id = (SELECT id FROM trashed WHERE drive = ?1 ORDER BY id DESC LIMIT 1)
+                 FROM trashed WHERE path = ?2 AND drive = ?1",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), name.as_str()], |row| {
+                    Ok(TrashedRow { at: row.get(0)?, last: row.get(1)? })
+                })?
+                .collect()
+            })
+            .tried("look into the trash")
     }
 
     /// Files and bytes in `photos/`.
