@@ -82,6 +82,19 @@ fn photos(count: u64) -> String {
     if count == 1 { "1 photo or video".to_owned() } else { format!("{count} photos and videos") }
 }
 
+/// An error's words without the names of photos: findings are shown to whoever reaches the port, and a name says whose
+/// it is. What is behind the last colon is the reason; the journal has all of it.
+fn discreet(why: &str) -> String {
+    let private = ["photos/", ".shoebox/trash/", ".shoebox/quarantine/"];
+    match private.iter().filter_map(|tree| why.find(tree)).min() {
+        None => why.to_owned(),
+        Some(start) => {
+            let reason = why[start..].rfind(": ").map_or("", |colon| &why[start + colon..]);
+            format!("{}a photo{reason}", &why[..start])
+        }
+    }
+}
+
 struct Verdict<'a> {
     facts: &'a Facts,
     before: &'a [Finding],
@@ -185,7 +198,10 @@ impl Verdict<'_> {
             Standing::Foreign { why } => self.find(
                 "drive-foreign",
                 &about,
-                &format!("where {who} belongs there is another drive ({why}); nothing is written to it, and {meaning}"),
+                &format!(
+                    "where {who} belongs there is another drive ({}); nothing is written to it, and {meaning}",
+                    discreet(why)
+                ),
                 "Unplug that drive and plug in the one that belongs there. Its photos are untouched.",
             ),
             Standing::Blank => self.find(
@@ -198,12 +214,12 @@ impl Verdict<'_> {
                 "drive-read-only",
                 &about,
                 &format!("{who} can be read but takes nothing new; {meaning}"),
-                "Eject it, unplug it, plug it in again. If it stays so, the drive may be failing: replace it soon.",
+                "Unplug it and plug it in again. If it stays so, the drive may be failing: replace it soon.",
             ),
             Standing::Suspect { why } => self.find(
                 "drive-suspect",
                 &about,
-                &format!("{who} has made an error ({why}) and is not trusted now; {meaning}"),
+                &format!("{who} has made an error ({}) and is not trusted now; {meaning}", discreet(why)),
                 "Check its cable and its power. If the message returns, replace the drive; the other copies are safe.",
             ),
             Standing::Stuck => self.stuck(drive),
@@ -375,8 +391,12 @@ impl Verdict<'_> {
             CatalogueFacts::Trouble { why } => self.find(
                 "catalogue-trouble",
                 &About::box_itself(Light::Red),
-                &format!("the list of all photos cannot be used ({why}); the photos themselves are not affected"),
-                "Restart the box. If the message stays, rebuild the list from a drive (shoebox rebuild --from …).",
+                &format!(
+                    "the list of all photos cannot be used ({}); the photos themselves are not affected",
+                    discreet(why)
+                ),
+                "Restart the box. If the message stays, stop it and move .shoebox/catalogue.db away from drive A: the \
+                 list is made anew from the drive at the next start.",
             ),
         }
     }
@@ -390,8 +410,8 @@ impl Verdict<'_> {
                     "{} vanished from drive A (main) at once; drive B (copy) keeps them until somebody decides",
                     photos(brake.held)
                 ),
-                "If you deleted them on purpose, confirm it (shoebox status shows how). If not, change nothing and \
-                 look for what did: they are all still on drive B.",
+                "If you deleted them on purpose: they go, too, once brake_percent and brake_files under [mirror] in the \
+                 settings allow so many. If not, change nothing and look for what did: they are all still on drive B.",
             );
         }
     }
@@ -436,7 +456,8 @@ impl Verdict<'_> {
                     "{} on drive A (main) have names that not every drive can hold, and are not copied",
                     photos(self.facts.unholdable)
                 ),
-                "Rename them: shorter, and without control characters (shoebox rescan lists them).",
+                "Rename them: shorter, and without control characters. With level = \"debug\" under [log] in the \
+                 settings, the journal names them at each comparison.",
             );
         }
     }
@@ -481,7 +502,7 @@ impl Verdict<'_> {
             .last_error
             .as_ref()
             .filter(|_| !worker.silent)
-            .map_or_else(|| "it does not respond".to_owned(), |error| error.what.clone());
+            .map_or_else(|| "it does not respond".to_owned(), |error| discreet(&error.what));
         self.find(
             "worker-failing",
             &About { id: &worker.name, light: if worker.critical { Light::Red } else { Light::Amber }, since: None },

@@ -47,6 +47,35 @@ fn well() -> Facts {
     }
 }
 
+/// Whoever reaches the port may read findings (`/health`).
+#[test]
+fn no_finding_names_a_photo() {
+    let whys = [
+        (
+            "could not flush photos/bob/phone/my: secret/a b.jpg: Input/output error (os error 5)",
+            "a photo: Input",
+        ),
+        ("could not flush photos/bob/secret.jpg: I/O error", "a photo: I/O error"),
+        ("could not compare the tree: could not open photos/bob/secret.jpg: not there", "a photo: not there"),
+        ("could not make .shoebox/trash/2026-11-21/5/bob/secret.jpg", "make a photo"),
+        ("could not flush .shoebox/probe: I/O error", ".shoebox/probe: I/O error"),
+    ];
+    for (why, expected) in whys {
+        let why = why.to_owned();
+        let mut facts = well();
+        facts.drives[0].standing = Standing::Suspect { why: why.clone() };
+        facts.drives[1].standing = Standing::Foreign { why: why.clone() };
+        facts.catalogue = CatalogueFacts::Trouble { why: why.clone() };
+        facts.workers[0].failures = 100;
+        facts.workers[0].last_error = Some(WorkerError { at: now(), what: why });
+        let found = judge(&facts, &[], &Limits::default(), now());
+        let told: Vec<&Finding> = found.iter().filter(|f| f.sentence.contains(expected)).collect();
+        assert_eq!(told.len(), 4, "{found:?}");
+        let private = |f: &&Finding| f.sentence.contains("bob") || f.sentence.contains("secret");
+        assert!(!found.iter().any(|f| private(&f)), "{found:?}");
+    }
+}
+
 fn found(change: impl FnOnce(&mut Facts)) -> Vec<String> {
     let mut facts = well();
     change(&mut facts);
