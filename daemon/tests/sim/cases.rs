@@ -132,3 +132,34 @@ fn a_file_renamed_over_a_vanished_equal_takes_its_place() {
     let files = world.a.files();
     assert_eq!(files.get("photos/anna/mac/b.jpg").map(|bytes| bytes.to_vec()), Some(b"a".to_vec()));
 }
+
+/// The line that the old file went to the trash was written, and the one of what replaced it torn.
+#[test]
+fn half_a_replacement_on_record_is_made_whole() {
+    let mut world = world(Kind::Ext4);
+    world.put("anna/mac/a.jpg", b"old");
+    world.a.fail_nth(Op::Append, 1, Fault::once(Failure::Full));
+    let offer = world.offer(&path("anna/mac/a.jpg"), b"new");
+    world.send(offer, b"new").unwrap_err();
+    let torn = world.a.files()[".shoebox/manifest/2026-09.jsonl"].to_vec();
+    let lines = String::from_utf8(torn).unwrap();
+    assert!(lines.contains("\"trashed\"") && lines.matches("\"stored\"").count() == 1, "{lines}");
+    world.watch(Which::A).unwrap();
+    world.bring_back(Which::A).unwrap();
+    let rows = world.names().unwrap();
+    assert_eq!(look::hash(&rows[0], 1).unwrap(), ContentHash::of(b"new"));
+    assert_eq!(world.a.files()["photos/anna/mac/a.jpg"].as_slice(), b"new");
+}
+
+/// A stranger's file that went to the trash for an upload is not what other hands took away from the same name later.
+#[test]
+fn a_strangers_file_does_not_come_back_from_the_trash() {
+    let mut world = world(Kind::Ext4);
+    let place = Place::photo(&path("anna/phone/a.jpg"));
+    world.a.put_by_other_hand(&place, b"a stranger");
+    world.put("anna/phone/a.jpg", b"a photo");
+    world.a.remove_by_other_hand(&place);
+    world.restart();
+    world.bring_back(Which::A).unwrap();
+    assert!(!world.a.files().contains_key("photos/anna/phone/a.jpg"));
+}

@@ -121,6 +121,8 @@ impl Model {
         self.scratch.clear();
         self.unsure_of_scratch = true;
         self.b_unread = true;
+        // That files were missing is no event: those that were put back are taken for what they were, until they are read.
+        self.put_back.clear();
         let ghosts: Vec<String> = self.ghosts.iter().cloned().collect();
         self.doubt.extend(ghosts);
     }
