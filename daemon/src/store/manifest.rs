@@ -17,6 +17,8 @@ pub struct Manifest {
     after: LineSum,
     /// Files that exist already.
     known: Vec<String>,
+    /// The one that it ended in when this was opened.
+    ends_in: Option<String>,
     /// Those of them whose name was made durable here. One that was there when this was opened may owe its name to a process
     /// that was killed, or to an append that failed, before the flush of the directory.
     named: Vec<String>,
@@ -64,11 +66,11 @@ impl Manifest {
         let (mut proved, mut unsound) = (HashSet::new(), Vec::new());
         // After a flush that failed, memory may show lines that the medium does not have, and the kernel has forgotten
         // that it owes them. Where the record ends, only the medium is believed.
-        let end = loop {
+        let (end, ends_in) = loop {
             let newest = (0..tails.len()).max_by_key(|n| tails[*n].end.seq);
-            let Some(newest) = newest else { break Position::START };
+            let Some(newest) = newest else { break (Position::START, None) };
             if !proved.insert(newest) {
-                break tails[newest].end;
+                break (tails[newest].end, Some(known[newest].clone()));
             }
             let on_medium = tail_on_medium(&*volume, &known[newest])?.unwrap_or(tails[newest]);
             if on_medium != tails[newest] {
@@ -85,6 +87,7 @@ impl Manifest {
             next: end.seq + 1,
             after: end.sum,
             known,
+            ends_in,
             named,
             unchecked,
             unsound,
@@ -96,6 +99,19 @@ impl Manifest {
     /// Where it ends now.
     pub fn position(&self) -> Position {
         Position { seq: self.next - 1, sum: self.after }
+    }
+
+    /// Makes durable what was there when this was opened. Whoever wrote the last of it may have been killed before its flush:
+    /// before that, a power cut can take away what was already believed.
+    pub fn settle(&mut self) -> Result<(), VolumeError> {
+        let Some(file) = self.ends_in.take() else { return Ok(()) };
+        let place = Place::manifest(&file);
+        if !self.unsound.contains(&file) && same_on_medium(&*self.volume, &place)? {
+            self.volume.sync_file(&place)?;
+        }
+        self.volume.sync_dir(&Place::manifests())?;
+        self.named.clone_from(&self.known);
+        Ok(())
     }
 
     /// Appends one event per element of `what` and returns them once they are durable.

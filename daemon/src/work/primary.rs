@@ -65,9 +65,9 @@ impl Primary {
         }
         let known = row.map_or(0, |d| d.position.seq);
         // Opened before it is read, so that nothing can be appended in between.
-        let manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
+        let mut manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
         let mut tail: VecDeque<(RelPath, ContentHash)> = VecDeque::new();
-        recovered.bad_lines = record::replay(&attached, &catalogue, &manifest, known, &mut |event| {
+        recovered.bad_lines = record::replay(&attached, &catalogue, &mut manifest, known, &mut |event| {
             recovered.replayed += 1;
             if let What::Stored { path, hash, .. } = &event.what {
                 tail.push_back((path.clone(), *hash));

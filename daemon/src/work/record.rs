@@ -26,19 +26,20 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
             if known.is_none() { copies::want_everything(tx, id, now) } else { Ok(()) }
         })?;
     }
-    let manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
+    let mut manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
     let from = known.map_or(0, |d| d.position.seq);
-    replay(attached, catalogue, &manifest, from, &mut |_| {})?;
+    replay(attached, catalogue, &mut manifest, from, &mut |_| {})?;
     *open = Some(manifest);
     Ok(())
 }
 
 /// Carries into the catalogue what a manifest has after `from`. In pieces, each of which records how far it reaches: the
-/// catalogue never contains an event twice, wherever a crash comes in between. Lines that are not believed are returned.
+/// catalogue never contains an event twice, wherever a crash comes in between. What is carried over is flushed first, so that
+/// the catalogue never knows more than the medium. Lines that are not believed are returned.
 pub(crate) fn replay(
     attached: &Attached,
     catalogue: &Catalogue,
-    manifest: &Manifest,
+    manifest: &mut Manifest,
     from: u64,
     each: &mut dyn FnMut(&Event),
 ) -> Result<Vec<String>, Refusal> {
@@ -56,9 +57,15 @@ pub(crate) fn replay(
         Ok(())
     };
     let mut bad = Vec::new();
-    if manifest.position().seq > from {
+    let end = manifest.position().seq;
+    if end > from {
+        manifest.settle().map_err(|e| Refusal::Drive(attached.heed(e)))?;
         let mut failed = None;
         let mut take = |line: Line| {
+            // Memory may show more than the medium has.
+            if line.event.seq > end {
+                return false;
+            }
             each(&line.event);
             piece.push(line);
             if piece.len() == PIECE {
