@@ -163,3 +163,21 @@ fn a_strangers_file_does_not_come_back_from_the_trash() {
     world.bring_back(Which::A).unwrap();
     assert!(!world.a.files().contains_key("photos/anna/phone/a.jpg"));
 }
+
+/// Lines of an append that failed are read when the manifest is opened anew: they count only once they are flushed.
+#[test]
+fn lines_that_nobody_flushed_are_not_believed() {
+    for seed in 0..20 {
+        let mut world = world(Kind::Ext4);
+        world.put("anna/phone/a.jpg", b"a");
+        world.put("anna/phone/b.jpg", b"b");
+        world.b.fail_nth(Op::Append, 1, Fault::once(Failure::Full));
+        world.b.fail_nth(Op::Append, 2, Fault::once(Failure::Full));
+        world.mirror.step(&|| true).unwrap_err();
+        world.mirror.step(&|| true).unwrap_err();
+        assert_eq!(world.on_b().iter().filter(|(_, state)| state == "verified").count(), 1);
+        world.rng = crate::rng::Rng::new(seed);
+        world.cut(Which::B);
+        world.check_record_of_b().unwrap();
+    }
+}
