@@ -91,8 +91,13 @@ async fn converse(stream: UnixStream, answer: Arc<Answer>) -> std::io::Result<()
         };
         std::panic::catch_unwind(AssertUnwindSafe(|| answer(request, &mut report)))
     });
+    // Also for a client that is gone: its work goes on, and counts as one of the connections until it ends, or a
+    // command started and broken off again and again would have the drives read many times at once.
+    let mut told = Ok(());
     while let Some(now) = under_way.recv().await {
-        send(&mut write, &Reply::Progress(now)).await?;
+        if told.is_ok() {
+            told = send(&mut write, &Reply::Progress(now)).await;
+        }
     }
     let reply = match work.await.map_err(std::io::Error::other)? {
         Ok(Ok(done)) => Reply::Done(done),
@@ -103,6 +108,7 @@ async fn converse(stream: UnixStream, answer: Arc<Answer>) -> std::io::Result<()
             "please report it with the output of `shoebox doctor` and the log",
         )),
     };
+    told?;
     send(&mut write, &reply).await
 }
 

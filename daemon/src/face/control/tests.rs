@@ -30,6 +30,12 @@ fn answer(request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Value
     if let Request::Receipt { key } = request {
         return Err(Fault::new(FaultKind::NotFound, key, "look elsewhere"));
     }
+    if request == (Request::PersonList {}) {
+        for _ in 0..30 {
+            progress(&Progress::default());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
     assert!(request != (Request::DriveList {}), "a defect");
     Ok(json!(format!("{request:?}")))
 }
@@ -163,6 +169,22 @@ fn a_file_that_is_no_socket_is_left_alone() {
 fn without_a_runtime_it_is_an_error_and_no_panic() {
     let dir = tempfile::tempdir().unwrap();
     assert!(bind_control(&dir.path().join("control.sock")).is_err());
+}
+
+#[test]
+fn work_that_nobody_waits_for_any_more_counts_until_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let _daemon = start(&path);
+    for _ in 0..16 {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(b"{\"command\":\"person-list\"}\n").unwrap();
+        // Begun, and broken off.
+        stream.read_exact(&mut [0; 8]).unwrap();
+    }
+    let began = std::time::Instant::now();
+    Client::new(&path).call::<Value>(&Request::Status {}, &mut |_| ()).unwrap();
+    assert!(began.elapsed().as_millis() > 500, "{:?}", began.elapsed());
 }
 
 #[test]
