@@ -53,6 +53,49 @@ fn a_name_cut_off_at_a_question_mark_is_not_changed() {
     assert_eq!(daemon.request(&who, "PUT", "/dav/a%3F1.jpg", "", b"other").status, 201);
 }
 
+/// RFC 9110 §13.1: no change while a condition does not hold, whichever method it comes with.
+#[test]
+fn conditions_hold_for_every_method_that_changes() {
+    const PATCH: &[u8] = b"<D:propertyupdate xmlns:D=\"DAV:\"><D:set><D:prop><x xmlns=\"u\">1</x></D:prop></D:set></D:propertyupdate>";
+    let dir = tempfile::tempdir().unwrap();
+    let (daemon, who) = furnished(&dir);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/a.jpg", "", b"photo").status, 201);
+    let to = "Destination: /dav/b.jpg\r\nDepth: 0\r\n";
+    for (method, target, condition, body) in [
+        ("PUT", "/dav/a.jpg", "If-Match: \"x\"", &b"other"[..]),
+        ("DELETE", "/dav/a.jpg", "If-Match: \"x\"", b""),
+        ("MOVE", "/dav/a.jpg", "If-Match: \"x\"", b""),
+        ("COPY", "/dav/a.jpg", "If-None-Match: *", b""),
+        ("PROPPATCH", "/dav/a.jpg", "If-Match: \"x\"", PATCH),
+        ("LOCK", "/dav/a.jpg", "If-None-Match: *", LOCK),
+        ("MKCOL", "/dav/new", "If-Match: *", b""),
+        ("GET", "/dav/", "If: (<urn:uuid:none>)", b""),
+    ] {
+        let reply = daemon.request(&who, method, target, &format!("{to}{condition}\r\n"), body);
+        assert_eq!(reply.status, 412, "{method}: {}", reply.text);
+    }
+    let reply = daemon.request(&who, "MKCOL", "/dav/a.jpg", "If-None-Match: *\r\n", b"");
+    assert_eq!(reply.status, 405, "{}", reply.text);
+}
+
+/// A body that ends with the connection is no body to HTTP; an answer of 201 would be for nothing at all.
+#[test]
+fn an_upload_says_how_long_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (daemon, who) = furnished(&dir);
+    let (to, basic) = (daemon.address, who.basic());
+    for version in ["1.0", "1.1"] {
+        let request = format!(
+            "PUT /dav/a.jpg HTTP/{version}\r\nHost: {to}\r\nAuthorization: {basic}\r\nConnection: close\r\n\r\nphoto"
+        );
+        let answer = wire::exchange(to, request.as_bytes()).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.contains(" 411 ") && !answer.contains(" 201 "), "{answer}");
+    }
+    assert_eq!(daemon.request(&who, "GET", "/dav/a.jpg", "", b"").status, 404);
+    assert_eq!(daemon.request(&who, "PUT", "/dav/empty", "", b"").status, 201);
+}
+
 /// A lock holds at whichever of the box's addresses the next request arrives.
 #[test]
 fn a_lock_holds_on_every_address() {

@@ -2,8 +2,7 @@
 use hyper::StatusCode;
 
 use super::locks::Touched;
-use super::precondition::{Verdict, judge};
-use super::{Cx, Depth, current};
+use super::{Cx, Depth};
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::work::error::Refusal;
 use crate::work::tree::NodeKind;
@@ -17,9 +16,7 @@ pub(super) fn delete(cx: &Cx) -> Result<Reply, Deny> {
     if node.kind != NodeKind::Folder && cx.target.slash {
         return Err(Deny::Refused(Refusal::NotFound));
     }
-    if judge(&cx.headers, false, Some(&current(&node))) != Verdict::Proceed {
-        return Err(Deny::Refused(Refusal::Changed));
-    }
+    cx.preconditions(Some(&node))?;
     cx.guard(&[Touched { path: &node.path, member: true, deep: true }])?;
     cx.may_take_away(&node)?;
     cx.tree().trash(&cx.device, &node.path)?;

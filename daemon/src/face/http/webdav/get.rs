@@ -26,6 +26,7 @@ pub(super) const PAGE: usize = 500;
 
 pub(super) fn get(cx: &Cx) -> Result<Reply, Deny> {
     let node = cx.node()?;
+    cx.conditions()?;
     match node.kind {
         NodeKind::Folder => folder(cx, &node),
         NodeKind::File { .. } if cx.target.slash => Err(Deny::Refused(Refusal::NotFound)),
@@ -35,7 +36,6 @@ pub(super) fn get(cx: &Cx) -> Result<Reply, Deny> {
 
 fn file(cx: &Cx, node: &Node, size: u64) -> Result<Reply, Deny> {
     let current = current(node);
-    cx.conditions()?;
     match judge(&cx.headers, true, Some(&current)) {
         Verdict::Proceed => {}
         Verdict::NotModified => {

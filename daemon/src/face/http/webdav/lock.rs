@@ -33,6 +33,7 @@ pub(super) fn lock(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
     };
     cx.conditions()?;
     let there = cx.find(&cx.target.path)?;
+    cx.preconditions(there.as_ref())?;
     if there.is_none() {
         // A new name changes the folder above, which may be locked.
         cx.guard(&[Touched { path: &cx.target.path, member: true, deep: false }])?;

@@ -10,6 +10,11 @@ pub(super) fn mkcol(cx: &Cx) -> Result<Reply, Deny> {
     if cx.target.is_root {
         return Err(Deny::Refused(Refusal::Exists));
     }
+    // A file, too (RFC 4918 §9.3.1), and before any condition is looked at (RFC 9110 §13.2.1).
+    if cx.find(&cx.target.path)?.is_some() {
+        return Err(Deny::Refused(Refusal::Exists));
+    }
+    cx.preconditions(None)?;
     cx.guard(&[Touched { path: &cx.target.path, member: true, deep: false }])?;
     cx.tree().make_folder(&cx.device, &cx.target.path)?;
     Ok(reply::bare(StatusCode::CREATED))

@@ -23,6 +23,7 @@ use crate::work::tree::{Node, NodeKind, Tree};
 use condition::{IfHeader, State};
 use locks::Touched;
 use path::Target;
+use precondition::Verdict;
 
 mod condition;
 mod date;
@@ -196,6 +197,14 @@ impl Cx {
             Ok(State { etag, tokens: locks.into_iter().map(|lock| lock.token).collect() })
         })?;
         if holds { Ok(header.tokens()) } else { Err(Deny::Refused(Refusal::Changed)) }
+    }
+
+    /// The conditions of RFC 9110 §13.1 on what a request is about to change (412 otherwise).
+    fn preconditions(&self, there: Option<&Node>) -> Result<(), Deny> {
+        match precondition::judge(&self.headers, false, there.map(current).as_ref()) {
+            Verdict::Proceed => Ok(()),
+            Verdict::NotModified | Verdict::Failed => Err(Deny::Refused(Refusal::Changed)),
+        }
     }
 
     /// Checks the `If` header and the locks on everything that is about to change.

@@ -37,6 +37,7 @@ enum Act {
 pub(super) fn proppatch(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
     let steps = read(body)?;
     let node = cx.node()?;
+    cx.preconditions(Some(&node))?;
     cx.guard(&[Touched { path: &node.path, member: false, deep: false }])?;
     let mut verdict = judge(&steps);
     if verdict == Verdict::Fine {

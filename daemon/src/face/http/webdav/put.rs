@@ -1,11 +1,12 @@
 //! PUT: the headers of an upload turned into an `Offer`.
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING,
+};
 use hyper::{HeaderMap, StatusCode};
 
 use super::locks::Touched;
-use super::precondition::{Verdict, judge};
-use super::{Cx, current, describe};
+use super::{Cx, describe};
 use crate::face::http::accept::Limits;
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::face::http::upload;
@@ -49,6 +50,11 @@ fn offer(cx: &Cx, length: Option<u64>) -> Result<Offer, Deny> {
             "files are taken as they are, not encoded",
         ));
     }
+    // Without a length there is no body (RFC 9112 §6.3), but a client that sends one and then closes, as a
+    // few old programs do, would take our answer for an acknowledgement of it.
+    if !cx.headers.contains_key(CONTENT_LENGTH) && !cx.headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Deny::Status(StatusCode::LENGTH_REQUIRED, "how long is it?"));
+    }
     if cx.target.is_root || cx.target.slash {
         return Err(Deny::Refused(Refusal::IsAFolder));
     }
@@ -58,9 +64,7 @@ fn offer(cx: &Cx, length: Option<u64>) -> Result<Offer, Deny> {
         return Err(Deny::Refused(Refusal::IsAFolder));
     }
     cx.guard(&[Touched { path: &cx.target.path, member: there.is_none(), deep: false }])?;
-    if judge(&cx.headers, false, there.as_ref().map(current).as_ref()) != Verdict::Proceed {
-        return Err(Deny::Refused(Refusal::Changed));
-    }
+    cx.preconditions(there.as_ref())?;
     Ok(Offer {
         by: cx.device.clone(),
         path: cx.target.path.clone(),

@@ -3,8 +3,7 @@ use hyper::{HeaderMap, StatusCode};
 
 use super::locks::Touched;
 use super::path::{Target, destination};
-use super::precondition::{Verdict, judge};
-use super::{Cx, Depth, current, describe};
+use super::{Cx, Depth, describe};
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::model::path::RelPath;
 use crate::work::error::Refusal;
@@ -25,9 +24,7 @@ pub(super) fn transfer(cx: &Cx) -> Result<Reply, Deny> {
     if to.is_root || (moves && cx.target.is_root) {
         return Err(Deny::Refused(Refusal::Forbidden));
     }
-    if judge(&cx.headers, false, Some(&current(&source))) != Verdict::Proceed {
-        return Err(Deny::Refused(Refusal::Changed));
-    }
+    cx.preconditions(Some(&source))?;
     // RFC 4918 §9.8.5, §9.9.4: onto itself.
     if to.path == source.path {
         return Err(Deny::Refused(Refusal::Overlap));
