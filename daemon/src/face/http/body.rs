@@ -2,11 +2,15 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use crate::work::error::Refusal;
+
+/// How long one piece may take to be made. A drive that hangs must not keep connections for as long as it does.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The body of a reply.
 pub(super) enum Payload {
@@ -30,14 +34,25 @@ impl Payload {
     /// `next` runs on a blocking thread, at most one piece ahead of the reader, until it returns `None`. No thread
     /// is held while the reader is slow. An error ends the connection, so that what was sent cannot be taken for
     /// the whole.
-    pub(super) fn pieces<N>(left: Option<u64>, mut next: N) -> Self
+    pub(super) fn pieces<N>(left: Option<u64>, next: N) -> Self
+    where
+        N: FnMut() -> Result<Option<Bytes>, Refusal> + Send + 'static,
+    {
+        Self::pieces_within(PATIENCE, left, next)
+    }
+
+    fn pieces_within<N>(patience: Duration, left: Option<u64>, mut next: N) -> Self
     where
         N: FnMut() -> Result<Option<Bytes>, Refusal> + Send + 'static,
     {
         let (sender, pieces) = mpsc::channel(1);
         tokio::spawn(async move {
             while let Ok(permit) = sender.reserve().await {
-                let made = tokio::task::spawn_blocking(move || (next(), next)).await;
+                let making = tokio::task::spawn_blocking(move || (next(), next));
+                let Ok(made) = tokio::time::timeout(patience, making).await else {
+                    permit.send(Err(io::ErrorKind::TimedOut.into()));
+                    return;
+                };
                 let Ok((piece, again)) = made else {
                     permit.send(Err(io::Error::other("the reader failed")));
                     return;
@@ -93,5 +108,32 @@ impl Body for Payload {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Pieces { left, .. } => left.map_or_else(SizeHint::default, SizeHint::with_exact),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    #[test]
+    fn a_drive_that_hangs_ends_the_reply() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (hang, hanging) = std::sync::mpsc::channel::<()>();
+            let mut made = 0;
+            let mut reply = Payload::pieces_within(Duration::from_millis(50), None, move || {
+                made += 1;
+                if made > 1 {
+                    let _woken = hanging.recv();
+                }
+                Ok(Some(Bytes::from_static(b"piece")))
+            });
+            assert!(reply.frame().await.unwrap().is_ok());
+            let error = reply.frame().await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(reply.frame().await.is_none());
+            drop(hang);
+        });
     }
 }

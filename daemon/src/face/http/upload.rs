@@ -11,20 +11,25 @@ use hyper::header::EXPECT;
 use hyper::{HeaderMap, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
-use super::accept::Limits;
+use super::Face;
 use super::reply::Deny;
 use crate::model::offer::Offer;
 use crate::work::error::Refusal;
-use crate::work::ingest::{Ack, Ingest};
+use crate::work::ingest::Ack;
+use crate::work::pool::Pool;
 
 /// Bodies below this are collected and handed over as one: a channel and a waiting thread cost more than they save.
 const SMALL: u64 = 256 * 1024;
 /// Pieces on their way to the blocking thread: with pieces of 64 KiB, 1 MiB.
 const IN_FLIGHT: usize = 16;
 
-/// How long a request waits for a drive before it is told to come back (invariant I22). The thread that waits in the
-/// kernel is left behind; a drive that hangs is soon known as such, and then nobody is let in to wait.
+/// After this long, and again and again, a request that waits for a drive asks whether the drive still answers, and is
+/// told to come back if it does not (invariant I22). The thread that waits in the kernel is left behind; a drive that
+/// hangs is soon known as such, and then nobody is let in to wait. Work that only takes long, such as the copy of a
+/// large folder, is not given up: it would go on, and the client, told to ask again, begin it a second time.
 const DRIVE_PATIENCE: Duration = Duration::from_secs(60);
+/// So often; then it is given up all the same.
+const MOST_TIMES: u32 = 60;
 
 /// What the blocking thread is told.
 enum Piece {
@@ -41,31 +46,27 @@ pub(super) fn waits(headers: &HeaderMap) -> bool {
 /// Takes a body in, out of its slot only when its bytes are wanted. `waits`: see [`waits`].
 pub(super) async fn receive(
     body: &mut Option<Incoming>,
-    ingest: Ingest,
+    face: &Face,
     offer: Offer,
     waits: bool,
-    limits: &Limits,
 ) -> Result<Ack, Deny> {
+    let (pool, ingest, limits) = (&face.pool, face.ingest.clone(), &face.limits);
     match offer.size {
         Some(size) if size < SMALL && !waits => {
             let bytes = collect(body.take(), SMALL, limits.body_idle).await?;
-            blocking(move || {
+            blocking(pool, move || {
                 let mut incoming = ingest.begin(offer)?;
                 incoming.write(&bytes)?;
                 Ok(incoming.finish()?.settle()?)
             })
             .await
         }
-        Some(_) | None => pump(body, ingest, offer, limits).await,
+        Some(_) | None => pump(body, face, offer).await,
     }
 }
 
-async fn pump(
-    slot: &mut Option<Incoming>,
-    ingest: Ingest,
-    offer: Offer,
-    limits: &Limits,
-) -> Result<Ack, Deny> {
+async fn pump(slot: &mut Option<Incoming>, face: &Face, offer: Offer) -> Result<Ack, Deny> {
+    let (pool, ingest, limits) = (&face.pool, face.ingest.clone(), &face.limits);
     let (agreed, agreement) = oneshot::channel();
     let (sender, mut pieces) = mpsc::channel(IN_FLIGHT);
     let work = tokio::task::spawn_blocking(move || -> Result<Option<Ack>, Refusal> {
@@ -82,16 +83,16 @@ async fn pump(
         Ok(None)
     });
     let mut ended = Ok(());
-    if patient(agreement).await?.is_ok()
+    if patient(pool, agreement).await?.is_ok()
         && let Some(mut body) = slot.take()
     {
-        ended = forward(&mut body, sender, limits.body_idle).await;
+        ended = forward(pool, &mut body, sender, limits.body_idle).await;
         // The ingest may have hung up in the middle.
         linger(body);
     } else {
         drop(sender);
     }
-    let outcome = patient(work).await?.map_err(|_| failed())?;
+    let outcome = patient(pool, work).await?.map_err(|_| failed())?;
     match (outcome, ended) {
         (Ok(Some(ack)), _) => Ok(ack),
         (Err(refusal), _) => Err(Deny::Refused(refusal)),
@@ -101,19 +102,38 @@ async fn pump(
 }
 
 /// Waits for a drive's work, but not for ever.
-async fn patient<T>(work: impl Future<Output = T>) -> Result<T, Deny> {
-    let late = || Refusal::Unavailable { why: "the drive does not respond".to_owned() };
-    tokio::time::timeout(DRIVE_PATIENCE, work).await.map_err(|_| Deny::Refused(late()))
+async fn patient<T>(pool: &Pool, work: impl Future<Output = T>) -> Result<T, Deny> {
+    waited(DRIVE_PATIENCE, || pool.available(), work).await
+}
+
+async fn waited<T>(
+    turn: Duration,
+    answers: impl Fn() -> Result<(), Refusal>,
+    work: impl Future<Output = T>,
+) -> Result<T, Deny> {
+    let mut work = std::pin::pin!(work);
+    for _ in 0..MOST_TIMES {
+        if let Ok(done) = tokio::time::timeout(turn, work.as_mut()).await {
+            return Ok(done);
+        }
+        answers()?;
+    }
+    Err(Deny::Refused(Refusal::Unavailable { why: "the drive does not respond".to_owned() }))
 }
 
 /// Sends the body on, piece by piece. An ingest that hangs up early has a refusal to tell.
-async fn forward(body: &mut Incoming, sender: mpsc::Sender<Piece>, idle: Duration) -> Result<(), Deny> {
+async fn forward(
+    pool: &Pool,
+    body: &mut Incoming,
+    sender: mpsc::Sender<Piece>,
+    idle: Duration,
+) -> Result<(), Deny> {
     while let Some(bytes) = next(body, idle).await? {
-        if patient(sender.send(Piece::Bytes(bytes))).await?.is_err() {
+        if patient(pool, sender.send(Piece::Bytes(bytes))).await?.is_err() {
             return Ok(());
         }
     }
-    let _hung_up = patient(sender.send(Piece::End)).await?.is_err();
+    let _hung_up = patient(pool, sender.send(Piece::End)).await?.is_err();
     Ok(())
 }
 
@@ -150,12 +170,12 @@ pub(super) async fn collect(body: Option<Incoming>, most: u64, idle: Duration) -
 }
 
 /// Runs blocking work of the floors below.
-pub(super) async fn blocking<T, W>(work: W) -> Result<T, Deny>
+pub(super) async fn blocking<T, W>(pool: &Pool, work: W) -> Result<T, Deny>
 where
     T: Send + 'static,
     W: FnOnce() -> Result<T, Deny> + Send + 'static,
 {
-    patient(tokio::task::spawn_blocking(work)).await?.map_err(|_| failed())?
+    patient(pool, tokio::task::spawn_blocking(work)).await?.map_err(|_| failed())?
 }
 
 fn failed() -> Deny {
@@ -180,4 +200,33 @@ pub(super) fn linger(mut body: Incoming) {
             }
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn wait(turns: u32, answers: impl Fn() -> Result<(), Refusal>) -> Result<&'static str, Deny> {
+        let turn = Duration::from_millis(10);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(waited(turn, answers, async {
+            tokio::time::sleep(turn * turns).await;
+            "done"
+        }))
+    }
+
+    #[test]
+    fn long_work_is_waited_for_while_the_drive_answers() {
+        let asked = AtomicU32::new(0);
+        let answers = || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        assert_eq!(wait(5, answers).unwrap(), "done");
+        assert!(asked.load(Ordering::Relaxed) > 1);
+        let hangs = || Err(Refusal::Unavailable { why: String::new() });
+        assert!(matches!(wait(5, hangs), Err(Deny::Refused(Refusal::Unavailable { .. }))));
+        assert!(matches!(wait(1_000_000, || Ok(())), Err(Deny::Refused(Refusal::Unavailable { .. }))));
+    }
 }

@@ -77,7 +77,7 @@ pub(super) async fn answer(
     let limits = &shared.face.limits;
     let handler: fn(&Cx, &[u8]) -> Result<Reply, Deny> = match parts.method.as_str() {
         "OPTIONS" => return Ok(options()),
-        "PUT" => return put::put(cx, body, limits).await,
+        "PUT" => return put::put(cx, body).await,
         "GET" | "HEAD" => |cx, _| get::get(cx),
         "DELETE" => |cx, _| delete::delete(cx),
         "MKCOL" => |cx, _| mkcol::mkcol(cx),
@@ -93,7 +93,7 @@ pub(super) async fn answer(
     if !text.is_empty() && matches!(parts.method.as_str(), "DELETE" | "MKCOL" | "MOVE" | "COPY" | "UNLOCK") {
         return Err(Deny::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this takes no body"));
     }
-    upload::blocking(move || handler(&cx, &text)).await
+    upload::blocking(&shared.face.pool, move || handler(&cx, &text)).await
 }
 
 /// Answers OPTIONS and PROPFIND for the server's root: a folder with the tree in it.

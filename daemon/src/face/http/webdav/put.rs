@@ -1,4 +1,6 @@
 //! PUT: the headers of an upload turned into an `Offer`.
+use std::sync::Arc;
+
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING,
@@ -7,7 +9,6 @@ use hyper::{HeaderMap, StatusCode};
 
 use super::locks::Touched;
 use super::{Cx, describe};
-use crate::face::http::accept::Limits;
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::face::http::upload;
 use crate::model::hash::DeclaredHash;
@@ -16,16 +17,16 @@ use crate::work::error::Refusal;
 use crate::work::ingest::Outcome;
 use crate::work::tree::{Node, NodeKind};
 
-pub(super) async fn put(cx: Cx, body: &mut Option<Incoming>, limits: &Limits) -> Result<Reply, Deny> {
+pub(super) async fn put(cx: Cx, body: &mut Option<Incoming>) -> Result<Reply, Deny> {
     let waits = upload::waits(&cx.headers);
-    let ingest = cx.shared.face.ingest.clone();
+    let shared = Arc::clone(&cx.shared);
     let length = body.as_ref().and_then(|body| body.size_hint().exact());
-    let prepared = upload::blocking(move || {
+    let prepared = upload::blocking(&shared.face.pool, move || {
         let offer = offer(&cx, length)?;
         Ok((offer, cx.announced_mtime().is_some()))
     });
     let (offer, mtime_taken) = prepared.await?;
-    let ack = upload::receive(body, ingest, offer, waits, limits).await?;
+    let ack = upload::receive(body, &shared.face, offer, waits).await?;
     let mut reply = reply::bare(match ack.outcome() {
         Outcome::Created => StatusCode::CREATED,
         Outcome::Replaced | Outcome::Unchanged => StatusCode::NO_CONTENT,
