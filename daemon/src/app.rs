@@ -268,7 +268,7 @@ fn metrics(pool: Arc<Pool>, facts: Arc<Mutex<Facts>>) -> Arc<dyn Fn() -> String 
         let facts = facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let drives = pool.drives();
         let now = pool.now();
-        let files = drives.iter().map(|d| d.settled + d.verified).max().unwrap_or(0);
+        let files = drives.iter().map(|d| d.tally.settled + d.tally.verified).max().unwrap_or(0);
         let numbers = |d: &crate::work::views::DriveView| DriveNumbers {
             id: d.id.map_or_else(|| d.mount.display().to_string(), |id| id.short()),
             role: d.role,
@@ -276,13 +276,16 @@ fn metrics(pool: Arc<Pool>, facts: Arc<Mutex<Facts>>) -> Arc<dyn Fn() -> String 
             space: d.space,
             probe: d.probe_ms.map(Duration::from_millis),
             copies: vec![
-                (CopyState::Wanted, d.wanted),
-                (CopyState::Settled, d.settled),
-                (CopyState::Verified, d.verified),
-                (CopyState::Missing, d.missing),
-                (CopyState::Damaged, d.damaged),
+                (CopyState::Wanted, d.tally.wanted),
+                (CopyState::Settled, d.tally.settled),
+                (CopyState::Verified, d.tally.verified),
+                (CopyState::Missing, d.tally.missing),
+                (CopyState::Damaged, d.tally.damaged),
             ],
-            lag: d.oldest_wanted.map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs()),
+            lag: d
+                .tally
+                .oldest_wanted
+                .map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs()),
         };
         render(&MetricsInput {
             uploads: pool.counters.received.load(Ordering::Relaxed),

@@ -136,7 +136,6 @@ pub struct SignedIn {
 
 impl From<Slot> for DriveView {
     fn from(slot: Slot) -> Self {
-        let tally = slot.tally;
         Self {
             mount: slot.mount,
             id: slot.attached.as_ref().map(|a| a.id()),
@@ -146,13 +145,7 @@ impl From<Slot> for DriveView {
             since: slot.since,
             probe_ms: slot.probe_ms,
             device: slot.device,
-            wanted: tally.wanted,
-            wanted_bytes: tally.wanted_bytes,
-            oldest_wanted: tally.oldest_wanted,
-            settled: tally.settled,
-            verified: tally.verified,
-            missing: tally.missing,
-            damaged: tally.damaged,
+            tally: slot.tally,
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::model::copy::CopyState;
 use crate::model::drive::{DriveId, DriveRole, Space, Standing};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
+pub use crate::store::catalogue::copies::Tally;
 
 /// A person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,20 +64,9 @@ pub struct DriveView {
     pub probe_ms: Option<u64>,
     /// Device number of its filesystem.
     pub device: Option<(u32, u32)>,
-    /// Copies it lacks.
-    pub wanted: u64,
-    /// Their bytes.
-    pub wanted_bytes: u64,
-    /// The oldest of them is wanted since.
-    pub oldest_wanted: Option<Timestamp>,
-    /// Copies durable but not read back.
-    pub settled: u64,
-    /// Copies read back and equal.
-    pub verified: u64,
-    /// Copies that are gone.
-    pub missing: u64,
-    /// Copies that differ.
-    pub damaged: u64,
+    /// Its copies, counted.
+    #[serde(flatten)]
+    pub tally: Tally,
 }
 
 /// What to look for.

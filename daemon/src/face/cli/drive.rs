@@ -88,11 +88,11 @@ pub(super) fn table(drives: &[DriveView], zone: &TimeZone) -> String {
         let space = drive.space.map_or_else(String::new, |space| {
             format!("{} % of {} used", space.percent_used(), screen::size(space.total))
         });
-        let lag = if drive.wanted == 0 {
+        let lag = if drive.tally.wanted == 0 {
             String::new()
         } else {
-            let files = screen::many(drive.wanted, "file", "files");
-            format!("{files} ({}) still to copy", screen::size(drive.wanted_bytes))
+            let files = screen::many(drive.tally.wanted, "file", "files");
+            format!("{files} ({}) still to copy", screen::size(drive.tally.wanted_bytes))
         };
         vec![
             name.to_owned(),

@@ -77,27 +77,21 @@ mod tests {
     use crate::face::control::Counts;
     use crate::model::drive::{DriveRole, Id, Space, Standing};
     use crate::model::health::Finding;
-    use crate::work::views::DriveView;
+    use crate::work::views::{DriveView, Tally};
 
     #[test]
     fn a_report_reads_like_this() {
         let since = "2026-11-20T08:00:00Z".parse().unwrap();
-        let drive = |id: u8, role, standing, wanted| DriveView {
+        let drive = |id: u8, role, standing, (wanted, wanted_bytes)| DriveView {
             mount: format!("/srv/shoebox/{id}").into(),
             id: Some(Id::from_random([id; 16])),
             role: Some(role),
             standing,
             space: Some(Space { total: 2_000_000_000_000, available: 500_000_000_000, inodes: 9 }),
             since,
-            wanted,
-            wanted_bytes: wanted * 3_000_000,
+            tally: Tally { wanted, wanted_bytes, ..Tally::default() },
             probe_ms: None,
             device: None,
-            oldest_wanted: None,
-            settled: 0,
-            verified: 0,
-            missing: 0,
-            damaged: 0,
         };
         let mut report = StatusReport {
             version: "0.1.0".to_owned(),
@@ -111,14 +105,14 @@ mod tests {
                 since,
             }],
             drives: vec![
-                drive(1, DriveRole::Primary, Standing::Ready, 0),
-                drive(2, DriveRole::Mirror, Standing::Absent, 17),
+                drive(1, DriveRole::Primary, Standing::Ready, (0, 0)),
+                drive(2, DriveRole::Mirror, Standing::Absent, (17, 51_000_000)),
                 DriveView {
                     id: None,
                     role: None,
                     standing: Standing::Blank,
                     space: None,
-                    ..drive(3, DriveRole::Mirror, Standing::Blank, 0)
+                    ..drive(3, DriveRole::Mirror, Standing::Blank, (0, 0))
                 },
             ],
             counts: Some(Counts { people: 1, devices: 2, files: 1234, bytes: 5_600_000_000 }),

@@ -111,15 +111,9 @@ mod tests {
             standing: Standing::Ready,
             space: None,
             since: jiff::Timestamp::UNIX_EPOCH,
-            wanted: 0,
-            wanted_bytes: 0,
+            tally: Default::default(),
             probe_ms: None,
             device: None,
-            oldest_wanted: None,
-            settled: 0,
-            verified: 0,
-            missing: 0,
-            damaged: 0,
         };
         let drives =
             [drive(1, DriveRole::Primary), drive(2, DriveRole::Offline), drive(0x23, DriveRole::Offline)];

@@ -1,6 +1,7 @@
 //! Copies: which drive holds which name's content, in which state; assets; and what is leaving a drive.
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 
 use crate::model::copy::{CopyEvent, CopyState};
 use crate::model::drive::{DriveId, DriveRole};
@@ -82,7 +83,7 @@ pub struct CopyRow {
 }
 
 /// Counts of one drive's copies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Copies it lacks.
     pub wanted: u64,
