@@ -96,6 +96,37 @@ fn an_upload_says_how_long_it_is() {
     assert_eq!(daemon.request(&who, "PUT", "/dav/empty", "", b"").status, 201);
 }
 
+/// Somebody tidies up on the computer and deletes, or renames, the phone's whole folder: the phone goes on uploading.
+#[test]
+fn a_phone_whose_folder_was_taken_away_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (daemon, laptop) = furnished(&dir);
+    let phone = daemon.add_device("anna", "phone", "phone");
+    let take_away = |n: usize| {
+        assert_eq!(daemon.request(&phone, "PUT", &format!("/dav/before-{n}.jpg"), "", b"photo").status, 201);
+        let reply = match n % 2 {
+            0 => daemon.request(&laptop, "DELETE", "/dav/phone", "", b""),
+            _ => {
+                daemon.request(&laptop, "MOVE", "/dav/phone", &format!("Destination: /dav/old-{n}\r\n"), b"")
+            }
+        };
+        assert!(reply.is_success(), "{}", reply.text);
+    };
+    for (n, method, target, body) in [
+        (0, "PUT", "/dav/after.jpg", &b"photo"[..]),
+        (1, "PUT", "/dav/after.jpg.part", b"photo"),
+        (2, "MKCOL", "/dav/Photos", b""),
+        (3, "LOCK", "/dav/locked.jpg", LOCK),
+    ] {
+        take_away(n);
+        let reply = daemon.request(&phone, method, target, "Depth: 0\r\n", body);
+        assert_eq!(reply.status, 201, "{n} {method}: {}", reply.text);
+        let below = daemon.request(&phone, "PUT", "/dav/no/such.jpg", "", b"photo");
+        assert_eq!(below.status, 409, "{}", below.text);
+    }
+    assert_eq!(daemon.request(&laptop, "GET", "/dav/phone/locked.jpg", "", b"").status, 200);
+}
+
 /// A lock holds at whichever of the box's addresses the next request arrives.
 #[test]
 fn a_lock_holds_on_every_address() {

@@ -62,7 +62,7 @@ fn placeholder(cx: &Cx) -> Result<(), Refusal> {
         declared: Vec::new(),
         mtime: None,
         expect: Expect::Absent,
-        make_parents: false,
+        make_parents: cx.is_in_root(&cx.target.path),
     };
     let incoming = cx.shared.face.ingest.begin(offer)?;
     incoming.finish()?.settle().map(|_ack| ())

@@ -16,6 +16,19 @@ pub(super) fn mkcol(cx: &Cx) -> Result<Reply, Deny> {
     }
     cx.preconditions(None)?;
     cx.guard(&[Touched { path: &cx.target.path, member: true, deep: false }])?;
+    if cx.is_in_root(&cx.target.path) && cx.tree().find(&cx.root)?.is_none() {
+        make_root(cx)?;
+    }
     cx.tree().make_folder(&cx.device, &cx.target.path)?;
     Ok(reply::bare(StatusCode::CREATED))
+}
+
+fn make_root(cx: &Cx) -> Result<(), Deny> {
+    for folder in cx.root.ancestors().chain([cx.root.clone()]) {
+        match cx.tree().make_folder(&cx.device, &folder) {
+            Ok(()) | Err(Refusal::Exists) => {}
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+    Ok(())
 }

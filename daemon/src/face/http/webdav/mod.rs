@@ -165,6 +165,12 @@ impl Cx {
         }))
     }
 
+    /// Whether `path` is directly in the device's root. A computer of the same person may have moved that away, for the
+    /// phone it is still there, and its next upload makes it anew.
+    fn is_in_root(&self, path: &RelPath) -> bool {
+        path.parent().is_some_and(|parent| parent.fold_key() == self.root.fold_key())
+    }
+
     /// What the request is about, which must be there.
     fn node(&self) -> Result<Node, Deny> {
         self.find(&self.target.path)?.ok_or(Deny::Refused(Refusal::NotFound))

@@ -73,7 +73,7 @@ fn offer(cx: &Cx, length: Option<u64>) -> Result<Offer, Deny> {
         declared,
         mtime: cx.announced_mtime(),
         expect: expect(&cx.headers, there.as_ref()),
-        make_parents: false,
+        make_parents: cx.is_in_root(&cx.target.path),
     })
 }
 
