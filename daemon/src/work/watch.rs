@@ -302,6 +302,17 @@ impl Pool {
         }
     }
 
+    /// The watch of the mount point may have been the first to see a new marker, and be opening the drive at this moment.
+    fn wait_while_moving(&self, mount: &Path) {
+        const PAUSE: Duration = Duration::from_millis(10);
+        for _ in 0..3000 {
+            if self.slot_at(mount).is_none_or(|slot| slot.moving.is_none()) {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// Makes the drive at a mount point one of ours: writes our marker beside what is there. Formats nothing.
     pub fn adopt(&self, mount: &Path, role: DriveRole) -> Result<DriveView, AdoptError> {
         let here = || mount.to_owned();
@@ -339,6 +350,7 @@ impl Pool {
         };
         disk::adopt(mount, &marker)?;
         self.look_at(mount)?;
+        self.wait_while_moving(mount);
         self.slot_at(mount).map(DriveView::from).ok_or_else(|| AdoptError::NotConfigured(here()))
     }
 }

@@ -82,6 +82,13 @@ impl Furnished {
         Ok((Self::on(dir, SignedDuration::ZERO), mounted))
     }
 
+    /// A pool with two blank drives.
+    pub(super) fn blank() -> (Arc<Pool>, Vec<PathBuf>, tempfile::TempDir) {
+        let dir = Self::mount_points();
+        let mounts: Vec<PathBuf> = ["a", "b"].map(|name| dir.path().join(name)).to_vec();
+        (Self::pool(mounts.clone(), SignedDuration::ZERO).0, mounts, dir)
+    }
+
     fn mount_points() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         ["a", "b"].iter().for_each(|mount| std::fs::create_dir(dir.path().join(mount)).unwrap());

@@ -1,5 +1,10 @@
 //! Drives that come and go while somebody still holds on to them.
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use shoebox::model::drive::DriveRole;
+use shoebox::work::watch::DriveWatch;
 
 use super::furnished::{Furnished, path, upload};
 
@@ -40,4 +45,27 @@ fn a_drive_of_another_pool_is_let_go_as_soon_as_the_pool_is_known() {
     assert!(!home.at("b", "anna/a.jpg").exists(), "nothing of ours goes to another family's drive");
     home.watch("b");
     assert_eq!(home.pool.drives()[1].standing.word(), "foreign");
+}
+
+/// The watch of a mount point may see the marker in the same instant as whoever wrote it, and be the one to open the drive.
+#[test]
+fn an_adopted_drive_is_open_when_adopting_returns() {
+    for _ in 0..20 {
+        let (pool, mounts, _dir) = Furnished::blank();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut watch = DriveWatch::new(Arc::clone(&pool), mounts[0].clone());
+                    while !stop.load(Ordering::Relaxed) {
+                        drop(watch.step());
+                    }
+                });
+            }
+            let adopted = pool.adopt(&mounts[0], DriveRole::Primary).map(|_| pool.primary().is_ok());
+            stop.store(true, Ordering::Relaxed);
+            assert!(adopted.unwrap(), "adopted, and not open");
+        });
+        pool.adopt(&mounts[1], DriveRole::Mirror).unwrap();
+    }
 }
