@@ -145,6 +145,8 @@ pub enum Standing {
         /// What does not fit, for people.
         why: String,
     },
+    /// Ours, but another program has it: two of them must not write to it.
+    InUse,
     /// A drive without our marker: it waits to be adopted.
     Blank,
     /// Ours, and every probe passed.
@@ -171,6 +173,7 @@ impl Standing {
         match self {
             Self::Absent => "absent",
             Self::Foreign { .. } => "foreign",
+            Self::InUse => "in use",
             Self::Blank => "blank",
             Self::Ready => "ready",
             Self::ReadOnly => "read-only",

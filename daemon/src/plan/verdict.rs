@@ -155,6 +155,10 @@ impl Verdict<'_> {
     fn roles(&mut self) {
         let has = |role| self.facts.drives.iter().any(|drive| drive.role == Some(role));
         let (primary, mirror) = (has(DriveRole::Primary), has(DriveRole::Mirror));
+        // Whatever role a drive has that somebody else uses.
+        if self.facts.drives.iter().any(|drive| drive.standing == Standing::InUse) {
+            return;
+        }
         if !primary {
             self.find(
                 "no-primary",
@@ -203,6 +207,12 @@ impl Verdict<'_> {
                     discreet(why)
                 ),
                 "Unplug that drive and plug in the one that belongs there. Its photos are untouched.",
+            ),
+            Standing::InUse => self.find(
+                "drive-in-use",
+                &about,
+                &format!("{who} is used by another program on this machine; nothing is written to it, and {meaning}"),
+                "End the other Shoebox that runs here: two of them must not share a drive.",
             ),
             Standing::Blank => self.find(
                 "drive-blank",

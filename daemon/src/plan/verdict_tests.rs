@@ -103,7 +103,7 @@ fn table() -> Vec<(&'static str, Change, Change)> {
     rows
 }
 
-fn drive_rows() -> [(&'static str, Change, Change); 17] {
+fn drive_rows() -> [(&'static str, Change, Change); 18] {
     [
         ("red no-primary", |f| f.drives.clear(), |_| {}),
         ("amber no-mirror", |f| f.drives.truncate(1), |_| {}),
@@ -119,6 +119,7 @@ fn drive_rows() -> [(&'static str, Change, Change); 17] {
             |f| f.drives[0].standing = Standing::Foreign { why: "another box's".to_owned() },
             |_| {},
         ),
+        ("red drive-in-use aaaa", |f| f.drives[0].standing = Standing::InUse, |_| {}),
         (
             "amber drive-blank /srv/x",
             |f| {

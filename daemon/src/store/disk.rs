@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
+use nix::fcntl::{
+    AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2,
+};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
@@ -69,6 +71,27 @@ pub fn look(path: &Path) -> Found {
             Found::Marked(DiskVolume { inner: Arc::new(inner) }, Box::new(marker))
         }
         Err(e) => Found::Nothing(e.to_string()),
+    }
+}
+
+/// A drive that is this program's alone until this is dropped, or the program ends, however it ends.
+pub struct Hold(#[expect(dead_code, reason = "held, not used")] Option<Flock<File>>);
+
+impl DiskVolume {
+    /// Takes the drive for this program: two of them, each with its own idea of where a manifest ends, would break the chain
+    /// of its lines. `None`: another program has it. flock(2) on the marker, which every filesystem of a disk knows; where
+    /// it is unknown all the same, nobody can be kept out.
+    pub fn hold(&self) -> Result<Option<Hold>, VolumeError> {
+        let place = Place::marker();
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let fd = openat2(&self.inner.root, place.as_str(), beneath(flags))
+            .map_err(|e| fault("hold", &place, e))?;
+        match Flock::lock(File::from(fd), FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(Hold(Some(lock)))),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::ENOSYS)) => Ok(Some(Hold(None))),
+            Err((_, e)) => Err(fault("hold", &place, e)),
+        }
     }
 }
 

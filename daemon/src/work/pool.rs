@@ -12,6 +12,7 @@ use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
 use crate::plan::mirroring::Brake;
 use crate::store::catalogue::copies::Tally;
+use crate::store::disk::Hold;
 use crate::work::census::Census;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -107,6 +108,8 @@ pub struct Pool {
     clock: Clock,
     slots: Mutex<Vec<Slot>>,
     primary: RwLock<Option<Arc<Primary>>>,
+    /// By mount point: what keeps other programs from the drives attached there.
+    holds: Mutex<HashMap<PathBuf, Hold>>,
     identity: Mutex<Option<PoolId>>,
     accounts: RwLock<Accounts>,
     /// Who was seen since it was last written down. Apart from `accounts`, which every request reads.
@@ -171,6 +174,7 @@ impl Pool {
             options,
             clock,
             primary: RwLock::default(),
+            holds: Mutex::default(),
             identity: Mutex::default(),
             accounts: RwLock::default(),
             seen: Mutex::default(),
@@ -233,6 +237,7 @@ impl Pool {
                 .iter()
                 .find_map(|s| match &s.standing {
                     Standing::Foreign { why } | Standing::Suspect { why } => Some(why.clone()),
+                    Standing::InUse => Some("another program uses its drives".to_owned()),
                     Standing::Absent
                     | Standing::Blank
                     | Standing::Ready
@@ -327,6 +332,10 @@ impl Pool {
             was.close();
         }
         Ok(())
+    }
+
+    pub(super) fn holds(&self) -> MutexGuard<'_, HashMap<PathBuf, Hold>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads who may sign in.

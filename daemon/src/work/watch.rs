@@ -201,6 +201,11 @@ impl Pool {
                 // Adopted, and opened by somebody else at this moment.
                 Claim::Busy => Ok(()),
                 Claim::Ours(_moving) => {
+                    let hold = match volume.hold() {
+                        Ok(Some(hold)) => hold,
+                        Ok(None) => return stands(Standing::InUse),
+                        Err(e) => return stands(Standing::Suspect { why: e.to_string() }),
+                    };
                     let device = volume.device();
                     let attached = Attached::new(*marker, Arc::new(volume), mount.to_owned());
                     // Only a drive that writes, flushes and reads back is taken into use, also after a failure
@@ -210,8 +215,11 @@ impl Pool {
                         Err(VolumeError::ReadOnly { .. }) => return stands(Standing::ReadOnly),
                         Err(e) => return stands(Standing::Suspect { why: e.to_string() }),
                     }
-                    let opened = self.attach(Arc::new(attached), Some(device));
-                    opened.or_else(|e| stands(Standing::Suspect { why: e.to_string() }).and(Err(e)))
+                    match self.attach(Arc::new(attached), Some(device)) {
+                        Ok(()) => self.holds().insert(mount.to_owned(), hold),
+                        Err(e) => return stands(Standing::Suspect { why: e.to_string() }).and(Err(e)),
+                    };
+                    Ok(())
                 }
             },
         }
@@ -300,6 +308,7 @@ impl Pool {
                 self.wake(crate::work::pool::Wake::Rescan);
             }
         }
+        self.holds().remove(mount);
     }
 
     /// The watch of the mount point may have been the first to see a new marker, and be opening the drive at this moment.

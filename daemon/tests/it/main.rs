@@ -11,5 +11,6 @@ mod hostile_sites;
 mod kill;
 mod people;
 mod requests;
+mod rivals;
 mod store;
 mod support;

@@ -111,8 +111,11 @@ fn standing(standing: &Standing) -> String {
         Standing::Foreign { why } | Standing::Suspect { why } => {
             format!("{} ({})", standing.word(), screen::plain(why))
         }
-        Standing::Absent | Standing::Blank | Standing::Ready | Standing::ReadOnly | Standing::Stuck => {
-            standing.word().to_owned()
-        }
+        Standing::Absent
+        | Standing::InUse
+        | Standing::Blank
+        | Standing::Ready
+        | Standing::ReadOnly
+        | Standing::Stuck => standing.word().to_owned(),
     }
 }

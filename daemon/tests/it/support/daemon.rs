@@ -52,6 +52,16 @@ impl Daemon {
         daemon
     }
 
+    /// A second one on the same drives, with an address, a socket and a log of its own. Not waited for.
+    pub(crate) fn rival(&self, dir: &Path) -> Self {
+        for drive in ["a", "b"] {
+            std::os::unix::fs::symlink(self.dir.join(drive), dir.join(drive)).unwrap();
+        }
+        let mut rival = Self { dir: dir.to_owned(), child: None, ..*self };
+        rival.spawn();
+        rival
+    }
+
     pub(crate) fn photos(&self) -> PathBuf {
         self.dir.join("a/photos")
     }
