@@ -212,7 +212,7 @@ impl Default for Limits {
         const HOUR: u64 = 3600;
         Self {
             slow_probe: Duration::from_secs(5),
-            stuck_probe: Duration::from_secs(30),
+            stuck_probe: Duration::from_secs(20),
             stuck_worker: Duration::from_secs(90),
             filling_percent: 85,
             full_percent: 95,

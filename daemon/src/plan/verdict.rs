@@ -155,11 +155,24 @@ impl Verdict<'_> {
     fn roles(&mut self) {
         let has = |role| self.facts.drives.iter().any(|drive| drive.role == Some(role));
         let (primary, mirror) = (has(DriveRole::Primary), has(DriveRole::Mirror));
+        let other = self.facts.drives.iter().find(|drive| drive.role.is_some());
         // Whatever role a drive has that somebody else uses.
         if self.facts.drives.iter().any(|drive| drive.standing == Standing::InUse) {
             return;
         }
-        if !primary {
+        // A drive with a role proves that there is a main drive somewhere, whether it was ever seen by this process or not.
+        if let (false, Some(other)) = (primary, other) {
+            self.find(
+                "primary-absent",
+                &About::box_itself(Light::Red).since(other.since),
+                &format!(
+                    "drive A (main) is not there, though {} belongs with it; new photos are refused until it is back",
+                    name(other)
+                ),
+                "Plug in the main drive, and check that its plug sits firmly and that it has power. If it is lost or broken, \
+                 change nothing: its photos are on the other drive.",
+            );
+        } else if !primary {
             self.find(
                 "no-primary",
                 &About::box_itself(Light::Red),

@@ -103,9 +103,10 @@ fn table() -> Vec<(&'static str, Change, Change)> {
     rows
 }
 
-fn drive_rows() -> [(&'static str, Change, Change); 18] {
+fn drive_rows() -> [(&'static str, Change, Change); 19] {
     [
         ("red no-primary", |f| f.drives.clear(), |_| {}),
+        ("red primary-absent", |f| drop(f.drives.remove(0)), |_| {}),
         ("amber no-mirror", |f| f.drives.truncate(1), |_| {}),
         ("red drive-absent aaaa", |f| f.drives[0].standing = Standing::Absent, |_| {}),
         ("red drive-absent bbbb", |f| f.drives[1].standing = Standing::Absent, |_| {}),

@@ -19,6 +19,9 @@ use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 /// How the workers are doing, as the supervisor tells it.
 pub type Reports = Arc<dyn Fn() -> Vec<WorkerReport> + Send + Sync>;
 
+/// How often drives are looked at between two checks.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Checks the box's health.
 pub struct HealthCheck {
     pool: Arc<Pool>,
@@ -26,6 +29,8 @@ pub struct HealthCheck {
     period: Duration,
     reports: Reports,
     began: Instant,
+    /// When everything was last checked.
+    checked: Option<Instant>,
     /// Drives that were ever seen, and when they were last ready.
     known: HashMap<DriveId, Known>,
     refused_before: u64,
@@ -56,6 +61,7 @@ impl HealthCheck {
             period,
             reports,
             began: clock::monotonic(),
+            checked: None,
             known: HashMap::new(),
             refused_before: 0,
             catalogue: CatalogueFacts::Away,
@@ -107,14 +113,17 @@ impl HealthCheck {
         }
     }
 
-    /// A probe that has not come back in time is the only witness of a drive that hangs.
-    fn mark_stuck(&self, now: Timestamp) {
+    /// A probe that has not come back in time is the only witness of a drive that hangs. `true`: of one that did not hang before.
+    fn mark_stuck(&self, now: Timestamp) -> bool {
+        let mut newly = false;
         for slot in self.pool.slot_views() {
             let waiting = slot.probing_since.map(|since| waited(since, now));
             if slot.attached.is_some() && waiting.is_some_and(|w| w >= self.limits.stuck_probe) {
+                newly |= slot.standing != Standing::Stuck;
                 self.pool.set_stuck(&slot.mount);
             }
         }
+        newly
     }
 
     fn gather(&mut self, now: Timestamp) -> Facts {
@@ -217,8 +226,9 @@ impl Worker for HealthCheck {
         "health"
     }
 
+    /// Shorter than the check's own: a drive that hangs tells nobody, it has to be looked at (invariant I20).
     fn period(&self) -> Duration {
-        self.period
+        self.period.min(LOOK)
     }
 
     fn critical(&self) -> bool {
@@ -228,7 +238,13 @@ impl Worker for HealthCheck {
     fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
         let drive = self.pool.primary().map(|p| p.attached.id().short()).unwrap_or_default();
         let _drive = cx.blocked_on(&drive);
-        self.check();
+        let newly_stuck = self.mark_stuck(self.pool.now());
+        let now = clock::monotonic();
+        let due = self.checked.is_none_or(|last| now.saturating_duration_since(last) >= self.period);
+        if self.pool.stirred() || newly_stuck || due {
+            self.checked = Some(now);
+            self.check();
+        }
         Ok(Outcome::Rest)
     }
 }

@@ -2,7 +2,7 @@
 //! every face. Nothing here waits for a drive except where it says so.
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::{SignedDuration, Timestamp};
@@ -128,6 +128,8 @@ pub struct Pool {
     /// Since when, and how many, deletions are held back.
     held: Mutex<Option<(Timestamp, u64)>>,
     unwatched: Mutex<Option<Timestamp>>,
+    /// Something changed that people should see, since the minute check last asked.
+    stirred: AtomicBool,
 }
 
 /// A device that has shown a valid token.
@@ -187,6 +189,7 @@ impl Pool {
             last_rescan: Mutex::default(),
             held: Mutex::default(),
             unwatched: Mutex::default(),
+            stirred: AtomicBool::default(),
         }
     }
 
@@ -217,6 +220,9 @@ impl Pool {
 
     /// Wakes a worker. Losing a wake costs a period, never a photo.
     pub fn wake(&self, what: Wake) {
+        if what == Wake::Health {
+            self.stirred.store(true, Ordering::Release);
+        }
         for (kind, waker) in self.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             if *kind == what {
                 waker();
@@ -440,6 +446,11 @@ impl Pool {
                 slot.tally = tally;
             }
         }
+    }
+
+    /// Whether something changed that people should see, since this was last asked.
+    pub(super) fn stirred(&self) -> bool {
+        self.stirred.swap(false, Ordering::AcqRel)
     }
 
     /// A drive's probe has not come back in time.

@@ -20,8 +20,9 @@ use crate::work::primary::Primary;
 use crate::work::views::DriveView;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
-/// How often a drive that is there is written to and read back from its medium.
-const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(60);
+/// How often a drive that is there is written to and read back from its medium. In between it is read every few seconds:
+/// one that was pulled, hangs or takes no writes is to be told of within half a minute (invariant I20).
+const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(20);
 
 /// Watches one mount point.
 pub struct DriveWatch {
@@ -48,6 +49,12 @@ pub enum AdoptError {
     /// There is a primary.
     #[error("there is a primary drive already; adopt this one as mirror or offline")]
     SecondPrimary,
+    /// A drive of a pool is here, or was, and the primary it belongs with is not.
+    #[error(
+        "the main drive of this box is not there, and another one in its place would know nothing of the photos on the other \
+         drives; plug in the one that belongs here (to start a new box, unplug the other drives and restart)"
+    )]
+    PrimaryAway,
     /// No primary yet.
     #[error("adopt the primary drive first")]
     NoPrimary,
@@ -95,7 +102,7 @@ impl DriveWatch {
                 self.probed = Some(now);
                 probe(attached).map(Some)
             }
-            Ok(()) => Ok(None),
+            Ok(()) => glance(attached).map(|()| None),
             Err(e) => Err(e),
         };
         let took = self.pool.now().duration_since(now).as_millis();
@@ -175,6 +182,16 @@ fn probe(attached: &Attached) -> Result<(), VolumeError> {
     }
     let source = std::io::Error::other("what was read back differs from what was written");
     Err(VolumeError::Io { op: "probe", place: Place::probe(), source })
+}
+
+/// Reads what the last probe wrote from the medium.
+fn glance(attached: &Attached) -> Result<(), VolumeError> {
+    match attached.volume.open_medium(&Place::probe()) {
+        Ok(mut medium) => medium.next().map(drop),
+        // Other hands: the next probe writes it again.
+        Err(VolumeError::NotFound { .. }) => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 impl Pool {
@@ -322,6 +339,12 @@ impl Pool {
         }
     }
 
+    /// Whether anything seen since the start says that there is a pool, with a primary of its own.
+    fn is_pool_known(&self) -> bool {
+        self.identity().is_some()
+            || self.slots().iter().any(|slot| slot.attached.is_some() || slot.moving.is_some())
+    }
+
     /// Makes the drive at a mount point one of ours: writes our marker beside what is there. Formats nothing.
     pub fn adopt(&self, mount: &Path, role: DriveRole) -> Result<DriveView, AdoptError> {
         let here = || mount.to_owned();
@@ -340,6 +363,7 @@ impl Pool {
         match (&primary, role) {
             (Some(_), DriveRole::Primary) => return Err(AdoptError::SecondPrimary),
             (None, DriveRole::Mirror | DriveRole::Offline) => return Err(AdoptError::NoPrimary),
+            (None, DriveRole::Primary) if self.is_pool_known() => return Err(AdoptError::PrimaryAway),
             (Some(_), DriveRole::Mirror | DriveRole::Offline) | (None, DriveRole::Primary) => {}
         }
         let known = primary.map(|p| (p.attached.marker.pool, p.attached.marker.token_key.clone()));

@@ -3,8 +3,8 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use shoebox::model::drive::DriveRole;
-use shoebox::work::watch::DriveWatch;
+use shoebox::model::drive::{DriveRole, Standing};
+use shoebox::work::watch::{AdoptError, DriveWatch};
 
 use super::furnished::{Furnished, path, upload};
 
@@ -68,4 +68,33 @@ fn an_adopted_drive_is_open_when_adopting_returns() {
         });
         pool.adopt(&mounts[1], DriveRole::Mirror).unwrap();
     }
+}
+
+/// Started without A, the box knows from B that there is an A. Another drive in its place would be the end of the family's.
+#[test]
+fn a_box_whose_main_drive_is_away_takes_no_other_for_it() {
+    let mut home = Furnished::new();
+    home.put("anna/a.jpg", b"kept");
+    home.mirrored();
+    let home = home.away();
+    let (mount, away) = (home.mount("a"), home.mount("a.away"));
+    std::fs::rename(&mount, &away).unwrap();
+    std::fs::create_dir(&mount).unwrap();
+    home.watch("b");
+    home.watch("a");
+    let refused = home.pool.adopt(&mount, DriveRole::Primary).unwrap_err();
+    assert!(matches!(refused, AdoptError::PrimaryAway), "{refused}");
+    assert_eq!(std::fs::read_dir(&mount).unwrap().count(), 0, "nothing was written");
+    std::fs::remove_dir(&mount).unwrap();
+    std::fs::rename(&away, &mount).unwrap();
+    home.watch("a");
+    assert_eq!(home.standing("b"), Standing::Ready);
+    assert_eq!(home.state("anna/a.jpg", "b"), "verified");
+    // Seen once and pulled: the same.
+    std::fs::rename(&mount, &away).unwrap();
+    std::fs::create_dir(&mount).unwrap();
+    home.watch("a");
+    home.watch("a");
+    let refused = home.pool.adopt(&mount, DriveRole::Primary).unwrap_err();
+    assert!(matches!(refused, AdoptError::PrimaryAway), "{refused}");
 }
