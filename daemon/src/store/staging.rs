@@ -94,7 +94,14 @@ impl DiskStaged {
             return Ok(());
         }
         match fallocate(&self.open.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
-            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+            Ok(()) => Ok(()),
+            // exFAT can set nothing aside: what there is now has to do.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => match self.open.volume.space()? {
+                space if space.available < self.reserved => {
+                    Err(fault("reserve", &Place::incoming(), Errno::ENOSPC))
+                }
+                _ => Ok(()),
+            },
             Err(e) => Err(fault("reserve", &Place::incoming(), e)),
         }
     }

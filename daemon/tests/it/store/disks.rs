@@ -12,15 +12,17 @@ use shoebox::store::disk::{self, Found};
 use shoebox::store::volume::{Volume, VolumeError};
 use shoebox::work::views::VerifyScope;
 
-use super::furnished::{Furnished, path, upload};
+use super::furnished::{Furnished, computer, path, upload};
 use crate::support::luck;
 use crate::support::mounted::{Mounted, leave_out};
 
-/// What drives are formatted with on Linux, and what a small image of each needs, MiB.
-const KINDS: [(&str, u64, &[&str]); 3] = [
+/// What drives are formatted with, and what a small image of each needs, MiB. exFAT has neither nameless files nor links nor,
+/// served by FUSE, a rename that refuses to replace.
+const KINDS: [(&str, u64, &[&str]); 4] = [
     ("ext4", 96, &["mkfs.ext4", "-q", "-F"]),
     ("xfs", 320, &["mkfs.xfs", "-q", "-f"]),
     ("btrfs", 160, &["mkfs.btrfs", "-q", "-f"]),
+    ("exfat", 64, &["mkfs.exfat"]),
 ];
 
 fn ext4(dir: &Path, at: &Path) -> Result<Mounted, String> {
@@ -162,4 +164,38 @@ fn what_the_medium_lost_is_seen_although_memory_has_it() {
     assert_eq!(report.damaged, [path("anna/a.jpg")]);
     assert_eq!((home.state("anna/a.jpg", "a"), home.state("anna/a.jpg", "b")), ("verified", "damaged"));
     assert!(!home.pool.receipt("anna/a.jpg").unwrap().unwrap().safe_to_delete);
+}
+
+#[test]
+fn a_drive_without_links_and_nameless_files_holds_all_that_the_others_do() {
+    for drive in ["a", "b"] {
+        let spare = tempfile::tempdir().unwrap();
+        let exfat = |at: &Path| Mounted::image(&spare.path().join("exfat.img"), KINDS[3].1, KINDS[3].2, at);
+        let (mut home, _mounted) = match Furnished::mounted(drive, exfat) {
+            Ok(home) => home,
+            Err(why) => return leave_out("a-box-on-exfat", &why),
+        };
+        let film = luck::bytes(7, 20 << 20);
+        home.put("anna/film.mov", &film);
+        home.put("anna/a.jpg", b"first");
+        home.put("anna/same.jpg", b"first");
+        home.mirrored();
+        home.put("anna/a.jpg", b"second");
+        home.tree().make_folder(&computer(), &path("anna/Trip: 1")).unwrap();
+        home.rename("anna/same.jpg", "anna/Trip: 1/other.jpg");
+        home.mirrored();
+        let names = ["anna/film.mov", "anna/a.jpg", "anna/Trip: 1/other.jpg"];
+        let bytes: [&[u8]; 3] = [&film, b"second", b"first"];
+        let home = home.restarted();
+        for (name, bytes) in names.iter().zip(bytes) {
+            assert_eq!(home.state(name, "b"), "verified", "{name}, {drive} is exFAT");
+            for on in ["a", "b"] {
+                let place = home.mount(on).join(Place::photo(&path(name)).as_str());
+                assert!(fs::read(place).unwrap() == bytes, "{name} on {on}, {drive} is exFAT");
+            }
+        }
+        let report = home.pool.verify_now(&VerifyScope::default(), &mut |_| {}).unwrap();
+        assert_eq!((report.equal, report.damaged.len(), report.missing.len()), (6, 0, 0));
+        assert_eq!(fs::read_dir(home.mount(drive).join(".shoebox/incoming")).unwrap().count(), 0);
+    }
 }

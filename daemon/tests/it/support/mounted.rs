@@ -32,6 +32,18 @@ pub(crate) fn leave_out(test: &str, why: &str) {
     say(&format!("\nleft out {test}: {why}"));
 }
 
+/// As the kernel knows it; where it knows no exFAT, by the driver that runs as a process.
+fn mount(device: &str, at: &Path) -> Result<(), String> {
+    let at = at.to_string_lossy();
+    let mounted = run("mount", &[device, &at]).or_else(|why| {
+        if !why.contains("exfat") {
+            return Err(why);
+        }
+        run("mount", &["-t", "exfat-fuse", device, &at]).map_err(|fuse| format!("{why}; {fuse}"))
+    });
+    mounted.map(drop)
+}
+
 impl Mounted {
     /// A filesystem in memory.
     pub(crate) fn tmpfs(at: &Path, options: &str) -> Result<Self, String> {
@@ -47,7 +59,7 @@ impl Mounted {
         run(program, &[args, &[&file]].concat())?;
         let device = run("losetup", &["-f", "--show", &file])?;
         let guard = Self { at: at.to_owned(), looped: Some(device), there: Cell::new(false) };
-        run("mount", &[guard.looped.as_deref().unwrap_or_default(), &at.to_string_lossy()])?;
+        mount(guard.looped.as_deref().unwrap_or_default(), at)?;
         guard.there.set(true);
         Ok(guard)
     }
@@ -59,7 +71,7 @@ impl Mounted {
     }
 
     pub(crate) fn mount_again(&self) {
-        run("mount", &[self.looped.as_deref().unwrap(), &self.at.to_string_lossy()]).unwrap();
+        mount(self.looped.as_deref().unwrap(), &self.at).unwrap();
         self.there.set(true);
     }
 
