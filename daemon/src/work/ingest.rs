@@ -12,7 +12,7 @@ use crate::model::offer::Offer;
 use crate::model::place::Shelf;
 use crate::plan::placing::{Above, Situation};
 use crate::store::volume::{Staged, Synced, VolumeError};
-use crate::work::changes::{Change, Store, existing};
+use crate::work::changes::{Change, Store, existing, prove_known};
 use crate::work::error::Refusal;
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
@@ -155,6 +155,7 @@ impl Received {
     pub fn settle(self) -> Result<Ack, Refusal> {
         let Self { pool, primary, offer, synced, digests } = self;
         let turn = primary.attached.turns.upload();
+        let known = prove_known(&primary, &offer.path, &digests)?;
         let now = pool.now();
         let change = Change::Store(Box::new(Store {
             path: offer.path,
@@ -164,6 +165,7 @@ impl Received {
             expect: offer.expect,
             make_parents: offer.make_parents,
             by: offer.by.label(),
+            known,
         }));
         let done = primary.submit(change, now)?;
         drop(turn);

@@ -20,7 +20,7 @@ use crate::work::tree::PropertyChange;
 mod store;
 mod tree;
 
-pub(crate) use store::{Store, existing, stored};
+pub(crate) use store::{Store, existing, prove_known, stored};
 
 /// A change on the primary.
 pub(crate) enum Change {

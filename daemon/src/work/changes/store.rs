@@ -18,6 +18,7 @@ use crate::store::volume::{Synced, VolumeError};
 use crate::work::commit::{Committer, Draft, Row};
 use crate::work::error::Refusal;
 use crate::work::ingest::Outcome;
+use crate::work::primary::Primary;
 use crate::work::reading;
 
 /// An upload ready to be named.
@@ -29,6 +30,39 @@ pub(crate) struct Store {
     pub(crate) expect: Expect,
     pub(crate) make_parents: bool,
     pub(crate) by: String,
+    /// A file on the drive that was just read from the medium and has these very bytes.
+    pub(crate) known: Option<Known>,
+}
+
+/// A file that was read from the medium a moment ago.
+pub(crate) struct Known {
+    place: Place,
+    inode: u64,
+}
+
+/// Looks for the upload's bytes on the drive, where the catalogue says that they are: under the name itself, else under any.
+/// What the drive does not give back from its medium, now, is not there: a success answer must not rest on what a row says
+/// (promise P1). Read by the upload's own thread, so that nobody else's commit waits for it.
+pub(crate) fn prove_known(
+    primary: &Primary,
+    path: &RelPath,
+    digests: &Digests,
+) -> Result<Option<Known>, Refusal> {
+    let rows =
+        primary.catalogue.read(|r| Ok((r.name(&path.fold_key())?, r.name_of_content(&digests.content)?)))?;
+    let own = rows.0.filter(|row| row.hash == Some(digests.content));
+    let Some(row) = own.or(rows.1) else { return Ok(None) };
+    let (volume, place) = (&*primary.attached.volume, row.place());
+    let proved = volume.stat(&place).and_then(|stat| {
+        let found = reading::hash_medium(volume, &place, Also::default(), &mut || Ok(()))?;
+        Ok((!stat.is_dir && found.content == digests.content).then_some(stat.inode))
+    });
+    match proved {
+        Ok(inode) => Ok(inode.map(|inode| Known { place, inode })),
+        Err(VolumeError::NotFound { .. }) => Ok(None),
+        // Bytes that cannot be read are not these: the upload's own are here.
+        Err(e) => primary.attached.file_only(e).map(|_| None).map_err(Refusal::Drive),
+    }
 }
 
 impl From<Misfit> for Refusal {
@@ -77,7 +111,7 @@ impl Committer {
         };
         match situation.place(&store.digests.content, shelf)? {
             Placement::AlreadyHave => {
-                if self.is_there(&home(store, shelf), store.digests.size) && !self.is_doubted(row.as_ref())? {
+                if self.is_known(store, &home(store, shelf)) && !self.is_doubted(row.as_ref())? {
                     return Ok(unchanged(store, row.as_ref()));
                 }
                 // The catalogue says yes and the drive says no: these bytes heal it.
@@ -94,7 +128,7 @@ impl Committer {
     }
 
     /// Whether this drive's copy of a name is known to be bad: then bytes that come once more are welcome.
-    fn is_doubted(&self, row: Option<&NameRow>) -> Result<bool, Refusal> {
+    pub(super) fn is_doubted(&self, row: Option<&NameRow>) -> Result<bool, Refusal> {
         let Some(row) = row.filter(|row| row.shelf == Shelf::Photos) else { return Ok(false) };
         let copies = self.catalogue.read(|r| r.copies_of_name(row.id))?;
         let good = |c: &CopyRow| matches!(c.state, CopyState::Settled | CopyState::Verified);
@@ -126,13 +160,26 @@ impl Committer {
         Ok(draft)
     }
 
-    /// A scratch file that is there under this hash has these bytes: it was flushed before it got the name.
+    /// Whether the file at a place is the one that was read a moment ago, and found to be these bytes.
+    fn is_known(&self, store: &Store, place: &Place) -> bool {
+        let same = |known: &Known| {
+            known.place == *place
+                && self.attached.volume.stat(place).is_ok_and(|stat| {
+                    stat.inode == known.inode && stat.size == store.digests.size && !stat.is_dir
+                })
+        };
+        store.known.as_ref().is_some_and(same)
+    }
+
+    /// A file that is there under this hash may have spoiled since. It is nobody's photo: it makes room.
     fn publish_scratch(&mut self, store: &mut Store, to: &Place, draft: &mut Draft) -> Result<(), Refusal> {
         let dir = to.parent().unwrap_or_else(Place::root);
         let named = self.within(&dir, &mut draft.dirs, || store.synced.publish(to))?;
         draft.dirs.insert(dir);
         match named {
-            Ok(()) | Err(VolumeError::Exists { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(VolumeError::Exists { .. }) if self.is_content(to, &store.digests)? => Ok(()),
+            Err(VolumeError::Exists { .. }) => store.synced.publish_over(to).map_err(|e| self.heed(e)),
             Err(e) => Err(self.heed(e)),
         }
     }
@@ -161,7 +208,7 @@ impl Committer {
         let Some(twin) = self.catalogue.read(|r| r.name_of_content(&store.digests.content))? else {
             return Ok(false);
         };
-        if twin.path == store.path || !self.is_there(&twin.place(), store.digests.size) {
+        if twin.path == store.path || !self.is_known(store, &twin.place()) {
             return Ok(false);
         }
         if self.is_doubted(Some(&twin))? {

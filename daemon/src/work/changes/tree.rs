@@ -155,6 +155,11 @@ impl Committer {
     ) -> Result<Draft, Refusal> {
         let row = self.row(from)?.ok_or(Refusal::NotFound)?;
         let hash = row.hash.ok_or(Refusal::IsAFolder)?;
+        // A second name for bytes that are not what was received would be a second lie.
+        if row.shelf == Shelf::Photos && self.is_doubted(Some(&row))? {
+            let why = "the photo on the main drive is damaged or missing".to_owned();
+            return Err(Refusal::Unavailable { why });
+        }
         let to = self.free_target(to, None)?;
         let mut draft = Draft { name: Some(to.clone()), ..Draft::default() };
         let digests = Digests { content: hash, size: row.size, sha1: None, sha256: None };

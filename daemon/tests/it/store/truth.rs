@@ -7,7 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use shoebox::model::account::DeviceKind;
 use shoebox::model::health::{Finding, Light};
+use shoebox::model::path::RelPath;
 use shoebox::plan::facts::{Facts, Limits};
+use shoebox::work::error::Refusal;
 use shoebox::work::health::HealthCheck;
 use shoebox::work::views::{FindQuery, VerifyReport, VerifyScope};
 use shoebox::work::watch::DriveWatch;
@@ -224,4 +226,35 @@ fn find_looks_by_person_device_text_date_and_state() {
         home.pool.find(&FindQuery::default(), Some(page[0].id), 1).unwrap()[0].path.name(),
         "img_2.jpg"
     );
+}
+
+/// A row is no proof: bytes that arrive once more are thrown away only when those on the drive were read and are the same.
+#[test]
+fn an_upload_is_not_acknowledged_on_bytes_that_spoiled_on_the_drive() {
+    let home = Furnished::new();
+    home.put("anna/a.jpg", b"the photo");
+    fs::write(home.at("a", "anna/a.jpg"), b"not it at").unwrap();
+    home.put("anna/b.jpg", b"the photo");
+    assert_eq!(fs::read(home.at("a", "anna/b.jpg")).unwrap(), b"the photo", "no link to the spoiled one");
+    home.put("anna/a.jpg", b"the photo");
+    assert_eq!(fs::read(home.at("a", "anna/a.jpg")).unwrap(), b"the photo");
+    assert_eq!(verify(&home).damaged, Vec::<RelPath>::new());
+    // Scratch lies under its hash: what spoiled there is not handed to the next upload either.
+    home.put("anna/c.part", b"a long film");
+    let scratch = home.mount("a").join(".shoebox/scratch");
+    let file = fs::read_dir(&scratch).unwrap().next().unwrap().unwrap().path();
+    fs::write(&file, b"a lost film").unwrap();
+    home.put("anna/d.part", b"a long film");
+    assert_eq!(fs::read(&file).unwrap(), b"a long film");
+}
+
+#[test]
+fn a_damaged_photo_gets_no_second_name() {
+    let home = Furnished::new();
+    home.put("anna/a.jpg", b"the photo");
+    fs::write(home.at("a", "anna/a.jpg"), b"not it at").unwrap();
+    assert_eq!(verify(&home).damaged, [path("anna/a.jpg")]);
+    let copied = home.tree().copy(&computer(), &path("anna/a.jpg"), &path("anna/b.jpg"), false, false);
+    assert!(matches!(copied, Err(Refusal::Unavailable { .. })));
+    assert!(!home.at("a", "anna/b.jpg").exists());
 }
