@@ -144,7 +144,7 @@ impl Default for Http {
             hosts: Vec::new(),
             public_url: None,
             connections: 64,
-            per_ip: 16,
+            per_ip: 32,
             header: Duration::from_secs(10),
             idle: Duration::from_secs(60),
         }

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -45,7 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 64,
-            per_address: 16,
+            per_address: 32,
             head_time: Duration::from_secs(10),
             head_bytes: 16 * 1024,
             headers: 64,
@@ -102,11 +103,14 @@ where
         };
         match accepted {
             Ok((stream, from, permit)) => {
-                let Some(guest) = guests.admit(from, limits.per_address) else { continue };
                 let (limits, stop, handler) = (limits.clone(), stop.clone(), handler.clone());
+                let guests = guests.clone();
                 open.spawn(async move {
-                    connection(stream, from, limits, stop, handler).await;
-                    drop((permit, guest));
+                    match guests.wait(from, limits.per_address).await {
+                        Some(_guest) => connection(stream, from, limits, stop, handler).await,
+                        None => send_away(stream).await,
+                    }
+                    drop(permit);
                 });
             }
             // Out of descriptors or memory (accept(2)): the queue stays as it is, so asking again at once would spin.
@@ -226,7 +230,34 @@ struct Guest {
     from: IpAddr,
 }
 
+/// Tells a client that has too many connections to come back. What it sent meanwhile is read for a moment: closing on unread
+/// bytes resets the connection, and the answer would be lost with it (RFC 9112 §9.6).
+async fn send_away(mut stream: TcpStream) {
+    let answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let said = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut unread = [0; 4096];
+        while stream.read(&mut unread).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    // Whoever goes on sending for longer has had his answer.
+    let _ended = tokio::time::timeout(Duration::from_secs(1), said).await;
+}
+
 impl Guests {
+    /// A place of this address's share, perhaps in a moment: a connection that was closed may not be known to be yet.
+    async fn wait(&self, from: IpAddr, most: usize) -> Option<Guest> {
+        const MOMENT: Duration = Duration::from_millis(50);
+        for _ in 0..20 {
+            if let Some(guest) = self.admit(from, most) {
+                return Some(guest);
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
+        None
+    }
+
     fn admit(&self, from: IpAddr, most: usize) -> Option<Guest> {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         let count = present.entry(from).or_default();
@@ -255,7 +286,6 @@ mod tests {
     use super::super::upload;
     use super::*;
     use std::sync::atomic::AtomicUsize;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     /// A server that answers with the length of the body, after `wait`.
     struct Server {
@@ -412,8 +442,9 @@ mod tests {
             let (first, second) = (server.connect().await, server.connect().await);
             tokio::time::sleep(Duration::from_millis(100)).await;
             let mut third = server.connect().await;
-            let _refused = third.write_all(request.as_bytes()).await;
-            assert_eq!(read(&mut third).await, "");
+            third.write_all(request.as_bytes()).await.unwrap();
+            let answer = read(&mut third).await;
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 2"), "{answer}");
             drop((first, second));
             tokio::time::sleep(Duration::from_millis(100)).await;
             assert!(server.talk(request).await.starts_with("HTTP/1.1 200 "));
@@ -435,8 +466,8 @@ mod tests {
             let _first = TcpStream::connect(at[0]).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
             let mut second = TcpStream::connect(at[1]).await.unwrap();
-            let _refused = second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-            assert_eq!(read(&mut second).await, "");
+            second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+            assert!(read(&mut second).await.starts_with("HTTP/1.1 503 "));
         });
     }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING,
 };
 use hyper::{HeaderMap, StatusCode};
 
@@ -49,6 +49,14 @@ fn offer(cx: &Cx, length: Option<u64>) -> Result<Offer, Deny> {
         return Err(Deny::Status(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "files are taken as they are, not encoded",
+        ));
+    }
+    // RFC 9112 §6.1: what was encoded on the way would be stored as it came.
+    let coded = |coding: &HeaderValue| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if cx.headers.get_all(TRANSFER_ENCODING).iter().any(coded) {
+        return Err(Deny::Status(
+            StatusCode::NOT_IMPLEMENTED,
+            "only chunked is known of the transfer codings",
         ));
     }
     // Without a length there is no body (RFC 9112 §6.3), but a client that sends one and then closes, as a
