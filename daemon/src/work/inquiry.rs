@@ -11,10 +11,12 @@ use crate::work::pool::Pool;
 use crate::work::views::{FindQuery, FoundName};
 
 impl Pool {
-    /// The receipt of an asset, by its hash (64 hex digits) or by a name below `photos/`.
+    /// The receipt of an asset, by a hash (BLAKE3, SHA-256 or SHA-1, in hex) or by a name below `photos/`.
     pub fn receipt(&self, key: &str) -> Result<Option<Receipt>, Refusal> {
         let primary = self.primary()?;
-        let by_name = match key.parse::<ContentHash>() {
+        let digits = key.to_ascii_lowercase();
+        let other = primary.catalogue.read(|r| r.asset_by_sha(&digits))?;
+        let by_name = match other.map_or_else(|| digits.parse::<ContentHash>(), Ok) {
             Ok(hash) => Err(hash),
             Err(_) => {
                 let text = key.trim_matches('/');

@@ -542,6 +542,17 @@ impl Reader<'_> {
         Ok(tally)
     }
 
+    /// Which asset has this SHA-256 or SHA-1, in lower-case hex. Reads all of them: asked by people, and seldom.
+    pub fn asset_by_sha(&self, digits: &str) -> Result<Option<ContentHash>, CatalogueError> {
+        if !matches!(digits.len(), 40 | 64) || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        self.connection
+            .prepare_cached("SELECT hash FROM asset WHERE sha256 = ?1 OR sha1 = ?1 LIMIT 1")
+            .and_then(|mut s| s.query_row([digits], |row| hash(row, 0)).optional())
+            .tried("look a hash up")
+    }
+
     /// Size, first receipt and hashes of an asset.
     pub fn asset(&self, hash: &ContentHash) -> Result<Option<AssetRow>, CatalogueError> {
         self.connection
