@@ -7,6 +7,7 @@
 //! ```
 use std::sync::Arc;
 
+use crate::model::account::DeviceKind;
 use crate::model::hash::{Also, Digests, Hasher};
 use crate::model::offer::Offer;
 use crate::model::place::Shelf;
@@ -38,7 +39,7 @@ impl Ingest {
         let needed = offer.size.unwrap_or(0);
         let space = self.pool.space_for_uploads(&primary)?;
         if needed > space {
-            self.pool.count_refused_full();
+            self.pool.count_refused_full(needed);
             return Err(Refusal::Full { needed, available: space });
         }
         let staged = primary
@@ -164,6 +165,7 @@ impl Received {
             mtime: offer.mtime,
             expect: offer.expect,
             make_parents: offer.make_parents,
+            only_adds: offer.by.kind == DeviceKind::Phone,
             by: offer.by.label(),
             known,
         }));

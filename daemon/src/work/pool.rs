@@ -429,6 +429,12 @@ impl Pool {
         Ok(if space.inodes == 0 { 0 } else { space.for_uploads() })
     }
 
+    /// How large the primary is, as last measured.
+    fn primary_size(&self) -> u64 {
+        let primary = |s: &&Slot| s.attached.as_ref().is_some_and(|a| a.role() == DriveRole::Primary);
+        self.slots().iter().find(primary).and_then(|s| s.space).map_or(0, |space| space.total)
+    }
+
     /// When the tree was last compared from end to end, and what came of it.
     pub(super) fn last_rescan(&self) -> Option<(Timestamp, RescanReport)> {
         *self.last_rescan.lock().unwrap_or_else(PoisonError::into_inner)
@@ -486,8 +492,10 @@ impl Pool {
         self.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn count_refused_full(&self) {
-        self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_refused_full(&self, needed: u64) {
+        // A length that no drive could hold says nothing about this one.
+        let counts = u64::from(needed <= self.primary_size());
+        self.counters.refused_full.fetch_add(counts, Ordering::Relaxed);
     }
 
     pub(super) fn count_proved(&self, bytes: u64) {

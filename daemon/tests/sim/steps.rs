@@ -121,6 +121,11 @@ impl World {
         };
         self.note(format!("  {:?}", ack.outcome()));
         if shelving::shelf(path.name(), bytes.len() as u64) == Shelf::Scratch {
+            // From a phone: it takes no photo's name away.
+            if ack.node().shelf == Shelf::Photos {
+                let kept = self.model.names.contains_key(&fold) || self.model.haunted(&fold);
+                return if kept { Ok(()) } else { Err(format!("{path} is a photo that nobody sent")) };
+            }
             self.model.emptied(&path, now);
             self.model.scratch.insert(fold, hash);
             return Ok(());

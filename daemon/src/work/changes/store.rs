@@ -30,6 +30,8 @@ pub(crate) struct Store {
     pub(crate) expect: Expect,
     pub(crate) make_parents: bool,
     pub(crate) by: String,
+    /// From a phone: it may bring other bytes, and takes nothing away.
+    pub(crate) only_adds: bool,
     /// A file on the drive that was just read from the medium and has these very bytes.
     pub(crate) known: Option<Known>,
 }
@@ -246,6 +248,11 @@ impl Committer {
     }
 
     fn store_over(&mut self, store: &mut Store, shelf: Shelf, now: Timestamp) -> Result<Draft, Refusal> {
+        // An empty file takes a photo's name away, and the right to that is its deletion's.
+        if shelf == Shelf::Scratch && store.only_adds {
+            let (name, outcome) = (Some(store.path.clone()), Some(Outcome::Unchanged));
+            return Ok(Draft { name, outcome, ..Draft::default() });
+        }
         if shelf == Shelf::Scratch {
             return self.placeholder_over_photo(store, now);
         }

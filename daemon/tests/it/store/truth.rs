@@ -8,14 +8,16 @@ use jiff::Timestamp;
 use shoebox::model::account::DeviceKind;
 use shoebox::model::health::{Finding, Light};
 use shoebox::model::path::RelPath;
+use shoebox::model::place::Shelf;
 use shoebox::plan::facts::{Facts, Limits};
 use shoebox::work::error::Refusal;
 use shoebox::work::health::HealthCheck;
+use shoebox::work::ingest::{Ingest, Outcome};
 use shoebox::work::views::{FindQuery, VerifyReport, VerifyScope};
 use shoebox::work::watch::DriveWatch;
 
 use super::decorated::{Call, eio};
-use super::furnished::{Furnished, computer, path, phone, upload};
+use super::furnished::{Furnished, computer, offer, path, phone, upload};
 
 fn verify(home: &Furnished) -> VerifyReport {
     home.pool.verify_now(&VerifyScope::default(), &mut |_| {}).unwrap()
@@ -257,4 +259,21 @@ fn a_damaged_photo_gets_no_second_name() {
     let copied = home.tree().copy(&computer(), &path("anna/a.jpg"), &path("anna/b.jpg"), false, false);
     assert!(matches!(copied, Err(Refusal::Unavailable { .. })));
     assert!(!home.at("a", "anna/b.jpg").exists());
+}
+
+#[test]
+fn an_empty_file_from_a_phone_takes_no_photo_away() {
+    let home = Furnished::new();
+    home.put("anna/phone/a.jpg", b"the photo");
+    let send = |by| {
+        let mut offer = offer("anna/phone/a.jpg", 0);
+        offer.by = by;
+        Ingest::new(Arc::clone(&home.pool)).begin(offer).unwrap().finish().unwrap().settle().unwrap()
+    };
+    let kept = send(phone());
+    assert_eq!((kept.outcome(), kept.node().shelf), (Outcome::Unchanged, Shelf::Photos));
+    assert_eq!(fs::read(home.at("a", "anna/phone/a.jpg")).unwrap(), b"the photo");
+    // An editor does this before it writes; the photo is in the trash, as after a deletion.
+    assert_eq!(send(computer()).outcome(), Outcome::Replaced);
+    assert!(!home.at("a", "anna/phone/a.jpg").exists());
 }
