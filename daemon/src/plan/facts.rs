@@ -181,6 +181,8 @@ pub struct BlockedOn {
 /// Where something becomes worth saying. `Default` is what the product promises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// For so long after the start, a drive that is not there may still be on its way.
+    pub starting: Duration,
     /// A probe that took longer makes a drive slow.
     pub slow_probe: Duration,
     /// A probe that waits longer makes a drive stuck (invariant I20).
@@ -211,6 +213,7 @@ impl Default for Limits {
     fn default() -> Self {
         const HOUR: u64 = 3600;
         Self {
+            starting: Duration::from_secs(10),
             slow_probe: Duration::from_secs(5),
             stuck_probe: Duration::from_secs(20),
             stuck_worker: Duration::from_secs(90),

@@ -160,6 +160,10 @@ impl Verdict<'_> {
         if self.facts.drives.iter().any(|drive| drive.standing == Standing::InUse) {
             return;
         }
+        // Drives take a moment to be recognised and opened.
+        if self.facts.uptime < self.limits.starting {
+            return;
+        }
         // A drive with a role proves that there is a main drive somewhere, whether it was ever seen by this process or not.
         if let (false, Some(other)) = (primary, other) {
             self.find(
@@ -319,16 +323,19 @@ impl Verdict<'_> {
             };
             self.find(
                 "drive-full",
-                &About::drive(drive, if primary || drive.role.is_none() { Light::Red } else { self.weight(drive) }),
+                &About::drive(
+                    drive,
+                    if primary || drive.role.is_none() { Light::Red } else { self.weight(drive) },
+                ),
                 &format!("{who} is {percent} % full {meaning}"),
-                "Replace it by a larger one (shoebox drive replace). Nothing that is on it is lost or thinned out.",
+                "It has to be replaced by a larger one. Nothing that is on it is lost or thinned out.",
             );
         } else if percent >= self.limits.filling_percent {
             self.find(
                 "drive-filling",
                 &About::drive(drive, Light::Amber),
                 &format!("{who} is {percent} % full"),
-                "Get a larger drive in the coming weeks and replace this one by it (shoebox drive replace).",
+                "Get a larger drive in the coming weeks.",
             );
         }
     }
@@ -348,7 +355,11 @@ impl Verdict<'_> {
             self.find(
                 "copies-missing",
                 &About::drive(drive, Light::Red),
-                &format!("{} are gone from {who} and nobody asked for that", photos(drive.missing)),
+                &format!(
+                    "{} {} gone from {who} and nobody asked for that",
+                    photos(drive.missing),
+                    if drive.missing == 1 { "is" } else { "are" }
+                ),
                 "If somebody removed them by hand, put them back or delete them with an app; otherwise look at them \
                  with shoebox find --state missing.",
             );
@@ -479,8 +490,8 @@ impl Verdict<'_> {
                     "{} on drive A (main) have names that not every drive can hold, and are not copied",
                     photos(self.facts.unholdable)
                 ),
-                "Rename them: shorter, and without control characters. With level = \"debug\" under [log] in the \
-                 settings, the journal names them at each comparison.",
+                "Rename them: shorter, without control characters, and different in more than capitals from what is \
+                 beside them. The journal names them (journalctl -u shoebox).",
             );
         }
     }

@@ -216,7 +216,10 @@ impl Rescan {
     /// Something on the drive that is not taken over: it has no second copy, and people are told.
     fn cannot_hold(&mut self, place: &Place, why: &str) -> Result<(), Refusal> {
         self.report.unholdable += 1;
-        log::debug!("{place} is not taken over: {why}");
+        // Of a card full of them, the first tell enough.
+        if self.everything && self.report.unholdable <= 100 {
+            log::warn!("{place} is not taken over: {why}");
+        }
         Ok(())
     }
 
