@@ -3,11 +3,35 @@ use shoebox::model::account::DeviceKind;
 use shoebox::model::hash::ContentHash;
 use shoebox::model::path::RelPath;
 use shoebox::model::place::Place;
+use shoebox::store::volume::Volume as _;
+use shoebox::work::checksums::Checksums;
 
 use crate::faults::{Failure, Fault, Op};
 use crate::look::{self, Picture};
 use crate::medium::Kind;
+use crate::rng::Rng;
 use crate::world::{Which, World, device};
+
+macro_rules! cases {
+    ($($name:ident,)*) => { [$((stringify!($name), $name as fn()),)*] };
+}
+
+/// All of them by name, for the mutation test of the code.
+pub(crate) const CASES: [(&str, fn()); 13] = cases![
+    a_manifest_whose_first_append_failed_is_not_lost_with_its_name,
+    two_moves_of_one_copy_are_replayed_one_after_the_other,
+    a_file_of_other_hands_whose_flush_failed_is_not_taken_over_as_zeros,
+    a_file_renamed_over_its_equal_brings_its_time_along,
+    a_file_renamed_over_a_vanished_equal_takes_its_place,
+    half_a_replacement_on_record_is_made_whole,
+    a_strangers_file_does_not_come_back_from_the_trash,
+    lines_that_nobody_flushed_are_not_believed,
+    what_other_hands_put_back_stays,
+    a_strangers_file_that_ends_a_replacement_stays,
+    a_list_that_counts_as_written_stays,
+    a_deletion_that_was_taken_back_stays_so,
+    a_copy_that_another_hand_laid_on_b_stays,
+];
 
 fn world(b: Kind) -> World {
     let mut world = World::new(1, (Kind::Ext4, b));
@@ -30,6 +54,11 @@ impl World {
 
     fn moved(&self, from: &str, to: &str) {
         self.tree().rename(&device(DeviceKind::Computer), &path(from), &path(to), true).unwrap();
+    }
+
+    /// Whether A has these bytes there.
+    fn has(&self, place: &Place, bytes: &[u8]) -> bool {
+        self.a.files().get(place.as_str()).is_some_and(|there| there.as_slice() == bytes)
     }
 
     fn mirror_all(&mut self) {
@@ -176,8 +205,111 @@ fn lines_that_nobody_flushed_are_not_believed() {
         world.mirror.step(&|| true).unwrap_err();
         world.mirror.step(&|| true).unwrap_err();
         assert_eq!(world.on_b().iter().filter(|(_, state)| state == "verified").count(), 1);
-        world.rng = crate::rng::Rng::new(seed);
+        world.rng = Rng::new(seed);
         world.cut(Which::B);
         world.check_record_of_b().unwrap();
+    }
+}
+
+/// Other hands put back what they had taken away, and flushed nothing: once it counts again, it stays.
+#[test]
+fn what_other_hands_put_back_stays() {
+    for seed in 0..16 {
+        let mut world = world(Kind::Ext4);
+        let place = Place::photo(&path("anna/phone/a.jpg"));
+        world.put("anna/phone/a.jpg", b"a photo");
+        world.a.remove_by_other_hand(&place);
+        world.a.settle_name(&place);
+        world.rescan_all().unwrap();
+        assert_eq!(world.missing_on_a().unwrap().len(), 1);
+        world.a.put_by_other_hand(&place, b"a photo");
+        world.rescan_all().unwrap();
+        assert_eq!(world.missing_on_a().unwrap().len(), 0);
+        world.rng = Rng::new(seed);
+        world.cut(Which::A);
+        assert!(world.has(&place, b"a photo"));
+    }
+}
+
+/// A replacement broke off before the new file had the name, and other hands put one of their own there before the next start:
+/// that is on record from then on, and stays.
+#[test]
+fn a_strangers_file_that_ends_a_replacement_stays() {
+    for seed in 0..16 {
+        let mut world = world(Kind::Ext4);
+        let place = Place::photo(&path("anna/mac/a.jpg"));
+        world.put("anna/mac/a.jpg", b"old");
+        world.a.fail_nth(Op::PublishOver, 1, Fault::lasting(Failure::Gone));
+        let offer = world.offer(&path("anna/mac/a.jpg"), b"new");
+        world.send(offer, b"new").unwrap_err();
+        world.let_go(Which::A).unwrap();
+        world.cut(Which::A);
+        world.a.remove_by_other_hand(&place);
+        world.a.put_by_other_hand(&place, b"a stranger");
+        world.bring_back(Which::A).unwrap();
+        let rows = world.names().unwrap();
+        assert_eq!(look::hash(&rows[0], 1).unwrap(), ContentHash::of(b"a stranger"));
+        world.rng = Rng::new(seed);
+        world.cut(Which::A);
+        assert!(world.has(&place, b"a stranger"));
+    }
+}
+
+/// A month's list for strangers is noted as written: nobody writes it again until something of that month changes.
+#[test]
+fn a_list_that_counts_as_written_stays() {
+    for seed in 0..16 {
+        let mut world = world(Kind::Ext4);
+        world.put("anna/phone/a.jpg", b"a photo");
+        world.mirror_all();
+        let lists = Checksums::new(std::sync::Arc::clone(&world.pool));
+        while lists.step().unwrap() {}
+        let list = |world: &World| world.a.files().get(".shoebox/manifest/2026-09.sha256").cloned();
+        let before = list(&world).unwrap();
+        assert!(!before.is_empty());
+        world.rng = Rng::new(seed);
+        world.cut(Which::A);
+        assert_eq!(list(&world), Some(before));
+    }
+}
+
+/// A deletion broke off before its record and was taken back at the next start. Once later changes have used its number, nobody
+/// takes it back again.
+#[test]
+fn a_deletion_that_was_taken_back_stays_so() {
+    for seed in 0..16 {
+        let mut world = world(Kind::Ext4);
+        let name = path("anna/mac/a.jpg");
+        world.put("anna/mac/a.jpg", b"a photo");
+        world.a.fail_nth(Op::Append, 1, Fault::lasting(Failure::Gone));
+        world.tree().trash(&device(DeviceKind::Computer), &name).unwrap_err();
+        world.let_go(Which::A).unwrap();
+        world.cut(Which::A);
+        assert!(!world.a.files().contains_key("photos/anna/mac/a.jpg"));
+        world.bring_back(Which::A).unwrap();
+        world.put("anna/phone/b.jpg", b"another");
+        world.put("anna/phone/c.jpg", b"and another");
+        world.let_go(Which::A).unwrap();
+        world.rng = Rng::new(seed);
+        world.cut(Which::A);
+        world.bring_back(Which::A).unwrap();
+        assert!(world.has(&Place::photo(&name), b"a photo"));
+    }
+}
+
+/// A copy that another hand had laid on B is proved and taken over, and was never flushed by that hand.
+#[test]
+fn a_copy_that_another_hand_laid_on_b_stays() {
+    for seed in 0..16 {
+        let mut world = world(Kind::Ext4);
+        let place = Place::photo(&path("anna/phone/a.jpg"));
+        world.put("anna/phone/a.jpg", b"a photo");
+        world.b.put_by_other_hand(&place, b"a photo");
+        let inode = world.b.stat(&place).unwrap().inode;
+        world.mirror_all();
+        assert_eq!(world.b.stat(&place).unwrap().inode, inode);
+        world.rng = Rng::new(seed);
+        world.cut(Which::B);
+        world.check_proofs(Which::B).unwrap();
     }
 }

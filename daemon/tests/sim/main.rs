@@ -1,5 +1,7 @@
 //! The power-cut simulation: seeded histories against drives that keep only what was made durable.
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod checks;
@@ -21,6 +23,8 @@ mod look;
 mod medium;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod mutations;
 #[cfg(test)]
 mod own;
 #[cfg(test)]

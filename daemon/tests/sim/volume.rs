@@ -9,6 +9,7 @@ use shoebox::model::drive::Space;
 use shoebox::model::place::Place;
 use shoebox::store::volume::{Entry, EntryKind, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
 
+use crate::calls;
 use crate::faults::{Area, Failure, Fault, Faults, Op, Site};
 use crate::handles::{Held, Platter, Reading, Staging};
 use crate::medium::{Ino, Kind, Medium, Problem};
@@ -43,7 +44,7 @@ impl Drive {
     /// Counts a durability call and says whether it is to be carried out.
     fn reaches(&mut self, site: Site) -> bool {
         *self.sites.entry(site).or_default() += 1;
-        !self.swallowed.contains(&site)
+        calls::counts() && !self.swallowed.contains(&site)
     }
 
     fn room_for(&self, ino: Ino, more: usize) -> Result<usize, Problem> {
