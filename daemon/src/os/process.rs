@@ -44,7 +44,12 @@ fn field(status: &str, name: &str) -> Option<u64> {
 fn memory_limit() -> Option<u64> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = unified_group(&groups)?;
-    std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?.trim().parse().ok()
+    limit(&std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?)
+}
+
+/// `memory.max` of cgroups(7): bytes, or `max` for as much as there is.
+fn limit(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
 }
 
 /// The version 2 entry of cgroups(7), `0::/path`.
@@ -55,6 +60,7 @@ fn unified_group(groups: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn fields_are_found_by_name() {
@@ -77,5 +83,34 @@ mod tests {
         let held: Vec<_> = (0..200).map(|_| std::fs::File::open("/proc/self/status").unwrap()).collect();
         assert!(usage().unwrap().descriptors >= before.descriptors + 100);
         drop(held);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,60}|(VmRSS:|Threads:|0::|\t| |\n|kB|[0-9]{1,25}|-1|/x){0,12}") {
+            let _read = (field(&text, "VmRSS:"), field(&text, "Threads:"), limit(&text));
+            if let Some(path) = unified_group(&text) {
+                let line = format!("0::{path}");
+                prop_assert!(text.lines().any(|one| one == line));
+            }
+        }
+
+        #[test]
+        fn a_line_is_found_among_others(before in "(Vm[A-Z]{1,2}:\t[0-9]{1,9} kB\n){0,5}", kib: u64, after in "\\PC{0,20}", pad in "[ \t]{0,9}") {
+            let status = format!("{before}VmRSS:{pad}{kib} kB\n{after}");
+            prop_assert_eq!(field(&status, "VmRSS:"), Some(kib));
+        }
+
+        #[test]
+        fn the_unified_group_is_found_among_others(before in "([1-9]:[a-z]{1,6}:/[a-z/]{0,9}\n){0,5}", path in "(/[a-z0-9.:@-]{1,9}){1,4}") {
+            let groups = format!("{before}0::{path}\n");
+            prop_assert_eq!(unified_group(&groups), Some(path.as_str()));
+        }
+
+        #[test]
+        fn a_limit_is_a_number_or_none(bytes: u64) {
+            prop_assert_eq!(limit(&format!("{bytes}\n")), Some(bytes));
+            prop_assert_eq!(limit("max\n"), None);
+        }
     }
 }

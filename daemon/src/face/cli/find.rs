@@ -133,6 +133,7 @@ fn instant(text: &str, days: i64, zone: &TimeZone) -> Result<Timestamp, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn days_are_local_and_inclusive() {
@@ -143,6 +144,43 @@ mod tests {
         assert_eq!(at("2026-11-14T18:02:11Z", 1).unwrap(), "2026-11-14T18:02:11Z");
         for bad in ["", "yesterday", "2026-13-01", "2026-11-14T99:00Z", "14.11.2026"] {
             assert!(at(bad, 0).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,30}|[+-]?[0-9]{1,6}-[0-9]{1,2}-[0-9]{1,2}(T[0-9:.]{0,12}(Z|[+-][0-9:]{0,6})?)?", days in 0..=1i64) {
+            // Summer time begins and ends at night: some midnights are there twice or not at all.
+            for zone in [TimeZone::UTC, TimeZone::posix("EET-2EEST,M3.5.0/0,M10.5.0/0").unwrap()] {
+                let _read = instant(&text, days, &zone);
+            }
+        }
+
+        #[test]
+        fn a_moment_is_itself(second in -377_705_023_201..253_402_207_200i64, days in 0..=1i64, hours in -23..=23i8) {
+            let at = Timestamp::from_second(second).unwrap();
+            let zone = TimeZone::fixed(jiff::tz::offset(hours));
+            prop_assert_eq!(instant(&at.to_string(), days, &zone), Ok(at));
+        }
+
+        /// From a day to that same day is that day: it begins at its first moment, and ends where the next begins.
+        #[test]
+        fn a_day_is_whole(
+            year in 1..=9998i16,
+            // Half of them where summer time begins and ends.
+            (month, day) in prop_oneof![(1..=12i8, 1..=28i8), (prop_oneof![Just(3i8), Just(10i8)], 25..=31i8)],
+            hours in -23..=23i8,
+        ) {
+            let day = Date::new(year, month, day).unwrap();
+            for zone in [TimeZone::fixed(jiff::tz::offset(hours)), TimeZone::posix("EET-2EEST,M3.5.0/0,M10.5.0/0").unwrap()] {
+                let [from, to] = [0, 1].map(|days| instant(&day.to_string(), days, &zone).unwrap());
+                let dated = |at: Timestamp| at.to_zoned(zone.clone()).date();
+                let moment = |at: Timestamp, nanos| at.checked_add(jiff::Span::new().nanoseconds(nanos)).unwrap();
+                prop_assert_eq!(dated(from), day);
+                prop_assert_eq!(dated(moment(to, -1)), day);
+                prop_assert!(dated(moment(from, -1)) < day && dated(to) > day);
+                prop_assert_eq!(instant(&day.tomorrow().unwrap().to_string(), 0, &zone).unwrap(), to);
+            }
         }
     }
 }

@@ -26,6 +26,12 @@ pub(super) struct Kept {
     pub(super) listen: SocketAddr,
 }
 
+impl Kept {
+    fn read(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+}
+
 impl Folder {
     /// Makes the folder with `a` and `b` in it; what is there stays.
     pub(super) fn make(dir: &Path) -> anyhow::Result<Self> {
@@ -78,7 +84,7 @@ impl Folder {
 
     /// What the last run kept, if it is there and readable.
     pub(super) fn kept(&self) -> Option<Kept> {
-        serde_json::from_slice(&fs::read(self.kept_file()).ok()?).ok()
+        Kept::read(&fs::read(self.kept_file()).ok()?)
     }
 
     /// Keeps facts for the next run. Written beside and renamed, so that a kill leaves the old or the new.
@@ -131,6 +137,8 @@ fn answers(at: SocketAddr) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -173,5 +181,29 @@ mod tests {
         wait_until_it_answers(at).unwrap();
         serving.join().unwrap();
         assert!(answers(at).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_read_as_it_was_written(
+            person in "[a-z0-9]{1,9}", device in "[a-z]{1,3}-[a-z0-9]{1,9}", password in "\\PC{0,40}|[\\\\\"\\n\u{0}]{0,9}", ip: std::net::IpAddr, port: u16,
+        ) {
+            let (person, device) = (person.parse().unwrap(), device.parse().unwrap());
+            let kept = Kept { person, device, password, listen: SocketAddr::new(ip, port) };
+            prop_assert!(Kept::read(&serde_json::to_vec(&kept).unwrap()) == Some(kept));
+        }
+
+        /// The file may have been edited, or cut off: a name is none unless it keeps the law of names.
+        #[test]
+        fn what_is_read_keeps_the_law_of_names(name in "\\PC{0,12}", rest in "\\PC{0,30}", end in 0..90usize) {
+            let text = serde_json::json!({
+                "person": name, "device": name, "password": rest, "listen": "[::1]:80",
+            });
+            let text = text.to_string();
+            let kept = Kept::read(text.as_bytes());
+            prop_assert_eq!(kept.map(|kept| kept.person.to_string()), name.parse::<Slug>().ok().map(|slug| slug.to_string()));
+            prop_assert!(Kept::read(&text.as_bytes()[..end.min(text.len() - 1)]).is_none());
+            let _read = Kept::read(rest.as_bytes());
+        }
     }
 }

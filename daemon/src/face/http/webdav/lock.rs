@@ -157,6 +157,7 @@ pub(super) fn unlock(cx: &Cx) -> Result<Reply, Deny> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn wishes() {
@@ -182,5 +183,42 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!(one.len(), "urn:uuid:00000000-0000-4000-8000-000000000000".len());
         assert_eq!(&one[23..24], "4");
+    }
+
+    proptest! {
+        /// An owner that is kept is shown to others in our own XML: it must stand for itself, and be short.
+        #[test]
+        fn an_owner_that_is_kept_is_one_short_element(
+            body in "\\PC{0,80}",
+            inner in "(<exclusive/>|<shared/>|<write/>|<lockscope>|</lockscope>|<locktype>|</locktype>|\
+                      <owner>|<owner xmlns=\"u\">|<owner a=\"&lt;\"/>|</owner>|<x:a xmlns:x=\"v\"/>|&amp;|&gt;|t){0,16}",
+            owner in "(<owner>|<owner xml:lang=\"de\">)(<a/>|<x:b xmlns:x=\"u\" x:c=\"&quot;\"/>|&lt;|\\PC){0,9}</owner>",
+        ) {
+            let whole = format!(
+                "<D:lockinfo xmlns:D=\"DAV:\" xmlns=\"DAV:\"><lockscope><shared/></lockscope>\
+                 <locktype><write/></locktype>{owner}</D:lockinfo>"
+            );
+            for body in [body, format!("<lockinfo xmlns=\"DAV:\">{inner}</lockinfo>"), whole] {
+                let Ok(Wish { owner: Some(owner), .. }) = Wish::read(body.as_bytes()) else { continue };
+                prop_assert!(owner.len() <= LONGEST_OWNER);
+                let again = xml::parse(owner.as_bytes()).unwrap();
+                prop_assert!(again.is_dav("owner"));
+                prop_assert_eq!(again.write(None), owner);
+            }
+        }
+
+        #[test]
+        fn a_wish_is_read_as_it_was_written(shared: bool, name in "[a-zA-Z0-9 .@]{0,30}", named: bool) {
+            let scope = if shared { "shared" } else { "exclusive" };
+            let owner = if named { format!("<owner xmlns=\"DAV:\">{name}</owner>") } else { String::new() };
+            let body = format!(
+                "<lockinfo xmlns=\"DAV:\"><locktype><write/></locktype>{owner}<lockscope><{scope}/></lockscope></lockinfo>"
+            );
+            let wish = Wish::read(body.as_bytes()).unwrap();
+            prop_assert_eq!(wish.scope, if shared { Scope::Shared } else { Scope::Exclusive });
+            prop_assert_eq!(wish.owner.is_some(), named);
+            let kept = wish.owner.map(|owner| xml::parse(owner.as_bytes()).unwrap().text());
+            prop_assert_eq!(kept.unwrap_or_default().trim().to_owned(), if named { name.trim() } else { "" });
+        }
     }
 }

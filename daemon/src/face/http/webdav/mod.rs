@@ -286,3 +286,38 @@ fn xml_reply(status: StatusCode, body: String) -> Reply {
     reply::set(&mut reply, CONTENT_TYPE, HeaderValue::from_static(reply::XML));
     reply
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(word: &[u8]) -> Option<Result<Depth, Deny>> {
+        let value = HeaderValue::from_bytes(word).ok()?;
+        Some(depth(&HeaderMap::from_iter([(HeaderName::from_static("depth"), value)])))
+    }
+
+    #[test]
+    fn depths() {
+        assert_eq!(depth(&HeaderMap::new()).unwrap(), Depth::Infinity);
+        for (word, expected) in [("0", Depth::Zero), ("1", Depth::One), ("Infinity", Depth::Infinity)] {
+            assert_eq!(read(word.as_bytes()).unwrap().unwrap(), expected);
+        }
+    }
+
+    proptest! {
+        /// What is not understood is refused: taken for infinity, it would lock or copy more than was meant.
+        #[test]
+        fn a_depth_that_is_read_was_written(bytes in proptest::collection::vec(any::<u8>(), 0..4), word in "[01 ]{0,2}|[iI]n[fF]init[yY]?,?") {
+            for word in [bytes.as_slice(), word.as_bytes()] {
+                let Some(Ok(depth)) = read(word) else { continue };
+                let expected: &[u8] = match depth {
+                    Depth::Zero => b"0",
+                    Depth::One => b"1",
+                    Depth::Infinity => b"infinity",
+                };
+                prop_assert!(word.eq_ignore_ascii_case(expected));
+            }
+        }
+    }
+}

@@ -120,6 +120,7 @@ mod tests {
     use crate::model::path::RelPath;
     use crate::model::place::Shelf;
     use jiff::Timestamp;
+    use proptest::prelude::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -161,5 +162,30 @@ mod tests {
         assert_eq!(expect(&headers(&[("if-match", "*")]), Some(&node)), Expect::Content(hash));
         assert_eq!(expect(&headers(&[("if-none-match", "*")]), None), Expect::Absent);
         assert_eq!(expect(&headers(&[]), Some(&node)), Expect::Anything);
+    }
+
+    proptest! {
+        #[test]
+        fn an_expected_length_is_a_number_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..24), digits in "[ +0-9]{0,22}") {
+            for bytes in [bytes.as_slice(), digits.as_bytes()] {
+                let Ok(value) = hyper::header::HeaderValue::from_bytes(bytes) else { continue };
+                let mut map = HeaderMap::new();
+                map.insert("x-expected-entity-length", value);
+                if let Some(size) = announced_size(&map, None) {
+                    let text = std::str::from_utf8(bytes).unwrap().trim();
+                    prop_assert_eq!(format!("{size:0>width$}", width = text.len()), text);
+                }
+            }
+        }
+
+        #[test]
+        fn the_length_of_http_comes_first(expected: u64, length: u64) {
+            let text = expected.to_string();
+            let chunked = headers(&[("x-expected-entity-length", &text)]);
+            prop_assert_eq!(announced_size(&chunked, None), Some(expected));
+            prop_assert_eq!(announced_size(&chunked, Some(0)), Some(expected));
+            let plain = headers(&[("x-expected-entity-length", &text), ("content-length", "1")]);
+            prop_assert_eq!(announced_size(&plain, Some(length)), Some(length));
+        }
     }
 }

@@ -86,3 +86,34 @@ fn overwrite(headers: &HeaderMap) -> Result<bool, Deny> {
         Some(_) => Err(Deny::Bad("unreadable Overwrite header")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    fn read(word: &[u8]) -> Option<Result<bool, Deny>> {
+        let value = HeaderValue::from_bytes(word).ok()?;
+        Some(overwrite(&HeaderMap::from_iter([(hyper::header::HeaderName::from_static("overwrite"), value)])))
+    }
+
+    #[test]
+    fn overwriting_is_what_happens_unless_it_is_forbidden() {
+        assert!(overwrite(&HeaderMap::new()).unwrap());
+        assert!(read(b"T").unwrap().unwrap() && !read(b"F").unwrap().unwrap());
+    }
+
+    proptest! {
+        /// What is not understood is refused: taken for `T`, it would send a file to the trash.
+        #[test]
+        fn nothing_is_overwritten_for_a_word_that_is_none(bytes in proptest::collection::vec(any::<u8>(), 0..4), word in "[TtFf ]{0,2}") {
+            for word in [bytes.as_slice(), word.as_bytes()] {
+                if let Some(Ok(may)) = read(word) {
+                    let expected = if may { b"T" } else { b"F" };
+                    prop_assert!(word.eq_ignore_ascii_case(expected));
+                }
+            }
+        }
+    }
+}
