@@ -1,6 +1,7 @@
 //! The store and the work over it, on real directories: what must hold whatever other hands, drives and clocks do.
 mod committing;
 mod cut_moves;
+mod damaged_catalogues;
 mod decorated;
 mod disks;
 mod furnished;

@@ -215,3 +215,33 @@ pub(crate) fn nanos(at: Timestamp) -> i64 {
 pub(crate) fn time(nanos: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_reads_back_otherwise_is_refused() {
+        let connection = Connection::open_in_memory().unwrap();
+        expect_pragma(&connection, "journal_mode", "memory").unwrap();
+        expect_pragma(&connection, "user_version", "0").unwrap();
+        for (name, want, said) in [
+            ("journal_mode", "wal", "journal_mode is memory, must be wal"),
+            ("user_version", "2", "user_version is 0, must be 2"),
+        ] {
+            let refused = expect_pragma(&connection, name, want).unwrap_err();
+            assert!(refused.to_string().contains(said), "{refused}");
+            assert!(!refused.is_damage(), "the file is sound: it is not to be set aside");
+        }
+        // A name that SQLite does not know is answered with no row at all.
+        assert!(expect_pragma(&connection, "synchronos", "2").is_err());
+    }
+
+    /// A database in memory takes no write-ahead log and says so by another word: as some filesystems do.
+    #[test]
+    fn a_catalogue_without_its_settings_does_not_open() {
+        let prepare = |journal| Catalogue::prepare(Connection::open_in_memory().unwrap(), journal).map(drop);
+        prepare("memory").unwrap();
+        assert_eq!(prepare("wal").unwrap_err().op, "set up");
+    }
+}
