@@ -489,13 +489,19 @@ fn times_round_trip(volume: &dyn Volume) -> Verdict {
         let mut staged = done("stage", volume.stage(None))?;
         done("write", staged.write(b"dated"))?;
         done("publish", done("sync", staged.sync(Some(time)))?.publish(&place))?;
-        let found = done("stat", volume.stat(&place))?.mtime.as_second();
-        let even = second - second % 2;
-        if found != second && !(coarse && found == even) {
-            return Err(format!("{second} came back as {found}"));
+        let found = || Ok::<_, String>(done("stat", volume.stat(&place))?.mtime.as_second());
+        let is_right = |found: i64, second: i64| found == second || (coarse && found == second - second % 2);
+        if !is_right(found()?, second) {
+            return Err(format!("{second} came back as {}", found()?));
+        }
+        let later = second + 100_000;
+        done("set time", volume.set_mtime(&place, Timestamp::from_second(later).unwrap_or_default()))?;
+        if !is_right(found()?, later) {
+            return Err(format!("{later}, set later, came back as {}", found()?));
         }
     }
-    Ok(())
+    let absent = volume.set_mtime(&photo("absent")?, Timestamp::UNIX_EPOCH);
+    fails("set time of nothing", absent, &[Kind::NotFound])
 }
 
 fn link_is_a_second_name(volume: &dyn Volume) -> Verdict {

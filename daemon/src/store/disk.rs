@@ -13,14 +13,14 @@ use nix::errno::Errno;
 use nix::fcntl::{
     AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2,
 };
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, fstat, mkdirat, utimensat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
 use crate::model::drive::{Id, Marker, Space};
 use crate::model::path::RESERVED;
 use crate::model::place::Place;
 use crate::store::medium::DiskMedium;
-use crate::store::staging::DiskStaged;
+use crate::store::staging::{self, DiskStaged};
 use crate::store::syscall::{self, Whereabouts};
 use crate::store::volume::{Entry, EntryKind, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
 
@@ -366,6 +366,17 @@ impl Volume for DiskVolume {
         self.prove()?;
         let (holder, name) = self.holder("discard", file)?;
         unlinkat(&holder, name, UnlinkatFlags::NoRemoveDir).map_err(|e| fault("discard", file, e))
+    }
+
+    fn set_mtime(&self, file: &Place, mtime: Timestamp) -> Result<(), VolumeError> {
+        self.prove()?;
+        let (holder, name) = self.holder("set time of", file)?;
+        let spec = staging::time_spec(mtime);
+        match utimensat(&holder, name, &spec, &spec, UtimensatFlags::NoFollowSymlink) {
+            // A time the filesystem cannot hold is kept in the catalogue and the manifest all the same.
+            Ok(()) | Err(Errno::EINVAL | Errno::ERANGE | Errno::EPERM) => Ok(()),
+            Err(e) => Err(fault("set time of", file, e)),
+        }
     }
 
     fn stat(&self, place: &Place) -> Result<Stat, VolumeError> {

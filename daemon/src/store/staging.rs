@@ -137,6 +137,10 @@ fn nameless_file(volume: &DiskVolume) -> Result<File, Errno> {
     }
 }
 
+pub(super) fn time_spec(at: Timestamp) -> TimeSpec {
+    TimeSpec::new(at.as_second(), at.subsec_nanosecond().max(0).into())
+}
+
 impl Staged for DiskStaged {
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
         self.open.file.write_all(bytes).map_err(|e| io_fault("write", &Place::incoming(), e))?;
@@ -152,7 +156,7 @@ impl Staged for DiskStaged {
             open.file.set_len(written).map_err(|e| io_fault("trim", &incoming, e))?;
         }
         if let Some(mtime) = mtime {
-            let spec = TimeSpec::new(mtime.as_second(), mtime.subsec_nanosecond().max(0).into());
+            let spec = time_spec(mtime);
             match futimens(&open.file, &spec, &spec) {
                 // A time the filesystem cannot hold is kept in the catalogue and the manifest all the same.
                 Ok(()) | Err(Errno::EINVAL | Errno::ERANGE | Errno::EPERM) => {}

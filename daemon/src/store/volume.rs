@@ -35,6 +35,9 @@ pub trait Volume: Send + Sync {
     /// Unlinks a file for which [`Place::may_be_unlinked`] holds; refuses all others.
     fn discard(&self, file: &Place) -> Result<(), VolumeError>;
 
+    /// Sets a file's modification time, as far as the filesystem can hold it. Not durable by itself: the record is.
+    fn set_mtime(&self, file: &Place, mtime: Timestamp) -> Result<(), VolumeError>;
+
     /// What is there.
     fn stat(&self, place: &Place) -> Result<Stat, VolumeError>;
 

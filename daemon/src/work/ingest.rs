@@ -7,6 +7,8 @@
 //! ```
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::model::account::DeviceKind;
 use crate::model::hash::{Also, Digests, Hasher};
 use crate::model::offer::Offer;
@@ -129,11 +131,12 @@ impl Incoming {
             return Err(Refusal::WrongLength { announced, received });
         }
         let digests = hasher.finish().map_err(Refusal::WrongHash)?;
-        let mtime = offer.mtime.or_else(|| Some(pool.now()));
+        let dated = offer.mtime.unwrap_or_else(|| pool.now());
         let turn = primary.attached.turns.upload();
-        let synced = staged.sync(mtime).map_err(|e| full_or(primary.attached.heed(e), received, room))?;
+        let synced =
+            staged.sync(Some(dated)).map_err(|e| full_or(primary.attached.heed(e), received, room))?;
         drop(turn);
-        Ok(Received { pool, primary, offer, synced, digests })
+        Ok(Received { pool, primary, offer, synced, digests, dated })
     }
 }
 
@@ -144,6 +147,8 @@ pub struct Received {
     offer: Offer,
     synced: Box<dyn Synced>,
     digests: Digests,
+    /// The modification time the file was given.
+    dated: Timestamp,
 }
 
 impl Received {
@@ -154,7 +159,7 @@ impl Received {
 
     /// Names it, and returns once name, manifest and catalogue are durable. Blocking.
     pub fn settle(self) -> Result<Ack, Refusal> {
-        let Self { pool, primary, offer, synced, digests } = self;
+        let Self { pool, primary, offer, synced, digests, dated } = self;
         let turn = primary.attached.turns.upload();
         let known = prove_known(&primary, &offer.path, &digests)?;
         let now = pool.now();
@@ -163,6 +168,7 @@ impl Received {
             synced,
             digests,
             mtime: offer.mtime,
+            dated,
             expect: offer.expect,
             make_parents: offer.make_parents,
             only_adds: offer.by.kind == DeviceKind::Phone,

@@ -187,12 +187,9 @@ impl End {
         let mut piece = Piece::default();
         let mut blocked: Option<RelPath> = None;
         for row in rows {
-            if row.at == row.path {
-                piece.events.push(moved(&row));
-                continue;
-            }
-            match self.rename(&row, &mut piece)? {
-                Renamed::Done => piece.events.push(moved(&row)),
+            let renamed = if row.at == row.path { Renamed::Done } else { self.rename(&row, &mut piece)? };
+            match renamed {
+                Renamed::Done => self.date(&row, &mut piece)?,
                 Renamed::Taken(name) => blocked = blocked.or(Some(name)),
                 // Not here under its old name: to be copied like any other that is lacking.
                 Renamed::Gone => primary
@@ -232,6 +229,21 @@ impl End {
         piece.dirs.insert(dir);
         self.prune(&from, piece);
         Ok(Renamed::Done)
+    }
+
+    /// A renamed copy, or one that lies where it belongs, gets the name's time. Not flushed: the record has it.
+    fn date(&self, row: &MovedRow, piece: &mut Piece) -> Result<(), Refusal> {
+        match self.attached.volume.set_mtime(&Place::photo(&row.path), row.mtime) {
+            // Not there after all: what has to be done about that is the verification's to say.
+            Ok(()) | Err(VolumeError::NotFound { .. }) => {}
+            Err(e) => return Err(self.heed(e)),
+        }
+        piece.events.push(if row.at == row.path {
+            What::Touched { path: row.path.clone(), mtime: row.mtime }
+        } else {
+            What::Moved { path: row.at.clone(), to: row.path.clone(), by: String::new() }
+        });
+        Ok(())
     }
 
     fn is_one_file(&self, row: &MovedRow) -> bool {
@@ -373,8 +385,4 @@ enum Renamed {
     /// This name has to be free first.
     Taken(RelPath),
     Gone,
-}
-
-fn moved(row: &MovedRow) -> What {
-    What::Moved { path: row.at.clone(), to: row.path.clone(), by: String::new() }
 }

@@ -1,5 +1,6 @@
 //! The rescan: compares the primary's tree with the catalogue, folder by folder, takes over what other hands put there,
-//! and notes what is gone. Changes nothing it finds, but for the spelling of a name a FAT drive could not hold.
+//! takes in what they wrote anew, and notes what is gone. Changes nothing it finds, but for the spelling of a name a FAT drive
+//! could not hold, and for the time of a file that is not what was recorded.
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
@@ -21,6 +22,8 @@ use crate::work::pool::Pool;
 use crate::work::primary::Primary;
 use crate::work::reading;
 use crate::work::views::RescanReport;
+
+mod edits;
 
 /// How many files are taken over in one commit.
 const TOGETHER: usize = 64;
@@ -247,7 +250,10 @@ impl Rescan {
             return Ok(());
         }
         self.report.files += 1;
-        if folder.missing.contains(&row.id) { self.found_again(primary, &row, go_on) } else { Ok(()) }
+        if folder.missing.contains(&row.id) {
+            return self.found_again(primary, &row, go_on);
+        }
+        self.look_again(primary, folder, &row, go_on)
     }
 
     /// A file that was missing is back: it counts again when its bytes are right.

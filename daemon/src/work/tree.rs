@@ -11,13 +11,13 @@ use crate::model::offer::{Expect, Offer};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::store::catalogue::names::NameRow;
-use crate::store::volume::{ReadAt, VolumeError};
+use crate::store::volume::{ReadAt, Stat, VolumeError};
 use crate::work::changes::Change;
 use crate::work::commit::Done;
 use crate::work::error::Refusal;
 use crate::work::ingest::{Ingest, Outcome};
 use crate::work::news::{NewsKind, PhotoNews};
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, Wake};
 
 /// A file or folder under a name. Paths are full, below `photos/`; the face cuts the device's root off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,9 +123,14 @@ impl Tree {
     /// Opens a file for reading; a copy on another drive serves where the primary's cannot be opened.
     pub fn open(&self, node: &Node) -> Result<Box<dyn ReadAt>, Refusal> {
         let primary = self.pool.primary()?;
-        let error = match primary.attached.volume.open(&node.place()) {
-            Ok(reader) => return Ok(reader),
-            Err(e) => e,
+        let volume = &primary.attached.volume;
+        let same = |stat: Stat| matches!(node.kind, NodeKind::File { size, .. } if size == stat.size);
+        let failed = match volume.stat(&node.place()).and_then(|stat| Ok((stat, volume.open(&node.place())?)))
+        {
+            Ok((stat, reader)) if same(stat) => return Ok(reader),
+            // Bytes that nobody has hashed are not sent as if they were the photo.
+            Ok(_) => None,
+            Err(e) => Some(e),
         };
         for copy in primary.catalogue.read(|r| r.copies_of_name(node.id))? {
             let good = matches!(copy.state, CopyState::Verified);
@@ -135,7 +140,14 @@ impl Tree {
                 return Ok(reader);
             }
         }
-        Err(Refusal::Drive(primary.attached.heed(error)))
+        Err(match failed {
+            Some(error) => Refusal::Drive(primary.attached.heed(error)),
+            None => {
+                self.pool.wake(Wake::Rescan);
+                let why = "another program has changed this file, and it has not been read yet".to_owned();
+                Refusal::Unavailable { why }
+            }
+        })
     }
 
     fn submit(&self, change: Change) -> Result<Done, Refusal> {

@@ -47,9 +47,10 @@ pub(crate) fn counts() -> bool {
 
 /// Runs a history and gives back the calls it made.
 pub(crate) fn seen<T>(history: impl FnOnce() -> T) -> (T, BTreeSet<Call>) {
-    let (result, watch) = during(Watch::All(BTreeSet::new()), history);
-    let Watch::All(seen) = watch else { panic!("one history at a time") };
-    (result, seen)
+    match during(Watch::All(BTreeSet::new()), history) {
+        (result, Watch::All(seen)) => (result, seen),
+        _ => unreachable!("one history at a time"),
+    }
 }
 
 /// Runs a history on drives that swallow this one call.

@@ -17,7 +17,7 @@ macro_rules! cases {
 }
 
 /// All of them by name, for the mutation test of the code.
-pub(crate) const CASES: [(&str, fn()); 13] = cases![
+pub(crate) const CASES: [(&str, fn()); 14] = cases![
     a_manifest_whose_first_append_failed_is_not_lost_with_its_name,
     two_moves_of_one_copy_are_replayed_one_after_the_other,
     a_file_of_other_hands_whose_flush_failed_is_not_taken_over_as_zeros,
@@ -31,6 +31,7 @@ pub(crate) const CASES: [(&str, fn()); 13] = cases![
     a_list_that_counts_as_written_stays,
     a_deletion_that_was_taken_back_stays_so,
     a_copy_that_another_hand_laid_on_b_stays,
+    what_other_hands_wrote_anew_stays,
 ];
 
 fn world(b: Kind) -> World {
@@ -311,5 +312,34 @@ fn a_copy_that_another_hand_laid_on_b_stays() {
         world.rng = Rng::new(seed);
         world.cut(Which::B);
         world.check_proofs(Which::B).unwrap();
+    }
+}
+
+/// Other hands wrote a photo anew, in place, and flushed nothing: once it counts as a version of its own, it stays.
+#[test]
+fn what_other_hands_wrote_anew_stays() {
+    for seed in 0..16 {
+        let mut world = world(Kind::Ext4);
+        let place = Place::photo(&path("anna/phone/a.jpg"));
+        world.put("anna/phone/a.jpg", b"a photo");
+        world.mirror_all();
+        world.turn(100);
+        world.a.put_by_other_hand(&place, b"edited by hand");
+        world.rescan_all().unwrap();
+        world.turn(20);
+        world.rescan_all().unwrap();
+        world.let_go(Which::A).unwrap();
+        world.rng = Rng::new(seed);
+        world.cut(Which::A);
+        assert!(world.has(&place, b"edited by hand"));
+        world.bring_back(Which::A).unwrap();
+        world.mirror_all();
+        assert_eq!(world.b.files()[place.as_str()].as_slice(), b"edited by hand");
+        let trash = world.b.files();
+        assert!(
+            trash
+                .iter()
+                .any(|(at, bytes)| at.starts_with(".shoebox/trash/") && bytes.as_slice() == b"a photo")
+        );
     }
 }

@@ -16,6 +16,7 @@ pub(crate) enum Op {
     Link,
     RemoveDir,
     Discard,
+    SetMtime,
     Stat,
     List,
     Open,
@@ -43,6 +44,7 @@ impl Op {
             | Self::Link
             | Self::RemoveDir
             | Self::Discard
+            | Self::SetMtime
             | Self::SyncFile
             | Self::Append
             | Self::WriteSmall => true,

@@ -1,5 +1,6 @@
 //! The power-cut simulation: seeded histories against drives that keep only what was made durable.
 #[cfg(test)]
+mod behind;
 mod calls;
 #[cfg(test)]
 mod cases;

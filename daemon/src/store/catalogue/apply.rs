@@ -56,11 +56,12 @@ fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<
         }
         What::Trashed { path, to, by, why } => trash(tx, drive, path, to, by, why, event.at),
         What::Moved { path, to, by: _ } => rename(tx, drive, path, to, event.at),
-        What::Touched { path, mtime } => tx
-            .prepare_cached("UPDATE name SET mtime = ?2 WHERE fold = ?1")
-            .and_then(|mut s| s.execute(params![path.fold_key(), nanos(*mtime)]))
-            .tried("set a time")
-            .map(drop),
+        What::Touched { path, mtime } => {
+            tx.prepare_cached("UPDATE name SET mtime = ?2 WHERE fold = ?1")
+                .and_then(|mut s| s.execute(params![path.fold_key(), nanos(*mtime)]))
+                .tried("set a time")?;
+            copies::follow_time(tx, drive, &path.fold_key())
+        }
         What::Proved { .. } | What::Damaged { .. } => copies::apply_other(tx, drive, event),
     }
 }

@@ -42,6 +42,8 @@ pub struct MovedRow {
     pub at: RelPath,
     /// Where it belongs.
     pub path: RelPath,
+    /// The modification time it is to have.
+    pub mtime: Timestamp,
 }
 
 /// What a drive holds under a name that no longer has this content.
@@ -219,19 +221,32 @@ pub(super) fn requeue_moved(
     .map(drop)
 }
 
+/// Copies of one name on other drives have to get its time.
+pub(super) fn follow_time(tx: &Transaction<'_>, primary: DriveId, fold: &str) -> Result<(), CatalogueError> {
+    tx.prepare_cached(
+        "UPDATE copy SET moved = 1 WHERE drive <> ?1 AND settled IS NOT NULL
+           AND name = (SELECT id FROM name WHERE fold = ?2 AND hash IS NOT NULL)",
+    )
+    .and_then(|mut s| s.execute(params![primary.to_string(), fold]))
+    .tried("queue a time")
+    .map(drop)
+}
+
 /// Events about the copies of a drive itself; `path` in them is the name on that drive.
 pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
     let id = drive.to_string();
     let now = nanos(event.at);
     match &event.what {
-        What::Stored { path, hash, sha1, sha256, received, .. } => {
+        What::Stored { path, hash, sha1, sha256, received, mtime, .. } => {
             // The primary's list gains the SHA-256 that was computed in this pass.
             checksums::stale_everywhere(tx, *received)?;
+            // The name's time may be another by now than when the copy was begun.
             tx.prepare_cached(
-                "UPDATE copy SET state = 'verified', settled = ?4, verified = ?4, reread = ?4, tries = 0, retry = 0
+                "UPDATE copy SET state = 'verified', settled = ?4, verified = ?4, reread = ?4, tries = 0, retry = 0,
+                   moved = (SELECT n.mtime <> ?5 FROM name n WHERE n.id = copy.name)
                  WHERE drive = ?1 AND at = ?2 AND hash = ?3 AND state IN ('wanted', 'settled', 'missing', 'damaged')",
             )
-            .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now]))
+            .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now, nanos(*mtime)]))
             .tried("record a copy")?;
             tx.prepare_cached(
                 "UPDATE asset SET sha1 = coalesce(sha1, ?2), sha256 = coalesce(sha256, ?3) WHERE hash = ?1",
@@ -282,11 +297,16 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
             .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now]))
             .tried("record damage")?;
         }
-        What::Person { .. }
-        | What::Device { .. }
-        | What::Revoked { .. }
-        | What::Folder { .. }
-        | What::Touched { .. } => {}
+        What::Touched { path, mtime } => {
+            // Compared, as with renames.
+            tx.prepare_cached(
+                "UPDATE copy SET moved = (SELECT n.path <> ?2 OR n.mtime <> ?3 FROM name n WHERE n.id = copy.name)
+                 WHERE drive = ?1 AND at = ?2 AND settled IS NOT NULL",
+            )
+            .and_then(|mut s| s.execute(params![id, path.as_str(), nanos(*mtime)]))
+            .tried("record a time")?;
+        }
+        What::Person { .. } | What::Device { .. } | What::Revoked { .. } | What::Folder { .. } => {}
     }
     Ok(())
 }
@@ -402,12 +422,17 @@ impl Reader<'_> {
     pub fn moved(&self, drive: DriveId, limit: usize) -> Result<Vec<MovedRow>, CatalogueError> {
         self.connection
             .prepare_cached(
-                "SELECT c.name, c.at, n.path FROM copy c JOIN name n ON n.id = c.name
+                "SELECT c.name, c.at, n.path, n.mtime FROM copy c JOIN name n ON n.id = c.name
                  WHERE c.drive = ?1 AND c.moved = 1 LIMIT ?2",
             )
             .and_then(|mut s| {
                 s.query_map(params![drive.to_string(), limit as i64], |row| {
-                    Ok(MovedRow { name: row.get(0)?, at: path(row, 1)?, path: path(row, 2)? })
+                    Ok(MovedRow {
+                        name: row.get(0)?,
+                        at: path(row, 1)?,
+                        path: path(row, 2)?,
+                        mtime: at(row, 3)?,
+                    })
                 })?
                 .collect()
             })

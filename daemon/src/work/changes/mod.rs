@@ -10,7 +10,7 @@ use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::plan::placing::Above;
 use crate::store::catalogue::names::NameRow;
-use crate::store::volume::VolumeError;
+use crate::store::volume::{Stat, VolumeError};
 use crate::work::commit::{Committer, Draft, Row};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -28,6 +28,8 @@ pub(crate) enum Change {
     Store(Box<Store>),
     /// A file other hands put on the drive.
     Adopt { path: RelPath, digests: Digests, mtime: Timestamp },
+    /// A file of a known name that other hands wrote anew: its bytes, and what it looked like when they were read.
+    Edited { path: RelPath, digests: Digests, seen: Stat },
     /// A folder.
     Folder { path: RelPath, parents: bool },
     /// Another name for a file or folder; the target is free.
@@ -65,6 +67,7 @@ impl Change {
             Self::Store(store) => Some(store.path.fold_key()),
             Self::Adopt { path, .. } => Some(path.fold_key()),
             Self::Folder { .. }
+            | Self::Edited { .. }
             | Self::Rename { .. }
             | Self::Link { .. }
             | Self::Trash { .. }
@@ -88,6 +91,7 @@ impl Committer {
         match change {
             Change::Store(store) => self.draft_store(store, now),
             Change::Adopt { path, digests, mtime } => self.draft_adopt(path, digests, *mtime, now),
+            Change::Edited { path, digests, seen } => self.draft_edited(path, digests, *seen, now),
             Change::Folder { path, parents } => self.draft_folder(path, *parents),
             Change::Rename { by, from, to } => self.draft_rename(by, from, to, now),
             Change::Link { by, from, to } => self.draft_link(by, from, to, now),
@@ -166,6 +170,9 @@ impl Committer {
             let hash = row.hash.ok_or(Refusal::IsAFolder)?;
             let row = Row::Scratch { path: row.path, hash, size: row.size, mtime, by: row.by };
             return Ok(Draft { rows: vec![row], name: Some(path.clone()), ..Draft::default() });
+        }
+        if row.hash.is_some() {
+            self.date(&row, mtime)?;
         }
         let mut draft = Draft::of(vec![What::Touched { path: row.path.clone(), mtime }]);
         draft.name = Some(row.path);

@@ -14,7 +14,7 @@ use crate::plan::placing::{Above, Existing, Misfit, Placement, Situation};
 use crate::plan::shelving;
 use crate::store::catalogue::copies::CopyRow;
 use crate::store::catalogue::names::NameRow;
-use crate::store::volume::{Synced, VolumeError};
+use crate::store::volume::{Stat, Synced, VolumeError};
 use crate::work::commit::{Committer, Draft, Row};
 use crate::work::error::Refusal;
 use crate::work::ingest::Outcome;
@@ -26,7 +26,10 @@ pub(crate) struct Store {
     pub(crate) path: RelPath,
     pub(crate) synced: Box<dyn Synced>,
     pub(crate) digests: Digests,
+    /// The modification time the client announced.
     pub(crate) mtime: Option<Timestamp>,
+    /// The one the file was given.
+    pub(crate) dated: Timestamp,
     pub(crate) expect: Expect,
     pub(crate) make_parents: bool,
     pub(crate) by: String,
@@ -114,7 +117,7 @@ impl Committer {
         match situation.place(&store.digests.content, shelf)? {
             Placement::AlreadyHave => {
                 if self.is_known(store, &home(store, shelf)) && !self.is_doubted(row.as_ref())? {
-                    return Ok(unchanged(store, row.as_ref()));
+                    return self.unchanged(store, row.as_ref());
                 }
                 // The catalogue says yes and the drive says no: these bytes heal it.
                 self.store_new(store, shelf, now, Outcome::Unchanged)
@@ -160,6 +163,29 @@ impl Committer {
         draft.dirs.insert(dir);
         record(store, shelf, now, &mut draft);
         Ok(draft)
+    }
+
+    /// Nothing but perhaps its date.
+    fn unchanged(&self, store: &Store, row: Option<&NameRow>) -> Result<Draft, Refusal> {
+        let mut draft =
+            Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Unchanged), ..Draft::default() };
+        let Some(row) = row else { return Ok(draft) };
+        match store.mtime {
+            Some(mtime) if mtime != row.mtime && row.shelf == Shelf::Photos => {
+                self.date(row, mtime)?;
+                draft.events.push(What::Touched { path: row.path.clone(), mtime });
+            }
+            Some(_) | None => {}
+        }
+        Ok(draft)
+    }
+
+    /// Gives a name's file its time. Before the record: a file that is ahead of it is found by the rescan and set back.
+    pub(super) fn date(&self, row: &NameRow, mtime: Timestamp) -> Result<(), Refusal> {
+        match self.attached.volume.set_mtime(&row.place(), mtime) {
+            Ok(()) | Err(VolumeError::NotFound { .. }) => Ok(()),
+            Err(e) => Err(self.heed(e)),
+        }
     }
 
     /// Whether the file at a place is the one that was read a moment ago, and found to be these bytes.
@@ -394,6 +420,33 @@ impl Committer {
         Ok(draft)
     }
 
+    /// The old bytes are gone from this drive, where other hands wrote over them. The other drives have them until their time
+    /// to leave comes, and in their trash after that.
+    pub(super) fn draft_edited(
+        &mut self,
+        path: &RelPath,
+        digests: &Digests,
+        seen: Stat,
+        now: Timestamp,
+    ) -> Result<Draft, Refusal> {
+        let row = self.row(path)?.ok_or(Refusal::NotFound)?;
+        let place = row.place();
+        let there = self.attached.volume.stat(&place);
+        let same = row.path == *path && row.shelf == Shelf::Photos && there.is_ok_and(|stat| stat == seen);
+        if !same || row.hash.is_none_or(|hash| hash == digests.content) {
+            return Err(Refusal::Changed);
+        }
+        self.attached.volume.sync_file(&place).map_err(|e| self.heed(e))?;
+        let mut draft = Draft { name: Some(row.path.clone()), ..Draft::default() };
+        let dir = place.parent().unwrap_or_else(Place::root);
+        self.ensure(&dir, &mut draft.dirs)?;
+        draft.dirs.insert(dir);
+        let (by, why) = (String::new(), "replaced".to_owned());
+        draft.events.push(What::Trashed { path: row.path.clone(), to: String::new(), by, why });
+        draft.events.push(stored(&row.path, digests, seen.mtime, String::new(), now));
+        Ok(draft)
+    }
+
     /// Both files are on the drive, the old one in the trash and the new one under the name. The record follows what is.
     pub(super) fn draft_record_replaced(
         &mut self,
@@ -442,21 +495,8 @@ impl Committer {
     }
 }
 
-fn unchanged(store: &Store, row: Option<&NameRow>) -> Draft {
-    let mut draft =
-        Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Unchanged), ..Draft::default() };
-    let Some(row) = row else { return draft };
-    match store.mtime {
-        Some(mtime) if mtime != row.mtime && row.shelf == Shelf::Photos => {
-            draft.events.push(What::Touched { path: row.path.clone(), mtime });
-        }
-        Some(_) | None => {}
-    }
-    draft
-}
-
 fn record(store: &Store, shelf: Shelf, now: Timestamp, draft: &mut Draft) {
-    let mtime = store.mtime.unwrap_or(now);
+    let mtime = store.dated;
     match shelf {
         Shelf::Photos => {
             draft.events.push(stored(&store.path, &store.digests, mtime, store.by.clone(), now));

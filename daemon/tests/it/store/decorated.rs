@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use shoebox::model::drive::Space;
 use shoebox::model::place::Place;
 use shoebox::store::disk::{Found, look};
@@ -114,6 +115,9 @@ impl Volume for Shared {
     }
     fn discard(&self, file: &Place) -> Result<(), VolumeError> {
         self.0.inner.discard(file)
+    }
+    fn set_mtime(&self, file: &Place, mtime: Timestamp) -> Result<(), VolumeError> {
+        self.0.inner.set_mtime(file, mtime)
     }
     fn stat(&self, place: &Place) -> Result<Stat, VolumeError> {
         self.0.inner.stat(place)

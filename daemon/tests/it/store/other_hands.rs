@@ -1,15 +1,17 @@
 //! What other programs do on drive A: it is taken over, or told, and it never takes the drive out of use.
 use std::fs;
 use std::io;
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use shoebox::model::hash::ContentHash;
 use shoebox::model::path::RelPath;
 use shoebox::store::volume::VolumeError;
 use shoebox::work::rescan::Rescan;
 
 use super::decorated::{Call, eio};
-use super::furnished::{Furnished, path, upload};
+use super::furnished::{Furnished, computer, path, upload};
 use crate::support::mounted::{Mounted, leave_out};
 
 fn write(home: &Furnished, name: &str, bytes: &[u8]) {
@@ -190,4 +192,80 @@ fn a_long_name_is_refused_at_the_door() {
     home.put(&format!("anna/{deep}"), b"deep");
     home.tree().trash(&super::furnished::computer(), &path(&format!("anna/{deep}"))).unwrap();
     is_trusted(&home);
+}
+
+fn dated(home: &Furnished, drive: &str, name: &str) -> i64 {
+    fs::metadata(home.at(drive, name))
+        .unwrap()
+        .modified()
+        .unwrap()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs() as i64
+}
+
+fn set_time(home: &Furnished, name: &str, second: u64) {
+    let file = fs::File::options().write(true).open(home.at("a", name)).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+}
+
+#[test]
+fn what_other_hands_wrote_anew_is_another_version_and_b_keeps_the_old() {
+    let mut home = Furnished::new();
+    home.put("anna/a.jpg", b"as it was");
+    home.put("anna/b.jpg", b"also here");
+    home.mirrored();
+    fs::write(home.at("a", "anna/a.jpg"), b"edited, and longer").unwrap();
+    set_time(&home, "anna/a.jpg", 1_400_000_000);
+    let node = home.tree().find(&path("anna/a.jpg")).unwrap().unwrap();
+    let mut read = [0; 9];
+    assert_eq!(home.tree().open(&node).unwrap().read_at(&mut read, 0).unwrap(), 9);
+    assert_eq!(&read, b"as it was", "B's copy: what A has now is not known yet");
+    // Same length, another time.
+    fs::write(home.at("a", "anna/b.jpg"), b"ALSO HERE").unwrap();
+    set_time(&home, "anna/b.jpg", 1_500_000_000);
+    assert_eq!(home.rescanned().adopted, 2);
+    assert_eq!(home.rescanned().adopted, 0);
+    home.mirrored();
+    for (name, bytes) in [("anna/a.jpg", &b"edited, and longer"[..]), ("anna/b.jpg", b"ALSO HERE")] {
+        assert_eq!((home.state(name, "a"), home.state(name, "b")), ("settled", "verified"));
+        assert_eq!(fs::read(home.at("b", name)).unwrap(), bytes);
+    }
+    let trash = home.mount("b").join(".shoebox/trash");
+    let found = Command::new("grep").args(["-rl", "as it was"]).arg(trash).output().unwrap();
+    assert_eq!(found.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+}
+
+#[test]
+fn a_time_that_changed_alone_is_set_back_and_one_that_a_program_asks_for_reaches_the_files() {
+    let mut home = Furnished::new();
+    home.put("anna/a.jpg", b"the photo");
+    home.mirrored();
+    let before = dated(&home, "a", "anna/a.jpg");
+    set_time(&home, "anna/a.jpg", 1_500_000_000);
+    assert_eq!(home.rescanned().adopted, 0);
+    assert_eq!(dated(&home, "a", "anna/a.jpg"), before);
+    let taken: Timestamp = "2010-05-01T12:00:00Z".parse().unwrap();
+    home.tree().set_mtime(&computer(), &path("anna/a.jpg"), taken).unwrap();
+    home.mirrored();
+    for drive in ["a", "b"] {
+        assert_eq!(dated(&home, drive, "anna/a.jpg"), taken.as_second(), "{drive}");
+    }
+    assert_eq!(home.state("anna/a.jpg", "b"), "verified");
+    assert!(!home.mirror.step(&|| true).unwrap(), "and that is all");
+}
+
+#[test]
+fn a_file_that_lost_its_end_is_damaged_and_no_new_version() {
+    let mut home = Furnished::new();
+    home.put("anna/a.jpg", b"the photo");
+    home.mirrored();
+    let at = dated(&home, "a", "anna/a.jpg");
+    fs::write(home.at("a", "anna/a.jpg"), b"the").unwrap();
+    set_time(&home, "anna/a.jpg", u64::try_from(at).unwrap());
+    home.rescanned();
+    assert_eq!((home.state("anna/a.jpg", "a"), home.state("anna/a.jpg", "b")), ("damaged", "verified"));
+    fs::write(home.at("a", "anna/a.jpg"), b"").unwrap();
+    home.rescanned();
+    assert_eq!(home.state("anna/a.jpg", "a"), "damaged");
 }
