@@ -16,6 +16,7 @@ pub mod checksums;
 pub mod copies;
 pub mod find;
 pub mod names;
+pub mod queue;
 pub mod read;
 
 const VERSION: i64 = 1;

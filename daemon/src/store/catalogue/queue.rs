@@ -1,0 +1,168 @@
+//! The queue: what a drive lacks, what lies on it under an old name or with an old time, and what is to leave it.
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::model::drive::DriveId;
+use crate::model::hash::ContentHash;
+use crate::model::path::RelPath;
+use crate::store::catalogue::read::{Reader, at, count, hash, path};
+use crate::store::catalogue::{CatalogueError, Tried, nanos};
+
+/// A copy that a drive lacks, with what is needed to make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedRow {
+    /// The name's row id.
+    pub name: i64,
+    /// The name it has on the primary, and is to get on the other drive.
+    pub path: RelPath,
+    /// Its content.
+    pub hash: ContentHash,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+    /// When the box received it.
+    pub received: Timestamp,
+    /// From whom.
+    pub by: String,
+    /// Failed attempts so far.
+    pub tries: u32,
+}
+
+/// A copy that lies under an old name on a drive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedRow {
+    /// The name's row id.
+    pub name: i64,
+    /// Where it lies on the drive.
+    pub at: RelPath,
+    /// Where it belongs.
+    pub path: RelPath,
+    /// The modification time it is to have.
+    pub mtime: Timestamp,
+}
+
+/// What a drive holds under a name that no longer has this content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeavingRow {
+    /// Its name on the drive.
+    pub at: RelPath,
+    /// Its content.
+    pub hash: ContentHash,
+    /// Since when it is to leave.
+    pub since: Timestamp,
+    /// Who caused it.
+    pub by: String,
+    /// `deleted` or `replaced`.
+    pub why: String,
+}
+
+impl Reader<'_> {
+    /// The next copies a drive lacks: small before big, newest first, those due for another try. `latest`: no try is put off
+    /// further than this.
+    pub fn wanted(
+        &self,
+        drive: DriveId,
+        now: Timestamp,
+        latest: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<WantedRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT c.name, n.path, c.hash, n.size, n.mtime, n.received, n.by, c.tries
+                 FROM copy c JOIN name n ON n.id = c.name
+                 WHERE c.drive = ?1 AND c.state = 'wanted' AND (c.retry <= ?2 OR c.retry > ?3)
+                 ORDER BY c.big, c.name DESC LIMIT ?4",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), nanos(now), nanos(latest), limit as i64], |row| {
+                    Ok(WantedRow {
+                        name: row.get(0)?,
+                        path: path(row, 1)?,
+                        hash: hash(row, 2)?,
+                        size: count(row, 3)?,
+                        mtime: at(row, 4)?,
+                        received: at(row, 5)?,
+                        by: row.get(6)?,
+                        tries: row.get(7)?,
+                    })
+                })?
+                .collect()
+            })
+            .tried("read the queue")
+    }
+
+    /// Copies that lie under an old name on a drive.
+    pub fn moved(&self, drive: DriveId, limit: usize) -> Result<Vec<MovedRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT c.name, c.at, n.path, n.mtime FROM copy c JOIN name n ON n.id = c.name
+                 WHERE c.drive = ?1 AND c.moved = 1 LIMIT ?2",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), limit as i64], |row| {
+                    Ok(MovedRow {
+                        name: row.get(0)?,
+                        at: path(row, 1)?,
+                        path: path(row, 2)?,
+                        mtime: at(row, 3)?,
+                    })
+                })?
+                .collect()
+            })
+            .tried("read renames")
+    }
+
+    /// What is to leave a drive since before a time, oldest first.
+    pub fn leaving(
+        &self,
+        drive: DriveId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<LeavingRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT at, hash, since, by, why FROM leaving WHERE drive = ?1 AND since <= ?2 ORDER BY since LIMIT ?3",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), nanos(before), limit as i64], leaving_row)?.collect()
+            })
+            .tried("read what leaves")
+    }
+
+    /// What is to leave a drive under one name.
+    pub fn leaving_at(&self, drive: DriveId, name: &RelPath) -> Result<Option<LeavingRow>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT at, hash, since, by, why FROM leaving WHERE drive = ?1 AND at = ?2")
+            .and_then(|mut s| s.query_row(params![drive.to_string(), name.as_str()], leaving_row).optional())
+            .tried("read what leaves")
+    }
+
+    /// How many names began to leave a drive in a span of time, and how many copies it has in all (the brake, P5).
+    pub fn leaving_pressure(
+        &self,
+        drive: DriveId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<(u64, u64), CatalogueError> {
+        let id = drive.to_string();
+        let read =
+            |sql: &str, p: &[&dyn rusqlite::ToSql]| self.connection.query_row(sql, p, |row| count(row, 0));
+        let span: [&dyn rusqlite::ToSql; 3] = [&id, &nanos(from), &nanos(to)];
+        let leaving =
+            read("SELECT count(*) FROM leaving WHERE drive = ?1 AND since >= ?2 AND since <= ?3", &span)
+                .tried("count what leaves")?;
+        let all = read("SELECT count(*) FROM copy WHERE drive = ?1", &[&id]).tried("count copies")?;
+        Ok((leaving, all))
+    }
+}
+
+fn leaving_row(row: &Row<'_>) -> rusqlite::Result<LeavingRow> {
+    Ok(LeavingRow {
+        at: path(row, 0)?,
+        hash: hash(row, 1)?,
+        since: at(row, 2)?,
+        by: row.get(3)?,
+        why: row.get(4)?,
+    })
+}
