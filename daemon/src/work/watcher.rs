@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::DriveId;
 use crate::model::place::Place;
+use crate::os::clock;
 use crate::os::inotify::Watch;
 use crate::plan::retrying;
 use crate::work::pool::{Pool, Wake};
@@ -143,7 +144,7 @@ impl Worker for Watcher {
         let gathered = retrying::is_due(self.looked, gather(self.took), now);
         if gathered && !self.rescan.is_walking() && (!self.hinted.is_empty() || self.rescan.is_waiting()) {
             self.looked = Some(now);
-            self.began = Some(Instant::now());
+            self.began = Some(clock::monotonic());
             let waiting = self.rescan.waiting_in();
             self.rescan.look_into(std::mem::take(&mut self.hinted).into_iter().chain(waiting));
         }

@@ -35,7 +35,7 @@ pub use exit::Exit;
 const ABOUT: &str = "Keeps a family's photos safe on two drives, and proves it";
 
 const LONG_ABOUT: &str = "\
-Shoebox takes photos from phones and computers, keeps each one on two drives, reads both copies back, and says \
+Shoebox takes photos from phones and computers, keeps each one on two drives, reads the copies back, and says \
 for every single photo when that was last proved.
 
 `shoebox demo` shows all of it without a drive. On the box itself `shoebox serve` runs as a service, and the \

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::ACCEPT;
@@ -18,6 +17,7 @@ pub use hosts::HostPolicy;
 
 use crate::model::account::Device;
 use crate::model::health::{Finding, Light};
+use crate::os::clock;
 use crate::work::ingest::Ingest;
 use crate::work::pool::Pool;
 use crate::work::tree::Tree;
@@ -160,7 +160,7 @@ async fn sign_in(shared: &Shared, headers: &HeaderMap, from: IpAddr) -> Result<D
             Ok(signed_in.device)
         }
         Ok(None) => {
-            let wait = shared.throttle().failed(from, &given.user, Instant::now());
+            let wait = shared.throttle().failed(from, &given.user, clock::monotonic());
             tokio::time::sleep(wait).await;
             Err(Ok(reply::unauthorized()))
         }

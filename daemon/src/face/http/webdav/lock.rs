@@ -9,6 +9,7 @@ use super::{Cx, Depth, xml, xml_reply};
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::model::offer::{Expect, Offer};
 use crate::model::path::RelPath;
+use crate::os::clock;
 use crate::work::error::Refusal;
 
 /// The longest `owner` element that is kept.
@@ -18,7 +19,7 @@ pub(super) fn lock(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
     let time = timeout(cx.header("timeout"));
     if body.is_empty() {
         let tokens = cx.conditions()?;
-        let now = Instant::now();
+        let now = clock::monotonic();
         let lock = cx.shared.locks().refresh(&cx.target.path, &tokens, &cx.device.person, time, now);
         let lock =
             lock.ok_or(Deny::Condition(StatusCode::PRECONDITION_FAILED, "lock-token-matches-request-uri"))?;
@@ -41,13 +42,13 @@ pub(super) fn lock(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
     let path = there.as_ref().map_or_else(|| cx.target.path.clone(), |node| node.path.clone());
     let mut lock = Lock::new(new_token()?, path, deep, wish.scope, cx.device.person.clone());
     lock.owner = wish.owner;
-    let added = cx.shared.locks().add(lock, time, Instant::now());
+    let added = cx.shared.locks().add(lock, time, clock::monotonic());
     let lock = added.map_err(|clash| clash.deny(|path| cx.href(path, false)))?;
     if there.is_some() {
         return Ok(granted(cx, &lock, StatusCode::OK));
     }
     if let Err(refusal) = placeholder(cx) {
-        cx.shared.locks().remove(&lock.path, &lock.token, &lock.person, Instant::now());
+        cx.shared.locks().remove(&lock.path, &lock.token, &lock.person, clock::monotonic());
         return Err(refusal.into());
     }
     Ok(granted(cx, &lock, StatusCode::CREATED))
@@ -77,7 +78,7 @@ fn granted(cx: &Cx, lock: &Lock, status: StatusCode) -> Reply {
 fn discovery(cx: &Cx, lock: &Lock, status: StatusCode) -> Reply {
     let mut body = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:prop xmlns:D=\"DAV:\">");
     body.push_str("<D:lockdiscovery>");
-    body.push_str(&describe(lock, &cx.root, Instant::now()));
+    body.push_str(&describe(lock, &cx.root, clock::monotonic()));
     body.push_str("</D:lockdiscovery></D:prop>\n");
     xml_reply(status, body)
 }
@@ -147,7 +148,7 @@ impl Wish {
 pub(super) fn unlock(cx: &Cx) -> Result<Reply, Deny> {
     let token = cx.header("lock-token").and_then(|text| text.strip_prefix('<')?.strip_suffix('>'));
     let token = token.ok_or(Deny::Bad("no readable Lock-Token header"))?;
-    let removed = cx.shared.locks().remove(&cx.target.path, token, &cx.device.person, Instant::now());
+    let removed = cx.shared.locks().remove(&cx.target.path, token, &cx.device.person, clock::monotonic());
     if !removed {
         return Err(Deny::Condition(StatusCode::CONFLICT, "lock-token-matches-request-uri"));
     }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use super::super::reply::Deny;
 use crate::model::account::Slug;
 use crate::model::path::RelPath;
+use crate::os::clock;
 use hyper::StatusCode;
 
 /// The longest a lock holds without being refreshed.
@@ -43,7 +44,7 @@ impl Lock {
     /// A lock to be added.
     pub(super) fn new(token: String, path: RelPath, deep: bool, scope: Scope, person: Slug) -> Self {
         let key = path.fold_key();
-        Self { token, path, key, deep, scope, owner: None, person, expires: Instant::now() }
+        Self { token, path, key, deep, scope, owner: None, person, expires: clock::monotonic() }
     }
 
     /// Seconds left.

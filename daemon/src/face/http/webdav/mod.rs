@@ -2,7 +2,6 @@
 //!
 //! Every method but PUT runs as one piece of blocking work. Names arrive as a [`path::Target`] and nothing else.
 use std::sync::Arc;
-use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -17,6 +16,7 @@ use super::{Limits, Shared};
 use crate::model::account::Device;
 use crate::model::path::RelPath;
 use crate::model::place::Shelf;
+use crate::os::clock;
 use crate::plan::rights::{Losing, may_replace, may_take_away};
 use crate::work::error::Refusal;
 use crate::work::tree::{Node, NodeKind, Tree};
@@ -199,7 +199,7 @@ impl Cx {
                 },
             };
             let etag = self.find(&path)?.as_ref().and_then(etag);
-            let locks = self.shared.locks().on(&path, Instant::now());
+            let locks = self.shared.locks().on(&path, clock::monotonic());
             Ok(State { etag, tokens: locks.into_iter().map(|lock| lock.token).collect() })
         })?;
         if holds { Ok(header.tokens()) } else { Err(Deny::Refused(Refusal::Changed)) }
@@ -216,7 +216,7 @@ impl Cx {
     /// Checks the `If` header and the locks on everything that is about to change.
     fn guard(&self, touched: &[Touched<'_>]) -> Result<(), Deny> {
         let tokens = self.conditions()?;
-        let checked = self.shared.locks().check(touched, &tokens, &self.device.person, Instant::now());
+        let checked = self.shared.locks().check(touched, &tokens, &self.device.person, clock::monotonic());
         checked.map_err(|locked| Deny::Locked(self.href(&locked, false)))
     }
 

@@ -2,7 +2,6 @@
 //!
 //! The answer is written page by page, so that a folder of 50 000 photos needs no more memory than one of 500.
 use std::sync::Arc;
-use std::time::Instant;
 
 use hyper::body::Bytes;
 use hyper::{HeaderMap, StatusCode};
@@ -16,6 +15,7 @@ use crate::face::http::body::Payload;
 use crate::face::http::reply::{Deny, Reply};
 use crate::model::drive::Space;
 use crate::model::path::RelPath;
+use crate::os::clock;
 use crate::work::error::Refusal;
 use crate::work::tree::{Node, NodeKind, Property};
 
@@ -258,7 +258,7 @@ impl View {
             "getetag" => escape_into(&mut value, &file?.0.etag()),
             "getlastmodified" => value = date::http(node.mtime)?,
             "lockdiscovery" => {
-                let now = Instant::now();
+                let now = clock::monotonic();
                 for held in self.shared.locks().on(&node.path, now) {
                     value.push_str(&lock::describe(&held, &self.root, now));
                 }
