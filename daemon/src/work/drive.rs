@@ -140,6 +140,9 @@ impl Attached {
     }
 }
 
+/// How long background work lets uploads go first before each of its pieces.
+const YIELD: Duration = Duration::from_millis(20);
+
 /// Uploads first: background work waits a moment before each piece while uploads are under way, and is alone among
 /// background work.
 #[derive(Default)]
@@ -174,9 +177,12 @@ impl Turns {
     /// The lane for one piece of background work (at most a few MiB). Yields to uploads for a bounded time, so that a
     /// busy evening slows the mirror down and never stops it.
     pub fn background(&self) -> MutexGuard<'_, ()> {
-        const YIELD: Duration = Duration::from_millis(20);
+        self.background_after(YIELD)
+    }
+
+    fn background_after(&self, patience: Duration) -> MutexGuard<'_, ()> {
         let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.idle.wait_timeout_while(uploads, YIELD, |n| *n > 0);
+        let waited = self.idle.wait_timeout_while(uploads, patience, |n| *n > 0);
         drop(waited);
         self.lane.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,14 +190,74 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Instant;
+
     use super::*;
 
+    /// What comes late on a loaded machine still comes; what does not come in a minute is a hang.
+    const GIVE_UP: Duration = Duration::from_secs(60);
+    /// What must not happen gets this long to happen all the same.
+    const A_WHILE: Duration = Duration::from_millis(200);
+
     #[test]
-    fn background_work_goes_on_under_a_stream_of_uploads() {
-        let turns = Turns::default();
-        let _one = turns.upload();
-        let _two = turns.upload();
-        drop(turns.background());
-        drop(turns.background());
+    fn background_work_goes_on_under_a_stream_of_uploads_but_waits_before_each_piece() {
+        let turns = Arc::new(Turns::default());
+        let uploads = [turns.upload(), turns.upload()];
+        let (done, pieces) = channel();
+        let background = Arc::clone(&turns);
+        let working = std::thread::spawn(move || {
+            for _ in 0..3 {
+                let began = Instant::now();
+                drop(background.background());
+                done.send(began.elapsed()).unwrap();
+            }
+        });
+        for piece in 0..3 {
+            let waited = pieces.recv_timeout(GIVE_UP).expect("uploads stop background work for ever");
+            assert!(waited >= YIELD, "piece {piece} waited {waited:?}");
+        }
+        working.join().unwrap();
+        drop(uploads);
+    }
+
+    #[test]
+    fn background_work_goes_on_at_once_when_the_last_upload_ends() {
+        let turns = Arc::new(Turns::default());
+        let (one, two) = (turns.upload(), turns.upload());
+        let (say, hear) = channel();
+        let background = Arc::clone(&turns);
+        let working = std::thread::spawn(move || {
+            say.send(()).unwrap();
+            drop(background.background_after(GIVE_UP * 10));
+            say.send(()).unwrap();
+        });
+        hear.recv_timeout(GIVE_UP).unwrap();
+        assert!(hear.recv_timeout(A_WHILE).is_err(), "went on with two uploads under way");
+        drop(one);
+        assert!(hear.recv_timeout(A_WHILE).is_err(), "went on with one upload under way");
+        drop(two);
+        hear.recv_timeout(GIVE_UP).expect("nobody told it that the uploads are over");
+        working.join().unwrap();
+    }
+
+    #[test]
+    fn background_work_has_one_lane() {
+        let turns = Arc::new(Turns::default());
+        let lane = turns.background();
+        let (say, hear) = channel();
+        let background = Arc::clone(&turns);
+        let working = std::thread::spawn(move || {
+            say.send(()).unwrap();
+            drop(background.background());
+            say.send(()).unwrap();
+        });
+        hear.recv_timeout(GIVE_UP).unwrap();
+        assert!(hear.recv_timeout(A_WHILE).is_err(), "two pieces of background work at once");
+        // An upload never waits for the lane.
+        drop(turns.upload());
+        drop(lane);
+        hear.recv_timeout(GIVE_UP).expect("the lane was given back and nobody got it");
+        working.join().unwrap();
     }
 }
