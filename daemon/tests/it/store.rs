@@ -8,5 +8,6 @@ mod furnished;
 mod manifests;
 mod mirroring;
 mod other_hands;
+mod queue;
 mod reopening;
 mod truth;
