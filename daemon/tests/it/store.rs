@@ -5,6 +5,7 @@ mod damaged_catalogues;
 mod decorated;
 mod disks;
 mod furnished;
+mod lists;
 mod manifests;
 mod mirroring;
 mod other_hands;
