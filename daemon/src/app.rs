@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -38,6 +39,7 @@ pub struct App {
     supervisor: Arc<Supervisor>,
     stop: watch::Sender<bool>,
     serving: Vec<JoinHandle<()>>,
+    signals: Signals,
 }
 
 impl App {
@@ -51,10 +53,13 @@ impl App {
             .enable_all()
             .build()
             .context("could not start the HTTP runtime")?;
+        // Before anything that a stop would have to put to rest: whoever hears that we are ready may ask us to end.
+        let signals = Signals::listen(&runtime).context("could not wait for signals")?;
         survive_size_limit(&runtime)?;
         let (stop, stopped) = watch::channel(false);
         let facts = Arc::new(Mutex::new(Facts::default()));
-        let mut app = Self { pool, addresses: Vec::new(), runtime, supervisor, stop, serving: Vec::new() };
+        let mut app =
+            Self { pool, addresses: Vec::new(), runtime, supervisor, stop, serving: Vec::new(), signals };
         app.listen(&settings, &facts, &stopped)?;
         app.answer(&settings, &stopped)?;
         app.work(&settings, &facts)?;
@@ -182,12 +187,12 @@ impl App {
     /// Waits for SIGTERM or SIGINT, then stops: no new connections, uploads under way get their time, workers end at a
     /// step boundary, the catalogue is put to rest. A second signal ends at once: every stop may be a power cut.
     pub fn wait(self) -> anyhow::Result<u8> {
-        self.runtime.block_on(signal()).context("could not wait for signals")?;
+        let mut signals = self.signals;
+        self.runtime.block_on(signals.next());
         systemd::stopping();
-        self.runtime.spawn(async {
-            if signal().await.is_ok() {
-                std::process::exit(130);
-            }
+        self.runtime.spawn(async move {
+            signals.next().await;
+            std::process::exit(130);
         });
         self.stop.send_replace(true);
         let serving = self.serving;
@@ -209,11 +214,23 @@ impl App {
     }
 }
 
-async fn signal() -> std::io::Result<()> {
-    let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = term.recv() => Ok(()),
-        done = tokio::signal::ctrl_c() => done,
+/// What asks us to end, from the moment it is made.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen(runtime: &Runtime) -> std::io::Result<Self> {
+        let _entered = runtime.enter();
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -222,7 +239,7 @@ async fn signal() -> std::io::Result<()> {
 fn survive_size_limit(runtime: &Runtime) -> anyhow::Result<()> {
     let _entered = runtime.enter();
     // Dropping the stream leaves the handler in place.
-    drop(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(libc::SIGXFSZ))?);
+    drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
     Ok(())
 }
 

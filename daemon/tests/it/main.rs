@@ -12,5 +12,6 @@ mod kill;
 mod people;
 mod requests;
 mod rivals;
+mod service;
 mod store;
 mod support;

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::wire;
 
+/// What comes late on a loaded machine still comes; what does not come in a minute is a hang.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
 /// A device that may sign in.
 #[derive(Clone)]
 pub(crate) struct Account {
@@ -30,6 +33,10 @@ pub(crate) struct Daemon {
     pub(crate) dir: PathBuf,
     pub(crate) address: SocketAddr,
     idle_seconds: u64,
+    /// Whether it takes only mount points for drives, as the box does and no test with mere folders can.
+    pub(crate) require_mount: bool,
+    /// What its command line begins with: programs that become the next one, as `env` does.
+    under: Vec<String>,
     child: Option<Child>,
 }
 
@@ -40,10 +47,9 @@ impl Daemon {
         for drive in ["a", "b"] {
             fs::create_dir_all(dir.join(drive)).unwrap();
         }
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut daemon = Self { dir: dir.to_owned(), address, idle_seconds, child: None };
+        let mut daemon = Self::new(dir, idle_seconds, &[]);
         daemon.spawn();
-        daemon.until("it answers", |d| d.run(&["status", "--json"]).0 != 3);
+        daemon.until_it_answers();
         for (drive, role) in [("a", "primary"), ("b", "mirror")] {
             let mount = dir.join(drive);
             let adopted = daemon.run(&["drive", "adopt", mount.to_str().unwrap(), "--role", role]);
@@ -52,12 +58,19 @@ impl Daemon {
         daemon
     }
 
+    /// One in a folder where there may be drives or none, not started yet.
+    pub(crate) fn new(dir: &Path, idle_seconds: u64, under: &[&str]) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let under = under.iter().map(|&word| word.to_owned()).collect();
+        Self { dir: dir.to_owned(), address, idle_seconds, require_mount: false, under, child: None }
+    }
+
     /// A second one on the same drives, with an address, a socket and a log of its own. Not waited for.
     pub(crate) fn rival(&self, dir: &Path) -> Self {
         for drive in ["a", "b"] {
             std::os::unix::fs::symlink(self.dir.join(drive), dir.join(drive)).unwrap();
         }
-        let mut rival = Self { dir: dir.to_owned(), child: None, ..*self };
+        let mut rival = Self::new(dir, self.idle_seconds, &[]);
         rival.spawn();
         rival
     }
@@ -77,29 +90,31 @@ impl Daemon {
         });
     }
 
-    fn spawn(&mut self) {
+    pub(crate) fn until_it_answers(&mut self) {
+        self.until("it answers", |d| d.run(&["status", "--json"]).0 != 3);
+    }
+
+    /// Starts it, and returns at once.
+    pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none());
         // A port that was free a moment ago; the daemon's own of last time may still be in use by its connections.
         self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         fs::write(self.config(), self.settings()).unwrap();
         let log = fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_shoebox"))
-            .arg("--config")
-            .arg(self.config())
-            .arg("serve")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let config = self.config();
+        let own = [env!("CARGO_BIN_EXE_shoebox"), "--config", config.to_str().unwrap(), "serve"];
+        let line: Vec<&str> = self.under.iter().map(String::as_str).chain(own).collect();
+        let child = Command::new(line[0]).args(&line[1..]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.child = Some(child);
     }
 
     fn settings(&self) -> String {
         let (a, b, socket) = (self.dir.join("a"), self.dir.join("b"), self.dir.join("control.sock"));
         let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
+        let mount = self.require_mount;
         format!(
             "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = 128\nper_ip = 128\nheader_seconds = {idle}\n\
-             idle_seconds = {idle}\n[drives]\nmounts = [{a:?}, {b:?}]\nrequire_mount = false\n[control]\n\
+             idle_seconds = {idle}\n[drives]\nmounts = [{a:?}, {b:?}]\nrequire_mount = {mount}\n[control]\n\
              socket = {socket:?}\n[rescan]\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n"
         )
     }
@@ -118,6 +133,23 @@ impl Daemon {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Asks it to end, and waits for its exit code.
+    pub(crate) fn end(&mut self, signal: nix::sys::signal::Signal) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+        self.ended()
+    }
+
+    /// Waits until it ends by itself: its exit code.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let began = Instant::now();
+        while self.lives() {
+            assert!(began.elapsed() < GIVE_UP, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.child.take().unwrap().wait().unwrap().code()
     }
 
     /// Whether the process is there at all.
@@ -184,7 +216,7 @@ impl Daemon {
         let began = Instant::now();
         while !there(self) {
             assert!(self.lives(), "the daemon ended while waiting until {what}:\n{}", self.log());
-            assert!(began.elapsed() < Duration::from_secs(30), "never {what}:\n{}", self.log());
+            assert!(began.elapsed() < GIVE_UP, "never {what}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
