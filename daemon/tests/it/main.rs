@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
+mod absent;
 mod cli;
 mod cuts;
 mod full;
+mod hands;
 mod hostile_bytes;
 mod hostile_names;
 mod hostile_sites;
 mod kill;
 mod people;
+mod quota;
 mod requests;
 mod rivals;
 mod service;
