@@ -5,6 +5,7 @@
 mod absent;
 mod cli;
 mod cuts;
+mod demo;
 mod full;
 mod hands;
 mod hostile_bytes;
