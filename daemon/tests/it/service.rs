@@ -115,29 +115,36 @@ fn without_a_watchdog_nobody_is_fed() {
 }
 
 /// Puts a folder of the test's in the place of the journal's, for one process and its children, and connects its standard
-/// error to the journal as systemd.exec(5) says it is told.
+/// error to the journal as systemd.exec(5) says it is told, or to nothing that it is told of.
 const WITH_JOURNAL: &str = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
-    mount --bind \"$0\" /run/systemd/journal && JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) && \
-    export JOURNAL_STREAM && exec \"$@\"";
+    mount --bind \"$0\" /run/systemd/journal && JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/$1) && \
+    export JOURNAL_STREAM && shift && exec \"$@\"";
+
+/// A daemon where there is a journal, with the descriptor that is connected to it; and the journal's end.
+fn with_journal(dir: &Path, connected: &str) -> Result<(Listener, Daemon), String> {
+    let journal = dir.join("journal");
+    std::fs::create_dir(&journal).unwrap();
+    let place = journal.to_str().unwrap();
+    let under = ["unshare", "--map-root-user", "--mount", "sh", "-c", WITH_JOURNAL, place, connected];
+    let tried = Command::new(under[0]).args(&under[1..]).arg("true").output();
+    if !tried.as_ref().is_ok_and(|done| done.status.success()) {
+        return Err(format!("no namespaces of its own: {tried:?}"));
+    }
+    let mut daemon = Daemon::new(dir, 5, &under);
+    daemon.require_mount = true;
+    Ok((Listener::bind(&journal.join("socket")), daemon))
+}
 
 #[test]
 fn the_journal_gets_records_with_fields_and_standard_error_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = dir.path().join("journal");
-    std::fs::create_dir(&journal).unwrap();
-    let place = journal.to_str().unwrap().to_owned();
-    let under = ["unshare", "--map-root-user", "--mount", "sh", "-c", WITH_JOURNAL, &place];
-    let tried = Command::new(under[0]).args(&under[1..]).arg("true").output();
-    if !tried.as_ref().is_ok_and(|done| done.status.success()) {
-        return leave_out("journal", &format!("no namespaces of its own: {tried:?}"));
-    }
-    let mut reader = Listener::bind(&journal.join("socket"));
-    let mut daemon = Daemon::new(dir.path(), 5, &under);
-    daemon.require_mount = true;
+    let (mut journal, mut daemon) = match with_journal(dir.path(), "2") {
+        Ok(both) => both,
+        Err(why) => return leave_out("journal", &why),
+    };
     daemon.spawn();
-    let of_no_drive = |heard: &[String]| heard.iter().any(|record| record.contains("no-primary"));
-    reader.until("what is wrong", of_no_drive);
-    let record = reader.heard.iter().find(|record| record.contains("no-primary")).unwrap();
+    journal.until("what is wrong", |heard| heard.iter().any(|record| record.contains("no-primary")));
+    let record = journal.heard.iter().find(|record| record.contains("no-primary")).unwrap();
     let fields: Vec<&str> = record.lines().collect();
     for field in ["SYSLOG_IDENTIFIER=shoebox", "PRIORITY=3"] {
         assert!(fields.contains(&field), "{field}: {record}");
@@ -147,6 +154,21 @@ fn the_journal_gets_records_with_fields_and_standard_error_nothing() {
     }
     assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
     assert_eq!(daemon.log(), "");
+}
+
+#[test]
+fn who_runs_it_in_a_terminal_sees_the_records_there_and_the_journal_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, mut daemon) = match with_journal(dir.path(), "0") {
+        Ok(both) => both,
+        Err(why) => return leave_out("terminal", &why),
+    };
+    daemon.spawn();
+    daemon.until("it says what is wrong", |d| d.log().contains("no-primary"));
+    assert!(daemon.log().starts_with("error: "), "{}", daemon.log());
+    assert_eq!(daemon.end(Signal::SIGTERM), Some(0));
+    journal.rest();
+    assert_eq!(journal.heard, [""; 0]);
 }
 
 #[test]
