@@ -246,6 +246,11 @@ impl Committer {
         // 2. Manifest: the truth beside the files. If the catalogue commit is lost, start-up replays these lines.
         let what: Vec<What> = drafts.iter().flat_map(|d| d.events.iter().cloned()).collect();
         let events = self.manifest.append(now, &what).map_err(heed)?;
+        if events.is_empty() {
+            // Nothing has asked the drive yet, and the catalogue's open file outlives it: a pulled drive would take a
+            // property and lose it with the next plug.
+            attached.volume.prove().map_err(heed)?;
+        }
         // 3. Catalogue: COMMIT returns after its log is flushed (synchronous=FULL).
         let rows = drafts.iter().flat_map(|d| &d.rows);
         let on = On { drive: attached.id(), role: attached.role() };

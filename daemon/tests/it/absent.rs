@@ -74,7 +74,7 @@ fn without_drive_a_every_method_says_when_to_come_back() {
     let before = listing(&at.join("photos"));
 
     // Pulled while it runs. Whatever would change something finds out by itself; from then on nobody is told anything else.
-    for method in ["PUT", "MKCOL", "DELETE", "MOVE", "COPY"] {
+    for method in ["PUT", "MKCOL", "DELETE", "MOVE", "COPY", "PROPPATCH"] {
         fs::rename(&at, &elsewhere).unwrap();
         if method != "COPY" {
             fs::create_dir(&at).unwrap();
