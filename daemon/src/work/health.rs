@@ -1,5 +1,5 @@
 //! The minute check: gathers facts without touching a drive, has them judged, and publishes the findings.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub struct HealthCheck {
     period: Duration,
     reports: Reports,
     began: Instant,
+    /// Findings that are in the log: their code, and what they are about.
+    told: HashSet<(String, String)>,
     /// When everything was last checked.
     checked: Option<Instant>,
     /// Drives that were ever seen, and when they were last ready.
@@ -61,6 +63,7 @@ impl HealthCheck {
             period,
             reports,
             began: clock::monotonic(),
+            told: HashSet::new(),
             checked: None,
             known: HashMap::new(),
             refused_before: 0,
@@ -80,7 +83,7 @@ impl HealthCheck {
         // In its first seconds the demo makes its drives: what they lack until then is no news.
         let starting = facts.demo && facts.uptime < Duration::from_secs(5);
         for finding in findings.iter().filter(|_| !starting) {
-            if !before.iter().any(|b| b.code == finding.code && b.about == finding.about) {
+            if self.told.insert((finding.code.clone(), finding.about.clone())) {
                 let (code, about) = (finding.code.as_str(), finding.about.as_str());
                 match finding.light {
                     Light::Red => log::error!(code, about; "{}", finding.sentence),
@@ -91,7 +94,9 @@ impl HealthCheck {
         }
         for gone in before.iter().filter(|b| !findings.iter().any(|f| f.code == b.code && f.about == b.about))
         {
-            log::info!(code = gone.code.as_str(), about = gone.about.as_str(); "no longer: {}", gone.sentence);
+            if self.told.remove(&(gone.code.clone(), gone.about.clone())) {
+                log::info!(code = gone.code.as_str(), about = gone.about.as_str(); "no longer: {}", gone.sentence);
+            }
         }
         systemd::status(&verdict::status_line(&findings, &facts));
         self.pool.set_findings(findings);
@@ -240,7 +245,11 @@ impl Worker for HealthCheck {
         let _drive = cx.blocked_on(&drive);
         let newly_stuck = self.mark_stuck(self.pool.now());
         let now = clock::monotonic();
-        let due = self.checked.is_none_or(|last| now.saturating_duration_since(last) >= self.period);
+        let started = self.began + self.limits.starting;
+        let due = self.checked.is_none_or(|last| {
+            // What was excused as being on its way is told as soon as it is excused no more.
+            now.saturating_duration_since(last) >= self.period || (last < started && started <= now)
+        });
         if self.pool.stirred() || newly_stuck || due {
             self.checked = Some(now);
             self.check();

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use shoebox::model::drive::DriveRole;
 use shoebox::plan::mirroring::LONGEST_WAIT;
 use shoebox::store::catalogue::apply::BIG;
-use shoebox::store::catalogue::copies::{WantedRow, failed};
+use shoebox::store::catalogue::copies::failed;
+use shoebox::store::catalogue::queue::WantedRow;
 use shoebox::work::news::{NewsKind, PhotoNews};
 
 use super::decorated::Call;
