@@ -148,6 +148,8 @@ impl Wish {
 pub(super) fn unlock(cx: &Cx) -> Result<Reply, Deny> {
     let token = cx.header("lock-token").and_then(|text| text.strip_prefix('<')?.strip_suffix('>'));
     let token = token.ok_or(Deny::Bad("no readable Lock-Token header"))?;
+    // The locks are in memory and what they are on is not: without the drive there is no answer.
+    cx.find(&cx.target.path)?;
     let removed = cx.shared.locks().remove(&cx.target.path, token, &cx.device.person, clock::monotonic());
     if !removed {
         return Err(Deny::Condition(StatusCode::CONFLICT, "lock-token-matches-request-uri"));
