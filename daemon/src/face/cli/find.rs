@@ -16,8 +16,8 @@ const PAGE: usize = 500;
 
 /// Find photos by person, device, date, name or state
 ///
-/// All filters given must fit. Dates are those of receipt, days in this machine's time zone. The state is that of
-/// the photo's worst copy on any drive: 'wanted', 'settled', 'verified', 'missing' or 'damaged'. Exit code 4 if nothing fits.
+/// All filters given must fit. Dates are those of receipt, days in this machine's time zone. A state fits if
+/// the photo has a copy in it on any drive: 'wanted', 'settled', 'verified', 'missing' or 'damaged'. Exit code 4 if nothing fits.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -20,6 +20,9 @@ Examples:
     Add {
         /// The person's short name
         name: Slug,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// List all people
     #[command(after_long_help = "\
@@ -36,8 +39,11 @@ Examples:
 impl Person {
     pub(super) fn run(self, cx: &mut Cx<'_>) -> anyhow::Result<Exit> {
         match self {
-            Self::Add { name } => {
+            Self::Add { name, json } => {
                 cx.ask::<()>(&Request::PersonAdd { name: name.clone() })?;
+                if json {
+                    return cx.json(&serde_json::json!({ "person": name })).map(|()| Exit::Fine);
+                }
                 writeln!(cx.out, "Added {name}. Next: shoebox device add {name} phone --kind phone")?;
             }
             Self::List { json } => {
