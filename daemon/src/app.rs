@@ -19,6 +19,7 @@ use crate::os::{clock, systemd};
 use crate::plan::facts::{Facts, Limits};
 use crate::plan::mirroring::Brake;
 use crate::settings::Settings;
+use crate::store::syscall;
 use crate::work::checksums::Checksums;
 use crate::work::health::HealthCheck;
 use crate::work::ingest::Ingest;
@@ -45,6 +46,8 @@ pub struct App {
 impl App {
     /// Starts everything. Drives may be away: that is a finding, not a failure to start.
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        // Before the first thread: each that allocates before it gets memory of its own to keep.
+        syscall::keep_little_memory();
         let pool = Arc::new(Pool::new(options(&settings), Arc::new(clock::now)));
         let supervisor = Arc::new(Supervisor::new(Patience::default(), |code| std::process::exit(code)));
         let runtime = tokio::runtime::Builder::new_multi_thread()

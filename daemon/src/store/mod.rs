@@ -6,5 +6,5 @@ pub mod disk;
 pub mod manifest;
 mod medium;
 mod staging;
-mod syscall;
+pub(crate) mod syscall;
 pub mod volume;

@@ -1,4 +1,4 @@
-//! The few system calls that no safe wrapper offers: cachestat, sync_file_range, statx's mount id, the filesystem's UUID.
+//! The few calls that no safe wrapper offers: cachestat, sync_file_range, statx's mount id, the filesystem's UUID, mallopt.
 //! The only file with `unsafe`; `tests/tidy.rs` keeps it so.
 #![expect(unsafe_code, reason = "these calls have no safe wrapper in nix or std")]
 
@@ -6,6 +6,18 @@ use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Has the C library give freed memory back to the kernel. By itself it keeps what a burst of uploads needed, once for every
+/// thread that ever ran, and learns from the first large buffer to keep all of them (mallopt(3), "Environment variables").
+pub(crate) fn keep_little_memory() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in
+        [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 256 << 10), (libc::M_TRIM_THRESHOLD, 4 << 20)]
+    {
+        // SAFETY: it may be called at any time and changes how much is kept, not what is allocated.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
 
 /// How much of a file the page cache holds. `None`: the kernel cannot tell (before Linux 6.5).
 pub(crate) fn cached_pages(file: BorrowedFd<'_>) -> io::Result<Option<u64>> {
