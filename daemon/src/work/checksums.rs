@@ -1,5 +1,6 @@
 //! The lists for strangers: one `.sha256` file a month on every drive, so that `sha256sum -c` checks it without us.
 //! Derived from the catalogue; never read back by Shoebox.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::model::drive::DriveId;
 use crate::model::place::Place;
 use crate::store::catalogue::checksums::{self, Stale};
 use crate::work::drive::Attached;
@@ -18,27 +20,36 @@ use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 /// Keeps the lists.
 pub struct Checksums {
     pool: Arc<Pool>,
+    /// Written in this round: a list that is out of date again waits for the next.
+    written: BTreeSet<(DriveId, String)>,
 }
 
 impl Checksums {
     /// For the drives of a pool.
     pub fn new(pool: Arc<Pool>) -> Self {
-        Self { pool }
+        Self { pool, written: BTreeSet::new() }
     }
 
-    /// Writes one list per drive that is out of date. `true`: there may be more.
-    pub fn step(&self) -> Result<bool, Refusal> {
+    /// Writes one list per drive that is out of date. `true`: there may be more. `false`: the round is over, and each was
+    /// written once at most, however fast it goes out of date.
+    pub fn step(&mut self) -> Result<bool, Refusal> {
         let primary = self.pool.primary()?;
         let mut more = false;
         for attached in self.pool.others().into_iter().chain([Arc::clone(&primary.attached)]) {
             if attached.takes_writes().is_err() {
                 continue;
             }
-            if let Some(stale) = primary.catalogue.read(|r| r.stale(attached.id()))? {
+            let stale = primary.catalogue.read(|r| r.stale(attached.id()))?;
+            let next = stale.into_iter().find(|s| !self.written.contains(&(s.drive, s.month.clone())));
+            if let Some(stale) = next {
                 write_list(&primary, &attached, &stale)?;
                 primary.catalogue.write(|tx| checksums::fresh(tx, &stale))?;
+                self.written.insert((stale.drive, stale.month));
                 more = true;
             }
+        }
+        if !more {
+            self.written.clear();
         }
         Ok(more)
     }
@@ -48,13 +59,13 @@ fn write_list(primary: &Primary, attached: &Attached, stale: &Stale) -> Result<(
     const PAGE: usize = 2000;
     let Some((from, to)) = span(&stale.month) else { return Ok(()) };
     let mut text = String::new();
-    let mut after = 0;
+    let mut next = (from, 0);
     loop {
-        let page = primary.catalogue.read(|r| r.sha256_lines(attached.id(), from, to, after, PAGE))?;
-        let Some((last, ..)) = page.last() else { break };
-        after = *last;
-        for (_, sha256, at) in &page {
-            text.push_str(&format!("{sha256}  {}\n", Place::photo(at).as_str()));
+        let page = primary.catalogue.read(|r| r.sha256_lines(attached.id(), next.0, to, next.1, PAGE))?;
+        let Some(last) = page.last() else { break };
+        next = (last.received, last.id);
+        for line in &page {
+            text.push_str(&format!("{}  {}\n", line.sha256, Place::photo(&line.at).as_str()));
         }
     }
     let file = Place::manifest(&format!("{}.sha256", stale.month));

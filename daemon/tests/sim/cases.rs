@@ -263,7 +263,7 @@ fn a_list_that_counts_as_written_stays() {
         let mut world = world(Kind::Ext4);
         world.put("anna/phone/a.jpg", b"a photo");
         world.mirror_all();
-        let lists = Checksums::new(std::sync::Arc::clone(&world.pool));
+        let mut lists = Checksums::new(std::sync::Arc::clone(&world.pool));
         while lists.step().unwrap() {}
         let list = |world: &World| world.a.files().get(".shoebox/manifest/2026-09.sha256").cloned();
         let before = list(&world).unwrap();

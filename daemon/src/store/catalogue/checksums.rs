@@ -1,11 +1,11 @@
 //! Which months' `.sha256` files are out of date on which drive, and what they should say.
 use jiff::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::{Row, Transaction, params};
 
 use crate::model::drive::DriveId;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::below;
-use crate::store::catalogue::read::{Reader, parsed, path};
+use crate::store::catalogue::read::{Reader, at, parsed, path};
 use crate::store::catalogue::{CatalogueError, Tried, nanos};
 use crate::store::manifest::month;
 
@@ -73,6 +73,19 @@ pub(super) fn stale_leaving(
     .map(drop)
 }
 
+/// A line of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// When it was received; with the row id, where the next page starts.
+    pub received: Timestamp,
+    /// The row id.
+    pub id: i64,
+    /// SHA-256, hex.
+    pub sha256: String,
+    /// Its name on the drive.
+    pub at: RelPath,
+}
+
 /// A list was written that says what held at `stale.mark`.
 pub fn fresh(tx: &Transaction<'_>, stale: &Stale) -> Result<(), CatalogueError> {
     tx.execute(
@@ -84,21 +97,21 @@ pub fn fresh(tx: &Transaction<'_>, stale: &Stale) -> Result<(), CatalogueError> 
 }
 
 impl Reader<'_> {
-    /// A list of this drive that is out of date.
-    pub fn stale(&self, drive: DriveId) -> Result<Option<Stale>, CatalogueError> {
+    /// The lists of this drive that are out of date.
+    pub fn stale(&self, drive: DriveId) -> Result<Vec<Stale>, CatalogueError> {
         self.connection
-            .prepare_cached("SELECT drive, month, mark FROM stale WHERE drive = ?1 LIMIT 1")
+            .prepare_cached("SELECT drive, month, mark FROM stale WHERE drive = ?1 ORDER BY month")
             .and_then(|mut s| {
                 s.query_map([drive.to_string()], |row| {
                     Ok(Stale { drive: parsed(row, 0)?, month: row.get(1)?, mark: row.get(2)? })
                 })?
-                .next()
-                .transpose()
+                .collect()
             })
             .tried("look for lists")
     }
 
-    /// A page of what a drive holds of one month: SHA-256 and name on the drive, by row id after `after`.
+    /// A page of what a drive holds of what was received from `from` on and before `to`, in that order. `after`: the row id of
+    /// the last one that was received exactly at `from`.
     pub fn sha256_lines(
         &self,
         drive: DriveId,
@@ -106,18 +119,24 @@ impl Reader<'_> {
         to: Timestamp,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<(i64, String, RelPath)>, CatalogueError> {
+    ) -> Result<Vec<Listed>, CatalogueError> {
         self.connection
             .prepare_cached(
-                "SELECT n.id, a.sha256, c.at FROM name n
+                // In the order of the index: a page costs what is on it, and not a look at the whole month.
+                "SELECT n.received, n.id, a.sha256, c.at FROM name n INDEXED BY name_received
                  JOIN copy c ON c.name = n.id AND c.drive = ?1 JOIN asset a ON a.hash = c.hash
-                 WHERE n.received >= ?2 AND n.received < ?3 AND n.shelf = 'photos' AND n.hash IS NOT NULL AND n.id > ?4
+                 WHERE n.received >= ?2 AND n.received < ?3 AND n.shelf = 'photos' AND n.hash IS NOT NULL
+                   AND (n.received > ?2 OR n.id > ?4)
                    AND a.sha256 IS NOT NULL AND c.state IN ('settled', 'verified')
-                 ORDER BY n.id LIMIT ?5",
+                 ORDER BY n.received, n.id LIMIT ?5",
             )
             .and_then(|mut s| {
                 let values = params![drive.to_string(), nanos(from), nanos(to), after, limit as i64];
-                s.query_map(values, |row| Ok((row.get(0)?, row.get(1)?, path(row, 2)?)))?.collect()
+                let line = |row: &Row<'_>| {
+                    let (received, id) = (at(row, 0)?, row.get(1)?);
+                    Ok(Listed { received, id, sha256: row.get(2)?, at: path(row, 3)? })
+                };
+                s.query_map(values, line)?.collect()
             })
             .tried("list hashes")
     }

@@ -19,7 +19,7 @@ const NAMES: [&str; 6] = [
 ];
 
 fn lists_written(home: &Furnished) {
-    let lists = Checksums::new(Arc::clone(&home.pool));
+    let mut lists = Checksums::new(Arc::clone(&home.pool));
     for _ in 0..100 {
         if !lists.step().unwrap() {
             return;
