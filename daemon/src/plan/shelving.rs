@@ -6,10 +6,11 @@ use crate::model::place::Shelf;
 const TEMPORARY_ENDINGS: [&str; 8] =
     [".part", ".tacitpart", ".partial", ".filepart", ".tmp", ".temp", ".pending", ".crdownload"];
 const TEMPORARY_STARTS: [&str; 3] = [".syncthing.", ".~", "~$"];
-/// What macOS and Windows leave in every folder they touch.
+/// What macOS and Windows leave in every folder they touch, and FUSE in place of a file that was removed while open.
 const LITTER: [&str; 7] =
     [".ds_store", "thumbs.db", "desktop.ini", ".localized", ".metadata_never_index", "ehthumbs.db", "icon\r"];
-const LITTER_STARTS: [&str; 5] = ["._", ".spotlight-", ".trashes", ".fseventsd", ".temporaryitems"];
+const LITTER_STARTS: [&str; 6] =
+    ["._", ".spotlight-", ".trashes", ".fseventsd", ".temporaryitems", ".fuse_hidden"];
 
 /// A name that a protocol gives a file which is not finished.
 pub fn is_temporary(name: &str) -> bool {
@@ -50,6 +51,7 @@ mod tests {
             "~$doc.docx",
             "b.crdownload",
             ".Spotlight-V100",
+            ".fuse_hidden0000005700000004",
             "x.tmp",
         ] {
             assert_eq!(shelf(held, 1), Shelf::Scratch, "{held}");

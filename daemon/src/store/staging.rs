@@ -30,16 +30,24 @@ pub(super) struct DiskStaged {
 }
 
 /// The descriptor that writes is the one that flushes: a descriptor opened later may never hear of an error.
+///
+/// Fields drop in this order, so that the file is closed before its name goes: a filesystem served by FUSE only hides a
+/// file that is removed while open, until it is closed.
 struct OpenFile {
-    volume: DiskVolume,
     file: File,
-    /// Set while the file has a name in the staging directory.
-    staging: Option<Place>,
+    staging: StagingName,
+    volume: DiskVolume,
 }
 
-impl Drop for OpenFile {
+/// The name in the staging directory, as long as there is one. Dropped, it is removed.
+struct StagingName {
+    volume: DiskVolume,
+    place: Option<Place>,
+}
+
+impl Drop for StagingName {
     fn drop(&mut self) {
-        if let Some(place) = self.staging.take()
+        if let Some(place) = self.place.take()
             && let Ok((dir, name)) = self.volume.holder("discard", &place)
         {
             // Left behind, it is swept at the next start.
@@ -62,7 +70,7 @@ impl DiskStaged {
     pub(super) fn open(volume: DiskVolume, expected: Option<u64>) -> Result<Self, VolumeError> {
         let incoming = Place::incoming();
         let nameless = nameless_file(&volume);
-        let (file, staging) = match nameless {
+        let (file, place) = match nameless {
             Ok(file) => (file, None),
             // EISDIR: kernels and FUSE servers that do not know the flag take it for O_DIRECTORY.
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL | Errno::ENOSYS) => {
@@ -75,7 +83,7 @@ impl DiskStaged {
         // The umask of the service would hide photos from NFS readers; filesystems without modes refuse, which is fine.
         let _without_modes = fchmod(&file, Mode::from_bits_truncate(0o644));
         let staged = Self {
-            open: OpenFile { volume, file, staging },
+            open: OpenFile { file, staging: StagingName { volume: volume.clone(), place }, volume },
             written: 0,
             started: 0,
             reserved: expected.unwrap_or(0),
@@ -176,7 +184,7 @@ struct DiskSynced {
 
 impl Synced for DiskSynced {
     fn medium(&self) -> Result<Box<dyn MediumRead>, VolumeError> {
-        let place = self.open.staging.clone().unwrap_or_else(Place::incoming);
+        let place = self.open.staging.place.clone().unwrap_or_else(Place::incoming);
         let file = self.open.file.try_clone().map_err(|e| io_fault("open", &place, e))?;
         Ok(Box::new(DiskMedium::open(file, place)?))
     }
@@ -184,7 +192,7 @@ impl Synced for DiskSynced {
     fn publish(&mut self, to: &Place) -> Result<(), VolumeError> {
         self.open.volume.prove()?;
         let (to_dir, to_name) = self.open.volume.holder("name", to)?;
-        match &self.open.staging {
+        match &self.open.staging.place {
             None => {
                 DiskVolume::link_open_file(&self.open.file, &to_dir, to_name)
                     .map_err(|e| fault("name", to, e))?;
@@ -192,7 +200,7 @@ impl Synced for DiskSynced {
             Some(staging) => {
                 let (dir, name) = self.open.volume.holder("name", staging)?;
                 rename_noreplace(&dir, name, &to_dir, to_name).map_err(|e| fault("name", to, e))?;
-                self.open.staging = None;
+                self.open.staging.place = None;
             }
         }
         Ok(())
@@ -200,14 +208,14 @@ impl Synced for DiskSynced {
 
     fn publish_over(&mut self, to: &Place) -> Result<(), VolumeError> {
         self.open.volume.prove()?;
-        let staging = match &self.open.staging {
+        let staging = match &self.open.staging.place {
             Some(place) => place.clone(),
             None => {
                 let place = staging_name()?;
                 let (dir, name) = self.open.volume.holder("name", &place)?;
                 DiskVolume::link_open_file(&self.open.file, &dir, name)
                     .map_err(|e| fault("name", &place, e))?;
-                self.open.staging = Some(place.clone());
+                self.open.staging.place = Some(place.clone());
                 place
             }
         };
@@ -215,7 +223,7 @@ impl Synced for DiskSynced {
         let (to_dir, to_name) = self.open.volume.holder("name", to)?;
         renameat2(&from_dir, from_name, &to_dir, to_name, RenameFlags::empty())
             .map_err(|e| fault("name", to, e))?;
-        self.open.staging = None;
+        self.open.staging.place = None;
         Ok(())
     }
 }
