@@ -12,6 +12,8 @@ use crate::model::path::RelPath;
 use crate::model::place::Place;
 use crate::store::volume::{EntryKind, MediumRead, ReadAt, Synced, Volume, VolumeError};
 
+mod letting_go;
+
 /// What a check found out: nothing, or what is wrong.
 pub type Verdict = Result<(), String>;
 
@@ -63,6 +65,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "flushing needs something to flush", run: flushing_needs_something },
     Check { name: "ordinary programs see the same files", run: programs_see_the_same },
     Check { name: "the drive proves itself and its room", run: the_drive_proves_itself },
+    Check { name: "a drive that was let go answers no more", run: letting_go::answers_no_more },
 ];
 
 /// The kinds of errors, to compare.

@@ -19,6 +19,7 @@ use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 use crate::model::drive::{Id, Marker, Space};
 use crate::model::path::RESERVED;
 use crate::model::place::Place;
+use crate::store::gate::Gate;
 use crate::store::medium::DiskMedium;
 use crate::store::staging::{self, DiskStaged};
 use crate::store::syscall::{self, Whereabouts};
@@ -34,6 +35,7 @@ struct Inner {
     path: PathBuf,
     root: OwnedFd,
     here: Whereabouts,
+    gate: Gate,
     /// The marker's exact bytes at attachment; compared on every operation.
     marker: Vec<u8>,
 }
@@ -67,7 +69,8 @@ pub fn look(path: &Path) -> Found {
     };
     match syscall::whereabouts(Some(root.as_fd()), b"") {
         Ok(here) => {
-            let inner = Inner { path: path.to_owned(), root, here, marker: text };
+            let gate = Gate::default();
+            let inner = Inner { path: path.to_owned(), root, here, gate, marker: text };
             Found::Marked(DiskVolume { inner: Arc::new(inner) }, Box::new(marker))
         }
         Err(e) => Found::Nothing(e.to_string()),
@@ -220,6 +223,10 @@ impl DiskVolume {
         is_mount_point(&self.inner.path)
     }
 
+    pub(super) fn gate(&self) -> Gate {
+        self.inner.gate.clone()
+    }
+
     /// The directory that holds `place`, and the last component.
     pub(super) fn holder<'p>(
         &self,
@@ -277,6 +284,7 @@ fn allowed(allowed: bool, op: &'static str, place: &Place) -> Result<(), VolumeE
 
 impl Volume for DiskVolume {
     fn prove(&self) -> Result<(), VolumeError> {
+        self.inner.gate.pass("prove", &Place::marker())?;
         let gone = |why: &str| VolumeError::Gone { op: "prove", place: Place::marker(), why: why.to_owned() };
         // With a dot at the end: what a symlink at the mount point leads to.
         let path = self.inner.path.join(".");
@@ -299,6 +307,10 @@ impl Volume for DiskVolume {
             }
             Err(e) => Err(gone(e.desc())),
         }
+    }
+
+    fn let_go(&self) {
+        self.inner.gate.close();
     }
 
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
@@ -380,6 +392,7 @@ impl Volume for DiskVolume {
     }
 
     fn stat(&self, place: &Place) -> Result<Stat, VolumeError> {
+        self.inner.gate.pass("look at", place)?;
         let path = if place.as_str().is_empty() { "." } else { place.as_str() };
         let fd = openat2(&self.inner.root, path, beneath(OFlag::O_PATH | OFlag::O_CLOEXEC))
             .map_err(|e| fault("look at", place, e))?;
@@ -420,13 +433,13 @@ impl Volume for DiskVolume {
     fn open(&self, file: &Place) -> Result<Box<dyn ReadAt>, VolumeError> {
         self.prove()?;
         let fd = self.open_file("open", file)?;
-        Ok(Box::new(DiskReader { file: File::from(fd), place: file.clone() }))
+        Ok(Box::new(DiskReader { file: File::from(fd), place: file.clone(), gate: self.gate() }))
     }
 
     fn open_medium(&self, file: &Place) -> Result<Box<dyn MediumRead>, VolumeError> {
         self.prove()?;
         let fd = self.open_file("open", file)?;
-        Ok(Box::new(DiskMedium::open(File::from(fd), file.clone())?))
+        Ok(Box::new(DiskMedium::open(File::from(fd), file.clone(), self.gate())?))
     }
 
     fn sync_file(&self, file: &Place) -> Result<(), VolumeError> {
@@ -455,6 +468,7 @@ impl Volume for DiskVolume {
 
     fn space(&self) -> Result<Space, VolumeError> {
         let root = Place::root();
+        self.inner.gate.pass("measure", &root)?;
         let stat = nix::sys::statvfs::fstatvfs(&self.inner.root).map_err(|e| fault("measure", &root, e))?;
         #[expect(clippy::useless_conversion, reason = "these fields are 32 bits wide on 32-bit machines")]
         let (block, blocks, free) =
@@ -529,10 +543,12 @@ impl DiskVolume {
 struct DiskReader {
     file: File,
     place: Place,
+    gate: Gate,
 }
 
 impl ReadAt for DiskReader {
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
+        self.gate.pass("read", &self.place)?;
         let mut done = 0;
         while done < buf.len() {
             match std::os::unix::fs::FileExt::read_at(&self.file, &mut buf[done..], offset + done as u64) {

@@ -8,6 +8,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::model::place::Place;
 use crate::store::disk::{fault, io_fault};
+use crate::store::gate::Gate;
 use crate::store::syscall;
 use crate::store::volume::{MediumRead, VolumeError};
 
@@ -20,6 +21,7 @@ const ALIGN: usize = 4096;
 pub(super) struct DiskMedium {
     file: File,
     place: Place,
+    gate: Gate,
     buffer: Vec<u8>,
     start: usize,
     offset: u64,
@@ -31,7 +33,8 @@ impl DiskMedium {
     /// Dirty pages are flushed (DONTNEED keeps dirty pages), the cached ones dropped, then the file is opened anew
     /// with O_DIRECT. Where the filesystem refuses O_DIRECT, cachestat must show that nothing is cached any more.
     /// Neither: an error, because a read from memory proves nothing (invariant I12).
-    pub(super) fn open(file: File, place: Place) -> Result<Self, VolumeError> {
+    pub(super) fn open(file: File, place: Place, gate: Gate) -> Result<Self, VolumeError> {
+        gate.pass("open", &place)?;
         file.sync_data().map_err(|e| io_fault("flush", &place, e))?;
         posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
             .map_err(|e| fault("drop from memory", &place, e))?;
@@ -47,7 +50,7 @@ impl DiskMedium {
         };
         let buffer = vec![0; PIECE + ALIGN];
         let start = buffer.as_ptr().align_offset(ALIGN);
-        Ok(Self { file, place, buffer, start, offset: 0 })
+        Ok(Self { file, place, gate, buffer, start, offset: 0 })
     }
 }
 
@@ -63,6 +66,7 @@ fn prove_dropped(file: &File, place: &Place) -> Result<(), VolumeError> {
 
 impl MediumRead for DiskMedium {
     fn next(&mut self) -> Result<&[u8], VolumeError> {
+        self.gate.pass("read", &self.place)?;
         // A short read can only be the end of the file: O_DIRECT may not continue from an odd offset.
         let size = self.file.metadata().map_err(|e| io_fault("read", &self.place, e))?.len();
         if self.offset >= size {

@@ -151,6 +151,7 @@ pub(super) fn time_spec(at: Timestamp) -> TimeSpec {
 
 impl Staged for DiskStaged {
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
+        self.open.volume.gate().pass("write", &Place::incoming())?;
         self.open.file.write_all(bytes).map_err(|e| io_fault("write", &Place::incoming(), e))?;
         self.written += bytes.len() as u64;
         self.write_behind()
@@ -186,7 +187,7 @@ impl Synced for DiskSynced {
     fn medium(&self) -> Result<Box<dyn MediumRead>, VolumeError> {
         let place = self.open.staging.place.clone().unwrap_or_else(Place::incoming);
         let file = self.open.file.try_clone().map_err(|e| io_fault("open", &place, e))?;
-        Ok(Box::new(DiskMedium::open(file, place)?))
+        Ok(Box::new(DiskMedium::open(file, place, self.open.volume.gate())?))
     }
 
     fn publish(&mut self, to: &Place) -> Result<(), VolumeError> {

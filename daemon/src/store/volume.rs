@@ -14,6 +14,10 @@ pub trait Volume: Send + Sync {
     /// Proves once more that the handle is on the drive it was opened for: same mount, same marker.
     fn prove(&self) -> Result<(), VolumeError>;
 
+    /// Lets go of the drive for good: every later call, also on what was opened before, answers `Gone`. Its files close as
+    /// their users take that answer, and then it can be unmounted.
+    fn let_go(&self);
+
     /// Opens a nameless new file, with room for `expected` bytes set aside.
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError>;
 

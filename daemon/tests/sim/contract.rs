@@ -48,6 +48,7 @@ fn every_flaw_breaks_the_contract() {
         (Flaw::LinkCopies, "a link is a second name"),
         (Flaw::ShortReads, "reading ends where the file ends"),
         (Flaw::FlushesNothing, "flushing needs something to flush"),
+        (Flaw::Clings, "a drive that was let go answers no more"),
     ];
     for (flaw, sentence) in flaws {
         let volume = || Box::new(Flawed { sound: SimVolume::blank(Kind::Ext4, 16 << 20), flaw }) as Box<_>;
@@ -74,6 +75,7 @@ enum Flaw {
     LinkCopies,
     ShortReads,
     FlushesNothing,
+    Clings,
 }
 
 struct Flawed {
@@ -94,6 +96,11 @@ impl Flawed {
 impl Volume for Flawed {
     fn prove(&self) -> Result<(), VolumeError> {
         self.sound.prove()
+    }
+    fn let_go(&self) {
+        if self.flaw != Flaw::Clings {
+            self.sound.let_go();
+        }
     }
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
         if self.flaw == Flaw::StagingStays {

@@ -18,7 +18,7 @@ const FLUSHES: [&str; 7] =
     [".sync_dir(", ".sync_file(", ".sync(", ".append(", ".write_small(", ".sync_all(", ".sync_data("];
 
 /// Files in which a flush is no decision of the code's: the real drives, and the tests that all drives pass.
-const BELOW: [&str; 4] = ["store/contract.rs", "store/disk.rs", "store/medium.rs", "store/staging.rs"];
+const BELOW: [&str; 4] = ["store/contract", "store/disk.rs", "store/medium.rs", "store/staging.rs"];
 
 /// Calls that look like flushes of a drive and are none, with the reason. File, part of the line.
 const OTHERS: [(&str, &str, &str); 3] = [
@@ -63,7 +63,7 @@ fn written() -> Lines {
     let mut lines = Lines::new();
     for path in files {
         let file = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
-        if BELOW.contains(&file.as_str()) || file.ends_with("tests.rs") {
+        if BELOW.iter().any(|below| file.starts_with(below)) || file.ends_with("tests.rs") {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();

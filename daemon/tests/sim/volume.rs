@@ -364,6 +364,12 @@ impl Volume for SimVolume {
         self.run(&call(Op::Prove, "prove", &Place::marker()), |_| Ok(()))
     }
 
+    fn let_go(&self) {
+        let mut drive = self.lock();
+        // Another mount's number: this one and all that was opened on it are dead.
+        drive.mount += u64::from(drive.mount == self.mount);
+    }
+
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
         let incoming = Place::incoming();
         let (ino, slot) = self.run(&call(Op::Stage, "stage", &incoming), |drive| {

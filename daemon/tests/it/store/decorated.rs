@@ -91,6 +91,9 @@ impl Volume for Shared {
     fn prove(&self) -> Result<(), VolumeError> {
         self.0.inner.prove()
     }
+    fn let_go(&self) {
+        self.0.inner.let_go();
+    }
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
         self.0.call(Call::Stage(expected), &Place::incoming())?;
         self.0.inner.stage(expected)
