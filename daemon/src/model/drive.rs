@@ -140,6 +140,8 @@ pub struct Marker {
 pub enum Standing {
     /// Nothing of ours is mounted there.
     Absent,
+    /// Ours, let go at a person's request; left alone until it was unplugged or unmounted.
+    Ejected,
     /// Something is mounted there, but it is not the drive we adopted.
     Foreign {
         /// What does not fit, for people.
@@ -172,6 +174,7 @@ impl Standing {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Absent => "absent",
+            Self::Ejected => "ejected",
             Self::Foreign { .. } => "foreign",
             Self::InUse => "in use",
             Self::Blank => "blank",

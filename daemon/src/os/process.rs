@@ -1,5 +1,6 @@
 //! What this process uses: memory, file descriptors, threads, and the limits set for it.
 use std::io;
+use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -32,6 +33,17 @@ pub fn usage() -> io::Result<Usage> {
         descriptor_limit: soft,
         threads: field(&status, "Threads:").ok_or_else(odd)?,
     })
+}
+
+/// How many files and directories below `path`, given as the kernel spells it, this process has open.
+pub fn open_below(path: &Path) -> io::Result<u64> {
+    let mut open = 0;
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        // Closed since it was listed.
+        let Ok(target) = std::fs::read_link(entry?.path()) else { continue };
+        open += u64::from(target.starts_with(path));
+    }
+    Ok(open)
 }
 
 /// The number in a line of proc_pid_status(5).
@@ -83,6 +95,20 @@ mod tests {
         let held: Vec<_> = (0..200).map(|_| std::fs::File::open("/proc/self/status").unwrap()).collect();
         assert!(usage().unwrap().descriptors >= before.descriptors + 100);
         drop(held);
+    }
+
+    #[test]
+    fn what_is_open_in_a_folder_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        assert_eq!(open_below(&dir).unwrap(), 0);
+        let file = std::fs::File::create(dir.join("a")).unwrap();
+        let folder = std::fs::File::open(&dir).unwrap();
+        std::fs::remove_file(dir.join("a")).unwrap();
+        assert_eq!(open_below(&dir).unwrap(), 2);
+        assert_eq!(open_below(&dir.join("other")).unwrap(), 0);
+        drop((file, folder));
+        assert_eq!(open_below(&dir).unwrap(), 0);
     }
 
     proptest! {

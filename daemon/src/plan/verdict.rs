@@ -216,6 +216,12 @@ impl Verdict<'_> {
                 "Check that its plug sits firmly in the box and that it has power. If its light stays off, try another \
                  cable or another port.",
             ),
+            Standing::Ejected => self.find(
+                "drive-ejected",
+                &about,
+                &format!("{who} was ejected and is left alone; {meaning}"),
+                "Unmount it if the box has not done so, and unplug it. To use it again, plug it in again.",
+            ),
             Standing::Foreign { why } => self.find(
                 "drive-foreign",
                 &about,

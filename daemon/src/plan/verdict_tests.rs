@@ -103,7 +103,7 @@ fn table() -> Vec<(&'static str, Change, Change)> {
     rows
 }
 
-fn drive_rows() -> [(&'static str, Change, Change); 19] {
+fn drive_rows() -> [(&'static str, Change, Change); 21] {
     [
         ("red no-primary", |f| f.drives.clear(), |_| {}),
         ("red primary-absent", |f| drop(f.drives.remove(0)), |_| {}),
@@ -113,6 +113,12 @@ fn drive_rows() -> [(&'static str, Change, Change); 19] {
         (
             "amber drive-absent bbbb",
             |f| (f.drives[1].standing, f.drives[1].since) = (Standing::Absent, ago(minutes(59))),
+            |_| {},
+        ),
+        ("red drive-ejected aaaa", |f| f.drives[0].standing = Standing::Ejected, |_| {}),
+        (
+            "amber drive-ejected bbbb",
+            |f| (f.drives[1].standing, f.drives[1].since) = (Standing::Ejected, ago(minutes(59))),
             |_| {},
         ),
         (

@@ -201,7 +201,7 @@ fn names(volume: &dyn Volume, folder: &Place) -> Result<Vec<String>, String> {
 /// Nothing in staging, at once or soon: where FUSE serves the files, one that is removed while anybody still has it open
 /// (a child of this process between fork and exec is enough) keeps a hidden name until it is closed.
 fn nothing(what: &str, volume: &dyn Volume) -> Verdict {
-    const PAUSE: Duration = Duration::from_millis(50);
+    const PAUSE: Duration = Duration::from_millis(20);
     for _ in 0..100 {
         if names(volume, &Place::incoming())?.is_empty() {
             return Ok(());

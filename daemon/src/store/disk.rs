@@ -496,6 +496,15 @@ pub fn is_mount_point(path: &Path) -> bool {
     }
 }
 
+/// What is mounted at a path, and which directory it shows there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spot(Whereabouts);
+
+/// The spot behind a path, without opening anything there. `None`: nothing is there.
+pub fn spot(path: &Path) -> Option<Spot> {
+    syscall::whereabouts(None, path.join(".").as_os_str().as_encoded_bytes()).ok().map(Spot)
+}
+
 /// The UUID the kernel tells for the filesystem at `path`, if it tells one.
 pub fn filesystem_uuid(path: &Path) -> Option<Id> {
     let root = open_root(path).ok()?;

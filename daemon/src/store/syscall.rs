@@ -84,7 +84,8 @@ fn sync_range(file: BorrowedFd<'_>, offset: u64, len: u64, flags: libc::c_uint) 
 /// Which mount, device and inode a path or directory handle is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Whereabouts {
-    /// Mount id (statx(2), `STATX_MNT_ID`); unique among the mounts of this moment.
+    /// Mount id (statx(2)): never used again where the kernel tells `STATX_MNT_ID_UNIQUE` (6.8), else unique among the
+    /// mounts of this moment (`STATX_MNT_ID`).
     pub(crate) mount: u64,
     /// Device number.
     pub(crate) device: (u32, u32),
@@ -98,10 +99,10 @@ pub(crate) fn whereabouts(dir: Option<BorrowedFd<'_>>, path: &[u8]) -> io::Resul
     let dir = dir.map_or(libc::AT_FDCWD, |d| d.as_raw_fd());
     let mut out = MaybeUninit::<libc::statx>::zeroed();
     let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    // A kernel that does not know a bit of the mask passes over it.
+    let mask = libc::STATX_INO | libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE;
     // SAFETY: `path` ends in NUL and `out` has room for one statx; both outlive the call.
-    let answer = unsafe {
-        libc::statx(dir, path.as_ptr(), flags, libc::STATX_INO | libc::STATX_MNT_ID, out.as_mut_ptr())
-    };
+    let answer = unsafe { libc::statx(dir, path.as_ptr(), flags, mask, out.as_mut_ptr()) };
     if answer != 0 {
         return Err(io::Error::last_os_error());
     }

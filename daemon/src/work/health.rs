@@ -174,8 +174,11 @@ impl HealthCheck {
                     facts.push(attached_facts(slot, attached.id(), *known, now, slots));
                 }
                 None if !matches!(slot.standing, Standing::Absent) => {
+                    let drive = slot.drive();
                     facts.push(DriveFacts {
-                        id: slot.mount.display().to_string(),
+                        id: drive.map_or_else(|| slot.mount.display().to_string(), |(id, _)| id.short()),
+                        role: drive.map(|(_, role)| role),
+                        wanted: slot.tally.wanted,
                         standing: slot.standing.clone(),
                         since: Some(slot.since),
                         ..DriveFacts::default()
@@ -185,7 +188,7 @@ impl HealthCheck {
             }
         }
         for (id, known) in &self.known {
-            if !slots.iter().any(|s| s.attached.as_ref().is_some_and(|a| a.id() == *id)) {
+            if !slots.iter().any(|s| s.drive().is_some_and(|(there, _)| there == *id)) {
                 facts.push(DriveFacts {
                     id: id.short(),
                     role: Some(known.role),

@@ -126,7 +126,11 @@ impl Worker for Mirror {
     }
 
     fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
-        let Ok(primary) = self.pool.primary() else { return Ok(Outcome::Rest) };
+        let Ok(primary) = self.pool.primary() else {
+            // Nothing to copy from, and no reason to keep the other drives from being unmounted.
+            self.ends.clear();
+            return Ok(Outcome::Rest);
+        };
         let _drive = cx.blocked_on(&self.busiest(&primary));
         let go_on = || {
             cx.beat();

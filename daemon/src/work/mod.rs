@@ -8,6 +8,7 @@ pub mod checksums;
 mod commit;
 mod directories;
 pub mod drive;
+pub mod eject;
 pub mod error;
 pub mod health;
 pub mod ingest;

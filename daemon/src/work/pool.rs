@@ -15,6 +15,7 @@ use crate::store::catalogue::copies::Tally;
 use crate::store::disk::Hold;
 use crate::work::census::Census;
 use crate::work::drive::Attached;
+use crate::work::eject::Ejected;
 use crate::work::error::Refusal;
 use crate::work::news::{Feed, PhotoNews};
 use crate::work::primary::Primary;
@@ -51,6 +52,8 @@ pub struct Slot {
     pub since: Timestamp,
     /// The drive, if it is one of ours and answers.
     pub attached: Option<Arc<Attached>>,
+    /// The drive, if it was let go on request and was not away since.
+    pub ejected: Option<Ejected>,
     /// A drive of ours that is being opened, or let go, at this moment.
     pub moving: Option<(DriveId, DriveRole)>,
     /// Room, as last measured.
@@ -139,12 +142,21 @@ pub struct SignedIn {
     pub device: Device,
 }
 
+impl Slot {
+    /// Which drive is there and what for, in use or ejected.
+    pub fn drive(&self) -> Option<(DriveId, DriveRole)> {
+        let ejected = self.ejected.as_ref().map(|e| (e.id, e.role));
+        self.attached.as_ref().map(|a| (a.id(), a.role())).or(ejected)
+    }
+}
+
 impl From<Slot> for DriveView {
     fn from(slot: Slot) -> Self {
+        let drive = slot.drive();
         Self {
             mount: slot.mount,
-            id: slot.attached.as_ref().map(|a| a.id()),
-            role: slot.attached.as_ref().map(|a| a.role()),
+            id: drive.map(|(id, _)| id),
+            role: drive.map(|(_, role)| role),
             standing: slot.standing,
             space: slot.space,
             since: slot.since,
@@ -164,6 +176,7 @@ impl Pool {
             standing: Standing::Absent,
             since: now,
             attached: None,
+            ejected: None,
             moving: None,
             space: None,
             probe_ms: None,
@@ -244,7 +257,11 @@ impl Pool {
                 .find_map(|s| match &s.standing {
                     Standing::Foreign { why } | Standing::Suspect { why } => Some(why.clone()),
                     Standing::InUse => Some("another program uses its drives".to_owned()),
+                    Standing::Ejected if s.drive().is_some_and(|(_, role)| role == DriveRole::Primary) => {
+                        Some("the main drive was ejected".to_owned())
+                    }
                     Standing::Absent
+                    | Standing::Ejected
                     | Standing::Blank
                     | Standing::Ready
                     | Standing::ReadOnly
@@ -385,9 +402,10 @@ impl Pool {
     /// Every mount point and the drive there, with its copies counted now. Blocking, while the primary answers.
     pub fn drives_counted(&self) -> Vec<DriveView> {
         if let (Ok(()), Ok(primary)) = (self.available(), self.primary()) {
-            for attached in self.others().into_iter().chain([Arc::clone(&primary.attached)]) {
-                if let Ok(tally) = primary.catalogue.read(|r| r.tally(attached.id())) {
-                    self.set_tally(attached.id(), tally);
+            let drives: Vec<_> = self.slots().iter().filter_map(Slot::drive).collect();
+            for (id, _) in drives {
+                if let Ok(tally) = primary.catalogue.read(|r| r.tally(id)) {
+                    self.set_tally(id, tally);
                 }
             }
         }
@@ -448,7 +466,7 @@ impl Pool {
     /// Counts of a drive's copies, as just read.
     pub(super) fn set_tally(&self, id: DriveId, tally: Tally) {
         for slot in self.slots().iter_mut() {
-            if slot.attached.as_ref().is_some_and(|a| a.id() == id) {
+            if slot.drive().is_some_and(|(there, _)| there == id) {
                 slot.tally = tally;
             }
         }

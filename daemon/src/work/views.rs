@@ -69,6 +69,15 @@ pub struct DriveView {
     pub tally: Tally,
 }
 
+/// A drive that was let go, and of which no file is open any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ejection {
+    /// How it stands.
+    pub drive: DriveView,
+    /// Whether it is still mounted.
+    pub mounted: bool,
+}
+
 /// What to look for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindQuery {

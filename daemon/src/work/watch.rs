@@ -77,10 +77,14 @@ impl DriveWatch {
 
     /// Compares what is known of the mount point with what is there.
     pub fn step(&mut self) -> Result<(), Refusal> {
-        match self.pool.slot_at(&self.mount).and_then(|s| s.attached) {
-            Some(attached) => self.look_after(&attached),
-            None => {
+        let slot = self.pool.slot_at(&self.mount);
+        let (attached, ejected) = slot.map_or((None, None), |s| (s.attached, s.ejected));
+        match (attached, ejected) {
+            (Some(attached), _) => self.look_after(&attached),
+            (None, Some(ejected)) if ejected.is_still_there(&self.mount) => Ok(()),
+            (None, _) => {
                 self.probed = None;
+                self.pool.update_slot(&self.mount, |slot| slot.ejected = None);
                 self.pool.look_at(&self.mount)
             }
         }
@@ -89,7 +93,7 @@ impl DriveWatch {
     fn look_after(&mut self, attached: &Arc<Attached>) -> Result<(), Refusal> {
         // Attached before the pool's own primary was seen, and not of this pool after all (promise P3).
         if self.pool.identity().is_some_and(|pool| pool != attached.marker.pool) {
-            self.pool.detach(&self.mount);
+            self.pool.detach(attached);
             return self.pool.look_at(&self.mount);
         }
         let now = self.pool.now();
@@ -123,7 +127,7 @@ impl DriveWatch {
         let space = attached.volume.space().ok();
         let doubt = attached.doubt();
         if doubt.gone.is_some() {
-            self.pool.detach(&self.mount);
+            self.pool.detach(attached);
             return Ok(());
         }
         let standing = if let Some(why) = doubt.suspect {
@@ -134,9 +138,12 @@ impl DriveWatch {
             Standing::Ready
         };
         self.pool.update_slot(&self.mount, |slot| {
-            slot.probing_since = None;
-            slot.space = space.or(slot.space);
-            slot.standing = standing;
+            // It may have been ejected meanwhile.
+            if slot.attached.as_ref().is_some_and(|there| Arc::ptr_eq(there, attached)) {
+                slot.probing_since = None;
+                slot.space = space.or(slot.space);
+                slot.standing = standing;
+            }
         });
         Ok(())
     }
@@ -264,7 +271,7 @@ impl Pool {
         if let Some(slot) = slots.iter_mut().find(|s| s.mount == mount) {
             slot.moving = Some((marker.drive, marker.role));
         }
-        Claim::Ours(Moving { pool: self, mount: mount.to_owned() })
+        Claim::Ours(Moving::of(self, mount))
     }
 
     /// Why a marked drive is not to be used, whatever else is attached.
@@ -304,28 +311,6 @@ impl Pool {
         self.wake(crate::work::pool::Wake::Mirror);
         self.wake(crate::work::pool::Wake::Rescan);
         Ok(())
-    }
-
-    /// Lets go of a drive, with every handle on it, so that it can be unmounted.
-    pub fn detach(&self, mount: &Path) {
-        let mut was = None;
-        let _moving = Moving { pool: self, mount: mount.to_owned() };
-        self.update_slot(mount, |slot| {
-            was = slot.attached.take();
-            slot.moving = was.as_ref().map(|a| (a.id(), a.role()));
-            slot.standing = Standing::Absent;
-            slot.probing_since = None;
-            slot.probe_ms = None;
-        });
-        if let Some(attached) = was {
-            log::warn!("drive {} ({}) is gone", attached.id().short(), attached.role());
-            if attached.role() == DriveRole::Primary {
-                drop(self.set_primary(None));
-                // The watcher holds the tree it watches until it looks again.
-                self.wake(crate::work::pool::Wake::Rescan);
-            }
-        }
-        self.holds().remove(mount);
     }
 
     /// The watch of the mount point may have been the first to see a new marker, and be opening the drive at this moment.
@@ -396,9 +381,16 @@ enum Claim<'p> {
 }
 
 /// A drive on its way in or out: while this is held, nobody else opens it.
-struct Moving<'p> {
+pub(super) struct Moving<'p> {
     pool: &'p Pool,
     mount: PathBuf,
+}
+
+impl<'p> Moving<'p> {
+    /// At a mount point whose slot says, or is about to say, which drive it is.
+    pub(super) fn of(pool: &'p Pool, mount: &Path) -> Self {
+        Self { pool, mount: mount.to_owned() }
+    }
 }
 
 impl Drop for Moving<'_> {

@@ -6,6 +6,7 @@ mod absent;
 mod cli;
 mod cuts;
 mod demo;
+mod eject;
 mod full;
 mod hands;
 mod hostile_bytes;

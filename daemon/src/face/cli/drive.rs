@@ -1,15 +1,16 @@
 //! `shoebox drive`: what is plugged in, and making a drive one of ours.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use jiff::tz::TimeZone;
 
 use super::{Cx, Exit, screen};
-use crate::face::control::Request;
-use crate::model::drive::{DriveRole, Standing};
-use crate::work::views::DriveView;
+use crate::face::control::{Fault, FaultKind, Request};
+use crate::model::drive::{DriveId, DriveRole, Standing};
+use crate::work::views::{DriveView, Ejection};
 
-/// List drives, and make a new drive one of the box's
+/// List drives, make a new drive one of the box's, and let go of one
 #[derive(Debug, Subcommand)]
 pub(super) enum Drive {
     /// List every place where a drive may be, and what is there
@@ -42,6 +43,27 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Let go of a drive, so that it can be unmounted and unplugged
+    ///
+    /// What is being written to it is finished or given up as a whole, and every file of it is closed; then the command
+    /// returns, and the drive can be unmounted. Every photo that was acknowledged or copied is on the medium already.
+    /// Without the primary drive the box takes no photos; the apps try again later. Without another drive photos get no
+    /// copy on it; the box makes them when it is back. A drive that is plugged in again is used again by itself.
+    ///
+    /// Exit code 5 if a transfer still has files of it open: the box has let go of it then, and the same command, a
+    /// little later, says whether they are closed.
+    #[command(after_long_help = "\
+Examples:
+  shoebox drive eject mirror && umount /srv/shoebox/b
+  shoebox drive eject 3f9a")]
+    Eject {
+        /// Which drive: 'primary', 'mirror', 'offline', the beginning of its id, or its mount point
+        #[arg(value_name = "DRIVE")]
+        drive: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Drive {
@@ -65,6 +87,15 @@ impl Drive {
                 } else {
                     writeln!(cx.out, "Adopted:")?;
                     write!(cx.out, "{}", table(&[drive], &zone))?;
+                }
+            }
+            Self::Eject { drive, json } => {
+                let drive = choose(&cx.ask::<Vec<DriveView>>(&Request::DriveList {})?, &drive)?;
+                let ejection: Ejection = cx.ask(&Request::DriveEject { drive })?;
+                if json {
+                    cx.json(&ejection)?;
+                } else {
+                    write!(cx.out, "{}", ejected(&ejection))?;
                 }
             }
         }
@@ -106,16 +137,115 @@ pub(super) fn table(drives: &[DriveView], zone: &TimeZone) -> String {
     screen::table(&rows.collect::<Vec<_>>())
 }
 
+fn ejected(ejection: &Ejection) -> String {
+    let drive = &ejection.drive;
+    let name = drive.role.map_or("the drive", role_name);
+    let mut text = format!("The box has let go of {name}: none of its files is open.\n");
+    if drive.tally.wanted > 0 {
+        let files = screen::many(drive.tally.wanted, "file", "files");
+        let size = screen::size(drive.tally.wanted_bytes);
+        text.push_str(&format!("{files} ({size}) are not on it yet; they are copied when it is back.\n"));
+    }
+    if drive.role == Some(DriveRole::Primary) {
+        text.push_str("New photos are refused until it is back; the apps send them again by themselves.\n");
+    }
+    if ejection.mounted {
+        let mount = screen::plain(&drive.mount.display().to_string());
+        text.push_str(&format!("It is still mounted: unplug it after `umount {mount}`.\n"));
+    }
+    text
+}
+
 fn standing(standing: &Standing) -> String {
     match standing {
         Standing::Foreign { why } | Standing::Suspect { why } => {
             format!("{} ({})", standing.word(), screen::plain(why))
         }
         Standing::Absent
+        | Standing::Ejected
         | Standing::InUse
         | Standing::Blank
         | Standing::Ready
         | Standing::ReadOnly
         | Standing::Stuck => standing.word().to_owned(),
+    }
+}
+
+/// The one drive that `word` means.
+pub(super) fn choose(drives: &[DriveView], word: &str) -> anyhow::Result<DriveId> {
+    let role = word.parse::<DriveRole>().ok();
+    let fits = |drive: &&DriveView| match role {
+        Some(role) => drive.role == Some(role),
+        None => drive.id.is_some_and(|id| {
+            !word.is_empty() && (id.to_string().starts_with(word) || drive.mount == Path::new(word))
+        }),
+    };
+    let found: Vec<&DriveView> = drives.iter().filter(fits).collect();
+    let fault = |kind, what: String| Fault::new(kind, what, "`shoebox drive list` shows them");
+    match found.as_slice() {
+        [one] => one.id.context("a drive with a role has an id"),
+        [] => Err(fault(FaultKind::NotFound, format!("there is no drive {word:?}")).into()),
+        [_, _, ..] => {
+            let names: Vec<String> = found
+                .iter()
+                .map(|d| format!("{} {}", d.role.map_or("", role_name), d.mount.display()))
+                .collect();
+            let what = format!("{word:?} fits several drives: {}", names.join(", "));
+            Err(fault(FaultKind::BadRequest, what).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::drive::Id;
+    use crate::work::views::Tally;
+
+    #[test]
+    fn what_an_ejected_drive_lacks_and_what_is_to_be_done_is_said() {
+        let drive = |role, wanted| DriveView {
+            mount: "/srv/shoebox/x".into(),
+            id: Some(Id::from_random([1; 16])),
+            role: Some(role),
+            standing: Standing::Ejected,
+            space: None,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            tally: Tally { wanted, wanted_bytes: wanted * 3_000_000, ..Tally::default() },
+            probe_ms: None,
+            device: None,
+        };
+        let mirror = ejected(&Ejection { drive: drive(DriveRole::Mirror, 17), mounted: true });
+        let primary = ejected(&Ejection { drive: drive(DriveRole::Primary, 0), mounted: false });
+        expect_test::expect![[r#"
+            The box has let go of drive B: none of its files is open.
+            17 files (51.0 MB) are not on it yet; they are copied when it is back.
+            It is still mounted: unplug it after `umount /srv/shoebox/x`.
+            The box has let go of drive A: none of its files is open.
+            New photos are refused until it is back; the apps send them again by themselves.
+        "#]]
+        .assert_eq(&(mirror + &primary));
+    }
+
+    #[test]
+    fn a_drive_is_chosen_only_if_it_is_the_only_one() {
+        let drive = |id: u8, role| DriveView {
+            mount: format!("/{id}").into(),
+            id: Some(Id::from_random([id; 16])),
+            role: Some(role),
+            standing: Standing::Ready,
+            space: None,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            tally: Default::default(),
+            probe_ms: None,
+            device: None,
+        };
+        let drives =
+            [drive(1, DriveRole::Primary), drive(2, DriveRole::Offline), drive(0x23, DriveRole::Offline)];
+        let code = |word| Exit::of(&choose(&drives, word).unwrap_err()).code();
+        assert_eq!(choose(&drives, "primary").unwrap(), Id::from_random([1; 16]));
+        assert_eq!(choose(&drives, "0202").unwrap(), Id::from_random([2; 16]));
+        assert_eq!(choose(&drives, "/35").unwrap(), Id::from_random([0x23; 16]));
+        assert_eq!((code("offline"), code("mirror"), code(""), code("ff")), (2, 4, 4, 4));
     }
 }

@@ -1,10 +1,8 @@
 //! `shoebox verify`: re-read copies from the medium now.
-use anyhow::Context as _;
 use clap::Args;
 
 use super::{Cx, Exit, drive, screen};
 use crate::face::control::{Fault, FaultKind, Request};
-use crate::model::drive::{DriveId, DriveRole};
 use crate::model::path::RelPath;
 use crate::work::views::{DriveView, VerifyReport};
 
@@ -19,7 +17,7 @@ Examples:
   shoebox verify --drive mirror --below anna/iphone
   shoebox verify --json | jq -r '.damaged[]'")]
 pub(super) struct Verify {
-    /// Only this drive: 'primary', 'mirror', 'offline', or the beginning of its id
+    /// Only this drive: 'primary', 'mirror', 'offline', the beginning of its id, or its mount point
     #[arg(long, value_name = "DRIVE")]
     drive: Option<String>,
     /// Only below this folder of photos/
@@ -33,7 +31,7 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(self, cx: &mut Cx<'_>) -> anyhow::Result<Exit> {
         let drive = match &self.drive {
-            Some(word) => Some(choose(&cx.ask::<Vec<DriveView>>(&Request::DriveList {})?, word)?),
+            Some(word) => Some(drive::choose(&cx.ask::<Vec<DriveView>>(&Request::DriveList {})?, word)?),
             None => None,
         };
         let request = Request::Verify { drive, below: self.below.clone() };
@@ -74,54 +72,9 @@ fn below_photos(text: &str) -> Result<RelPath, crate::model::path::BadPath> {
     RelPath::parse(text.strip_prefix("photos/").unwrap_or(text))
 }
 
-/// The one drive that `word` means.
-fn choose(drives: &[DriveView], word: &str) -> anyhow::Result<DriveId> {
-    let role = word.parse::<DriveRole>().ok();
-    let fits = |drive: &&DriveView| match role {
-        Some(role) => drive.role == Some(role),
-        None => drive.id.is_some_and(|id| !word.is_empty() && id.to_string().starts_with(word)),
-    };
-    let found: Vec<&DriveView> = drives.iter().filter(fits).collect();
-    let fault = |kind, what: String| Fault::new(kind, what, "`shoebox drive list` shows them");
-    match found.as_slice() {
-        [one] => one.id.context("a drive with a role has an id"),
-        [] => Err(fault(FaultKind::NotFound, format!("there is no drive {word:?}")).into()),
-        [_, _, ..] => {
-            let names: Vec<String> = found
-                .iter()
-                .map(|d| format!("{} {}", d.role.map_or("", drive::role_name), d.mount.display()))
-                .collect();
-            let what = format!("{word:?} fits several drives: {}", names.join(", "));
-            Err(fault(FaultKind::BadRequest, what).into())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::drive::{Id, Standing};
-
-    #[test]
-    fn a_drive_is_chosen_only_if_it_is_the_only_one() {
-        let drive = |id: u8, role| DriveView {
-            mount: format!("/{id}").into(),
-            id: Some(Id::from_random([id; 16])),
-            role: Some(role),
-            standing: Standing::Ready,
-            space: None,
-            since: jiff::Timestamp::UNIX_EPOCH,
-            tally: Default::default(),
-            probe_ms: None,
-            device: None,
-        };
-        let drives =
-            [drive(1, DriveRole::Primary), drive(2, DriveRole::Offline), drive(0x23, DriveRole::Offline)];
-        let code = |word| Exit::of(&choose(&drives, word).unwrap_err()).code();
-        assert_eq!(choose(&drives, "primary").unwrap(), Id::from_random([1; 16]));
-        assert_eq!(choose(&drives, "0202").unwrap(), Id::from_random([2; 16]));
-        assert_eq!((code("offline"), code("mirror"), code(""), code("ff")), (2, 4, 4, 4));
-    }
 
     #[test]
     fn folders_are_below_photos_however_they_are_written() {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusReport};
 use crate::model::health::Light;
+use crate::work::eject::EjectError;
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
 use crate::work::views::{FindQuery, Progress, VerifyScope};
@@ -54,6 +55,7 @@ pub(super) fn answer(
         Request::DriveAdopt { mount, role } => {
             json(&pool.adopt(&mount, role).map_err(|e| Fault::new(FaultKind::Declined, one_line(&e), ""))?)
         }
+        Request::DriveEject { drive } => json(&pool.eject(drive).map_err(|e| eject_fault(&e))?),
         Request::Find { person, device, name, from, to, state, after, limit } => {
             let query = FindQuery {
                 person,
@@ -79,6 +81,20 @@ pub(super) fn answer(
         }
         Request::Rescan {} => json(&pool.rescan_now(progress).map_err(refused("such drive"))?),
     }
+}
+
+fn eject_fault(error: &EjectError) -> Fault {
+    let (kind, remedy) = match error {
+        EjectError::NotThere => (FaultKind::NotFound, "`shoebox drive list` shows them"),
+        EjectError::StillOpen(_) => (
+            FaultKind::Unavailable,
+            "the box has let go of it; wait a minute and repeat the command before you unmount it",
+        ),
+        EjectError::Unknown(_) => {
+            (FaultKind::Unavailable, "the box has let go of it; if it can be unmounted, it may be unplugged")
+        }
+    };
+    Fault::new(kind, error.to_string(), remedy)
 }
 
 fn status(pool: &Pool) -> StatusReport {

@@ -56,6 +56,11 @@ pub enum Request {
         /// What it is to be.
         role: DriveRole,
     },
+    /// Let go of a drive: an `Ejection`.
+    DriveEject {
+        /// Which.
+        drive: DriveId,
+    },
     /// Names that fit: a [`FoundPage`].
     Find {
         /// Below this person's folder.
@@ -105,7 +110,8 @@ impl Request {
             Self::PersonAdd { .. }
             | Self::DeviceAdd { .. }
             | Self::DeviceRevoke { .. }
-            | Self::DriveAdopt { .. } => Some(Duration::from_secs(120)),
+            | Self::DriveAdopt { .. }
+            | Self::DriveEject { .. } => Some(Duration::from_secs(120)),
             Self::Verify { .. } | Self::Rescan {} => None,
         }
     }

@@ -48,14 +48,19 @@ impl Daemon {
             fs::create_dir_all(dir.join(drive)).unwrap();
         }
         let mut daemon = Self::new(dir, idle_seconds, &[]);
-        daemon.spawn();
-        daemon.until_it_answers();
+        daemon.begin();
+        daemon
+    }
+
+    /// Starts it for the first time, and has it adopt its drives.
+    pub(crate) fn begin(&mut self) {
+        self.spawn();
+        self.until_it_answers();
         for (drive, role) in [("a", "primary"), ("b", "mirror")] {
-            let mount = dir.join(drive);
-            let adopted = daemon.run(&["drive", "adopt", mount.to_str().unwrap(), "--role", role]);
+            let mount = self.dir.join(drive);
+            let adopted = self.run(&["drive", "adopt", mount.to_str().unwrap(), "--role", role]);
             assert_eq!(adopted.0, 0, "{adopted:?}");
         }
-        daemon
     }
 
     /// One in a folder where there may be drives or none, not started yet.

@@ -70,6 +70,13 @@ impl Mounted {
         self.there.set(false);
     }
 
+    /// Unmounts as people do: refused while anything on it is open.
+    pub(crate) fn unmount(&self) -> Result<(), String> {
+        run("umount", &[&self.at.to_string_lossy()])?;
+        self.there.set(false);
+        Ok(())
+    }
+
     pub(crate) fn mount_again(&self) {
         mount(self.looped.as_deref().unwrap(), &self.at).unwrap();
         self.there.set(true);
