@@ -19,8 +19,9 @@ use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 /// How the workers are doing, as the supervisor tells it.
 pub type Reports = Arc<dyn Fn() -> Vec<WorkerReport> + Send + Sync>;
 
-/// How often drives are looked at between two checks.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often drives are looked at between two checks. One that hangs right after it answered is asked again within 5 s, given
+/// up `health.probe_stuck_seconds` (20) later, and seen within these: half a minute in all (invariant I20).
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Checks the box's health.
 pub struct HealthCheck {

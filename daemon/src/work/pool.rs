@@ -281,16 +281,18 @@ impl Pool {
 
     /// Whether the primary can take requests at this moment. Never touches a drive.
     pub fn available(&self) -> Result<(), Refusal> {
-        let primary = self.primary()?;
-        let stuck = self.slots().iter().any(|s| {
-            s.standing == Standing::Stuck
-                && s.attached.as_ref().is_some_and(|a| a.id() == primary.attached.id())
-        });
-        if stuck {
+        self.primary()?;
+        if self.is_primary_stuck() {
             Err(Refusal::Unavailable { why: "the main drive does not respond".to_owned() })
         } else {
             Ok(())
         }
+    }
+
+    /// Whether the main drive is there and has not answered for too long.
+    pub(crate) fn is_primary_stuck(&self) -> bool {
+        let is_primary = |s: &Slot| s.drive().is_some_and(|(_, role)| role == DriveRole::Primary);
+        self.slots().iter().any(|s| s.standing == Standing::Stuck && is_primary(s))
     }
 
     /// A drive of the pool that is there now.

@@ -9,6 +9,7 @@ mod demo;
 mod eject;
 mod full;
 mod hands;
+mod hangs;
 mod hostile_bytes;
 mod hostile_names;
 mod hostile_sites;

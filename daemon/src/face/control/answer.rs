@@ -24,6 +24,11 @@ pub(super) fn answer(
         let what = what.to_owned();
         move |refusal: Refusal| Fault::refused(&refusal, &what)
     };
+    // These two say how the main drive stands, and what can be said without it.
+    let says_so = matches!(request, Request::Status {} | Request::DriveList {});
+    if takes_the_catalogue(&request) && !says_so {
+        pool.available().map_err(refused("main drive"))?;
+    }
     match request {
         Request::Status {} => json(&status(pool)),
         Request::PersonList {} => json(&pool.people().map_err(refused("catalogue"))?),
@@ -83,6 +88,29 @@ pub(super) fn answer(
     }
 }
 
+/// Whether an answer takes the catalogue, and with it the main drive.
+const fn takes_the_catalogue(request: &Request) -> bool {
+    match request {
+        Request::DriveAdopt { .. } | Request::DriveEject { .. } => false,
+        Request::Status {}
+        | Request::DriveList {}
+        | Request::PersonList {}
+        | Request::PersonAdd { .. }
+        | Request::DeviceList {}
+        | Request::DeviceAdd { .. }
+        | Request::DeviceRevoke { .. }
+        | Request::Find { .. }
+        | Request::Receipt { .. }
+        | Request::Verify { .. }
+        | Request::Rescan {} => true,
+    }
+}
+
+/// Whether a request that was begun waits for a main drive that does not respond.
+pub(super) fn waits_in_vain(pool: &Pool, request: &Request) -> bool {
+    takes_the_catalogue(request) && pool.is_primary_stuck()
+}
+
 fn eject_fault(error: &EjectError) -> Fault {
     let (kind, remedy) = match error {
         EjectError::NotThere => (FaultKind::NotFound, "`shoebox drive list` shows them"),
@@ -109,6 +137,7 @@ fn status(pool: &Pool) -> StatusReport {
 }
 
 fn counts(pool: &Pool) -> Result<Counts, Refusal> {
+    pool.available()?;
     let people = pool.people()?;
     let devices = pool.devices()?;
     Ok(Counts {

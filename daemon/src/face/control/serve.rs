@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::answer::answer;
+use super::answer::{answer, waits_in_vain};
 use super::wire::{Fault, FaultKind, MAX_REQUEST, Reply, Request};
 use crate::work::pool::Pool;
 use crate::work::views::Progress;
@@ -19,24 +19,49 @@ const CONNECTIONS: usize = 16;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// A client that does not take its answer in this time is gone.
 const REPLY_TIME: Duration = Duration::from_secs(30);
+/// How often it is asked whether what is waited for will come.
+const LOOK: Duration = Duration::from_secs(1);
 /// Progress lines under way; a slow reader misses some.
 const QUEUE: usize = 16;
 
 /// Answers requests until `stop` says so or is dropped. Commands under way are then cut off; each is safe to repeat.
 pub async fn serve_control(listener: UnixListener, pool: Arc<Pool>, stop: watch::Receiver<bool>) {
-    serve(
-        listener,
-        stop,
-        Arc::new(move |request, progress: &mut dyn FnMut(&Progress)| answer(&pool, request, progress)),
-    )
-    .await;
+    serve(listener, stop, Arc::new(pool)).await;
 }
 
-/// What is done for a request. Blocking.
-type Answer =
-    dyn Fn(Request, &mut dyn FnMut(&Progress)) -> Result<serde_json::Value, Fault> + Send + Sync + 'static;
+/// What answers requests.
+pub(super) trait Answers: Send + Sync + 'static {
+    /// Carries one out. Blocking.
+    fn answer(
+        &self,
+        request: Request,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<serde_json::Value, Fault>;
 
-pub(super) async fn serve(listener: UnixListener, mut stop: watch::Receiver<bool>, answer: Arc<Answer>) {
+    /// Whether one that is being carried out waits for a drive that does not respond. Asked again, it is answered at once:
+    /// without that drive, or with the reason why not.
+    fn waits_in_vain(&self, request: &Request) -> bool;
+}
+
+impl Answers for Arc<Pool> {
+    fn answer(
+        &self,
+        request: Request,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<serde_json::Value, Fault> {
+        answer(self, request, progress)
+    }
+
+    fn waits_in_vain(&self, request: &Request) -> bool {
+        waits_in_vain(self, request)
+    }
+}
+
+pub(super) async fn serve(
+    listener: UnixListener,
+    mut stop: watch::Receiver<bool>,
+    answers: Arc<impl Answers>,
+) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -47,9 +72,9 @@ pub(super) async fn serve(listener: UnixListener, mut stop: watch::Receiver<bool
         };
         match accepted {
             Ok((stream, permit)) => {
-                let answer = Arc::clone(&answer);
+                let answers = Arc::clone(&answers);
                 connections.spawn(async move {
-                    if let Err(e) = converse(stream, answer).await {
+                    if let Err(e) = converse(stream, answers).await {
                         log::debug!("control connection ended: {e}");
                     }
                     drop(permit);
@@ -73,7 +98,7 @@ async fn accept(
     Ok((stream, permit))
 }
 
-async fn converse(stream: UnixStream, answer: Arc<Answer>) -> std::io::Result<()> {
+async fn converse(stream: UnixStream, answers: Arc<impl Answers>) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let request = match tokio::time::timeout(REQUEST_TIME, read_request(read)).await {
         Ok(request) => request?,
@@ -83,33 +108,62 @@ async fn converse(stream: UnixStream, answer: Arc<Answer>) -> std::io::Result<()
         Ok(request) => request,
         Err(fault) => return send(&mut write, &Reply::Error(fault)).await,
     };
-    let (progress, mut under_way) = mpsc::channel(QUEUE);
+    let (mut work, mut under_way) = carry_out(&answers, request.clone());
+    let mut told = Ok(());
+    loop {
+        tokio::select! {
+            reply = &mut work => {
+                while let Ok(now) = under_way.try_recv() {
+                    told = told.and(send(&mut write, &Reply::Progress(now)).await);
+                }
+                told?;
+                return send(&mut write, &reply.map_err(std::io::Error::other)?).await;
+            }
+            Some(now) = under_way.recv() => {
+                if told.is_ok() {
+                    told = send(&mut write, &Reply::Progress(now)).await;
+                }
+            }
+            () = tokio::time::sleep(LOOK) => {
+                if answers.waits_in_vain(&request) {
+                    let mut reply = carry_out(&answers, request).0.await.map_err(std::io::Error::other)?;
+                    if let Reply::Error(fault) = &mut reply {
+                        fault.remedy = "what was begun may still be done when it answers again: look before you repeat it".to_owned();
+                    }
+                    told = told.and(send(&mut write, &reply).await);
+                    drop(write);
+                    break;
+                }
+            }
+        }
+    }
+    // Also for a client that is gone or was told something else meanwhile: its work goes on, and counts as one of the
+    // connections until it ends, or a command started and broken off again and again would have the drives read many times
+    // at once.
+    work.await.map(drop).map_err(std::io::Error::other)?;
+    told
+}
+
+/// Has a request carried out on a thread of its own: what is to be replied, and progress until then.
+fn carry_out(answers: &Arc<impl Answers>, request: Request) -> (JoinHandle<Reply>, mpsc::Receiver<Progress>) {
+    let (progress, under_way) = mpsc::channel(QUEUE);
+    let answers = Arc::clone(answers);
     let work = tokio::task::spawn_blocking(move || {
         // A reader that is slow, or gone, misses this line; the work goes on.
         let mut report = |now: &Progress| {
             let _ = progress.try_send(*now);
         };
-        std::panic::catch_unwind(AssertUnwindSafe(|| answer(request, &mut report)))
-    });
-    // Also for a client that is gone: its work goes on, and counts as one of the connections until it ends, or a
-    // command started and broken off again and again would have the drives read many times at once.
-    let mut told = Ok(());
-    while let Some(now) = under_way.recv().await {
-        if told.is_ok() {
-            told = send(&mut write, &Reply::Progress(now)).await;
+        match std::panic::catch_unwind(AssertUnwindSafe(|| answers.answer(request, &mut report))) {
+            Ok(Ok(done)) => Reply::Done(done),
+            Ok(Err(fault)) => Reply::Error(fault),
+            Err(_panic) => Reply::Error(Fault::new(
+                FaultKind::Internal,
+                "the daemon hit a defect in itself",
+                "please report it with the output of `shoebox doctor` and the log",
+            )),
         }
-    }
-    let reply = match work.await.map_err(std::io::Error::other)? {
-        Ok(Ok(done)) => Reply::Done(done),
-        Ok(Err(fault)) => Reply::Error(fault),
-        Err(_panic) => Reply::Error(Fault::new(
-            FaultKind::Internal,
-            "the daemon hit a defect in itself",
-            "please report it with the output of `shoebox doctor` and the log",
-        )),
-    };
-    told?;
-    send(&mut write, &reply).await
+    });
+    (work, under_way)
 }
 
 /// One line, or what is wrong with it. The outer error: the connection is gone.

@@ -3,13 +3,14 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::serve::serve;
+use super::serve::{Answers, serve};
 use super::wire::{Fault, FaultKind, MAX_REQUEST, Request};
 use super::{CallError, Client, bind_control};
 use crate::work::views::Progress;
@@ -21,6 +22,32 @@ struct Daemon {
 }
 
 /// A daemon with answers of its own: what is tested is the way there and back.
+#[derive(Default)]
+struct Desk {
+    /// What `find` waits for, the first time.
+    hangs: Arc<(Mutex<bool>, Condvar)>,
+    asked: AtomicUsize,
+}
+
+impl Answers for Desk {
+    fn answer(&self, request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Value, Fault> {
+        if matches!(request, Request::Find { .. }) && self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+            let (hangs, ended) = &*self.hangs;
+            let give_up = std::time::Duration::from_secs(60);
+            drop(ended.wait_timeout_while(hangs.lock().unwrap(), give_up, |hangs| *hangs).unwrap());
+            return Ok(json!("late"));
+        }
+        if matches!(request, Request::Find { .. }) {
+            return Err(Fault::new(FaultKind::Unavailable, "the drive does not respond", "look at it"));
+        }
+        answer(request, progress)
+    }
+
+    fn waits_in_vain(&self, request: &Request) -> bool {
+        matches!(request, Request::Find { .. })
+    }
+}
+
 fn answer(request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Value, Fault> {
     if request == (Request::Rescan {}) {
         progress(&Progress { files: 1, files_total: 2, ..Progress::default() });
@@ -41,13 +68,36 @@ fn answer(request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Value
 }
 
 fn start(path: &Path) -> Daemon {
+    start_with(path, Desk::default())
+}
+
+fn start_with(path: &Path, desk: Desk) -> Daemon {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (stop, stopped) = watch::channel(false);
     let guard = runtime.enter();
     let listener = bind_control(path).unwrap();
     drop(guard);
-    let ended = runtime.spawn(serve(listener, stopped, Arc::new(answer)));
+    let ended = runtime.spawn(serve(listener, stopped, Arc::new(desk)));
     Daemon { runtime, stop, ended }
+}
+
+#[test]
+fn a_request_that_waits_in_vain_is_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let desk = Desk::default();
+    let hangs = Arc::clone(&desk.hangs);
+    *hangs.0.lock().unwrap() = true;
+    let _daemon = start_with(&path, desk);
+    let (person, device, name) = (None, None, None);
+    let find =
+        Request::Find { person, device, name, from: None, to: None, state: None, after: None, limit: 1 };
+    let refused = Client::new(&path).call::<Value>(&find, &mut |_| ()).unwrap_err();
+    assert!(matches!(&refused, CallError::Fault(fault) if fault.kind == FaultKind::Unavailable), "{refused}");
+    // The first one hangs still, and others are answered.
+    assert!(Client::new(&path).call::<String>(&Request::Status {}, &mut |_| ()).is_ok());
+    *hangs.0.lock().unwrap() = false;
+    hangs.1.notify_all();
 }
 
 fn bind_again(path: &Path) -> std::io::Result<()> {

@@ -105,7 +105,8 @@ impl Request {
             | Self::DeviceList {}
             | Self::DriveList {}
             | Self::Find { .. }
-            | Self::Receipt { .. } => Some(Duration::from_secs(20)),
+            // Longer than the daemon takes to find out that a drive hangs, and to say so.
+            | Self::Receipt { .. } => Some(Duration::from_secs(60)),
             // These flush to drives, and a drive may have to spin up first.
             Self::PersonAdd { .. }
             | Self::DeviceAdd { .. }

@@ -54,6 +54,11 @@ impl Mounted {
     /// An image file of `mib` MiB, formatted by `mkfs`, behind a loop device.
     pub(crate) fn image(image: &Path, mib: u64, mkfs: &[&str], at: &Path) -> Result<Self, String> {
         std::fs::File::create(image).and_then(|f| f.set_len(mib << 20)).map_err(|e| e.to_string())?;
+        Self::existing_image(image, mkfs, at)
+    }
+
+    /// The same on what is there already, whatever shows it as a file.
+    pub(crate) fn existing_image(image: &Path, mkfs: &[&str], at: &Path) -> Result<Self, String> {
         let file = image.to_string_lossy();
         let [program, args @ ..] = mkfs else { return Err("no mkfs".to_owned()) };
         run(program, &[args, &[&file]].concat())?;

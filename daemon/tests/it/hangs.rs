@@ -1,0 +1,146 @@
+//! A drive that stops answering in the middle of things: told within half a minute (invariant I20), and nothing is lost. The
+//! real binary, a real filesystem, and a disk that hangs.
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::daemon::{Account, Daemon};
+use crate::support::disk::Disk;
+use crate::support::mounted::{Mounted, leave_out};
+use crate::support::{luck, wire};
+
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+const PHOTO: usize = 300_000;
+
+/// A box with one drive, `a` or `b`, on a disk that can hang.
+fn furnish(dir: &Path, drive: &str) -> Result<(Disk, Mounted, Daemon, Account), String> {
+    for drive in ["a", "b"] {
+        fs::create_dir(dir.join(drive)).unwrap();
+    }
+    let (disk, mounted) = Disk::mounted(64, &["mkfs.ext4", "-q", "-F"], &dir.join(drive))?;
+    let mut daemon = Daemon::new(dir, 60, &[]);
+    daemon.begin();
+    let who = daemon.add_person("anna", "laptop", "computer");
+    assert_eq!(put(&daemon, &who, "before.jpg"), 201);
+    daemon.until("B has it", |d| d.is_mirrored("anna/before.jpg"));
+    Ok((disk, mounted, daemon, who))
+}
+
+fn photo(name: &str) -> Vec<u8> {
+    luck::bytes(name.bytes().map(u64::from).sum(), PHOTO)
+}
+
+fn put(daemon: &Daemon, who: &Account, name: &str) -> u16 {
+    daemon.request(who, "PUT", &format!("/dav/{name}"), "", &photo(name)).status
+}
+
+/// What `/health` says of a drive that hangs, if it does. Whoever asks waits for no drive.
+fn told(daemon: &Daemon, who: &Account) -> Option<Value> {
+    let reply = daemon.request(who, "GET", "/health", "", b"");
+    assert_eq!(reply.status, 200);
+    let health: Value = serde_json::from_slice(&reply.body).unwrap();
+    health["findings"].as_array().unwrap().iter().find(|f| f["code"] == "drive-stuck").cloned()
+}
+
+/// Until it is told: the finding. The drive has just been asked, which is when it takes longest.
+fn wait_until_told(what: &str, daemon: &Daemon, who: &Account, since: Instant) -> Value {
+    loop {
+        let (finding, took) = (told(daemon, who), since.elapsed());
+        assert!(took < TOLD_WITHIN, "not told within {took:?}:\n{}", daemon.log());
+        if let Some(finding) = finding {
+            println!("hangs: {what} was told after {:.1} s", took.as_secs_f32());
+            return finding;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn holds(daemon: &Daemon, who: &Account, name: &str) -> bool {
+    let reply = daemon.request(who, "GET", &format!("/dav/{name}"), "", b"");
+    reply.status == 200 && reply.body == photo(name)
+}
+
+#[test]
+fn drive_a_hangs_and_answers_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, _mounted, mut daemon, who) = match furnish(dir.path(), "a") {
+        Ok(all) => all,
+        Err(why) => return leave_out("drive-a-hangs", &why),
+    };
+    let hanging = disk.hang();
+    let began = Instant::now();
+    // On its way when the drive stops: answered when it answers, with the truth, or not at all.
+    let (address, basic) = (daemon.address, who.basic());
+    let caught = std::thread::spawn(move || {
+        let body = photo("caught.jpg");
+        wire::request(address, &basic, "PUT", "/dav/caught.jpg", "", &body)
+    });
+    // The command line, too, waits for it no longer than that.
+    let (finding, asked) = std::thread::scope(|scope| {
+        let commands = [&["status"][..], &["drive", "list"], &["person", "add", "ben"]];
+        let asked = commands.map(|args| scope.spawn(|| daemon.run(args)));
+        let finding = wait_until_told("drive A", &daemon, &who, began);
+        (finding, asked.map(|one| one.join().unwrap()))
+    });
+    assert_eq!(asked.each_ref().map(|(code, _)| *code), [1, 0, 5], "{asked:?}");
+    assert!(asked[0].1.contains("does not answer"), "{}", asked[0].1);
+    assert_eq!(
+        (&finding["light"], &finding["sentence"]),
+        (&"red".into(), &"Drive A (main) does not answer".into())
+    );
+    assert!(disk.waiting() > 0, "it hangs");
+    // From here on nobody waits for it.
+    let refused = daemon.request(&who, "PUT", "/dav/refused.jpg", "", &photo("refused.jpg"));
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    assert!(refused.text.to_ascii_lowercase().contains("\r\nretry-after: "), "{}", refused.text);
+    assert_eq!(daemon.request(&who, "GET", "/dav/before.jpg", "", b"").status, 503);
+    assert_eq!(daemon.request(&who, "PROPFIND", "/dav/", "Depth: 1\r\n", b"").status, 503);
+    let (code, text) = daemon.run(&["status"]);
+    assert!(code == 1 && text.contains("does not answer"), "{code}: {text}");
+
+    drop(hanging);
+    daemon.until("it takes uploads", |d| matches!(put(d, &who, "after.jpg"), 201 | 204));
+    daemon.until("no more is said of it", |d| told(d, &who).is_none());
+    if let Ok(reply) = caught.join().unwrap() {
+        assert!(reply.status == 201 || reply.status == 503, "{}", reply.text);
+        assert!(reply.status != 201 || holds(&daemon, &who, "caught.jpg"));
+    }
+    assert!(holds(&daemon, &who, "before.jpg") && holds(&daemon, &who, "after.jpg"));
+    daemon.until("B has it", |d| d.is_mirrored("anna/after.jpg"));
+    assert_eq!(daemon.run(&["verify"]).0, 0);
+}
+
+#[test]
+fn drive_b_hangs_and_uploads_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, _mounted, mut daemon, who) = match furnish(dir.path(), "b") {
+        Ok(all) => all,
+        Err(why) => return leave_out("drive-b-hangs", &why),
+    };
+    let hanging = disk.hang();
+    let began = Instant::now();
+    assert_eq!(put(&daemon, &who, "during.jpg"), 201);
+    let finding = wait_until_told("drive B", &daemon, &who, began);
+    assert_eq!(
+        (&finding["light"], &finding["sentence"]),
+        (&"amber".into(), &"Drive B (copy) does not answer".into())
+    );
+    assert!(disk.waiting() > 0, "it hangs");
+    for name in ["one.jpg", "two.jpg"] {
+        assert_eq!(put(&daemon, &who, name), 201);
+        assert!(holds(&daemon, &who, name));
+    }
+    let (code, text) = daemon.run(&["status"]);
+    assert!(code == 1 && text.contains("does not answer"), "{code}: {text}");
+    let receipt = daemon.ask(&["receipt", "anna/during.jpg", "--json"]);
+    assert_eq!(receipt["safe_to_delete"], false);
+
+    drop(hanging);
+    for name in ["during", "one", "two"] {
+        daemon.until("B has caught up", |d| d.is_mirrored(&format!("anna/{name}.jpg")));
+    }
+    daemon.until("no more is said of it", |d| told(d, &who).is_none());
+    assert_eq!(daemon.run(&["verify"]).0, 0);
+}
