@@ -21,6 +21,7 @@ use crate::plan::mirroring::Brake;
 use crate::settings::Settings;
 use crate::store::syscall;
 use crate::work::checksums::Checksums;
+use crate::work::heal::Healer;
 use crate::work::health::HealthCheck;
 use crate::work::ingest::Ingest;
 use crate::work::mirror::Mirror;
@@ -125,6 +126,8 @@ impl App {
     fn work(&self, settings: &Settings, facts: &Arc<Mutex<Facts>>) -> anyhow::Result<()> {
         let pool = Arc::clone(&self.pool);
         self.spawn(Some(Wake::Mirror), move || Box::new(Mirror::new(Arc::clone(&pool))))?;
+        let pool = Arc::clone(&self.pool);
+        self.spawn(Some(Wake::Mirror), move || Box::new(Healer::new(Arc::clone(&pool))))?;
         let (pool, period) = (Arc::clone(&self.pool), signed(settings.rescan.period));
         self.spawn(Some(Wake::Rescan), move || Box::new(Watcher::new(Arc::clone(&pool), period)))?;
         let pool = Arc::clone(&self.pool);

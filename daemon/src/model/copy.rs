@@ -57,9 +57,9 @@ impl CopyState {
     /// | settled | settled | verified | damaged | missing | wanted |
     /// | verified | – | verified | damaged | missing | wanted |
     /// | missing | settled | – | – | missing | wanted |
-    /// | damaged | – | – | damaged | missing | wanted |
+    /// | damaged | settled | – | damaged | missing | wanted |
     ///
-    /// A damaged copy never becomes good by being read once more: it is replaced (requeued) or gone.
+    /// A damaged copy never becomes good by being read once more: it is made anew from good bytes, or gone.
     pub fn on(self, event: CopyEvent) -> Result<Self, Illegal> {
         use CopyEvent::{NotThere, ReadBackDifferent, ReadBackEqual, Requeued, SettledOnDrive};
         let illegal = Err(Illegal { state: self, event });
@@ -90,7 +90,8 @@ impl CopyState {
                 Requeued => Ok(Self::Wanted),
             },
             Self::Damaged => match event {
-                SettledOnDrive | ReadBackEqual => illegal,
+                SettledOnDrive => Ok(Self::Settled),
+                ReadBackEqual => illegal,
                 ReadBackDifferent => Ok(Self::Damaged),
                 NotThere => Ok(Self::Missing),
                 Requeued => Ok(Self::Wanted),
@@ -150,7 +151,7 @@ mod tests {
             settled | settled | verified | damaged | missing | wanted
             verified | – | verified | damaged | missing | wanted
             missing | settled | – | – | missing | wanted
-            damaged | – | – | damaged | missing | wanted
+            damaged | settled | – | damaged | missing | wanted
         "]]
         .assert_eq(&table);
     }

@@ -118,6 +118,13 @@ pub enum What {
         /// What was found.
         found: String,
     },
+    /// A damaged copy made room for one made anew: a `stored` for the same path follows.
+    Quarantined {
+        /// The name it had.
+        path: RelPath,
+        /// Where it lies now, from the drive's root.
+        to: String,
+    },
 }
 
 /// A line's own checksum: the first 16 bytes of the BLAKE3 of everything before it in the line.

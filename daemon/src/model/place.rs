@@ -100,6 +100,11 @@ impl Place {
         Self(format!("{RESERVED}/quarantine/{day}/{serial}/{}", path.on_disk()))
     }
 
+    /// All days' quarantine.
+    pub fn quarantines() -> Self {
+        Self(format!("{RESERVED}/quarantine"))
+    }
+
     /// The directory of manifests.
     pub fn manifests() -> Self {
         Self(format!("{RESERVED}/manifest"))

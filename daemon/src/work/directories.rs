@@ -68,11 +68,29 @@ impl Directories {
     pub(crate) fn trash_place(
         &mut self,
         path: &RelPath,
-        mut serial: u64,
+        serial: u64,
         now: Timestamp,
     ) -> Result<(Place, BTreeSet<Place>), VolumeError> {
+        self.free_place(serial, |serial| Place::trash(&day(now), serial, path))
+    }
+
+    /// The same in today's quarantine.
+    pub(crate) fn quarantine_place(
+        &mut self,
+        path: &RelPath,
+        serial: u64,
+        now: Timestamp,
+    ) -> Result<(Place, BTreeSet<Place>), VolumeError> {
+        self.free_place(serial, |serial| Place::quarantine(&day(now), serial, path))
+    }
+
+    fn free_place(
+        &mut self,
+        mut serial: u64,
+        numbered: impl Fn(u64) -> Place,
+    ) -> Result<(Place, BTreeSet<Place>), VolumeError> {
         loop {
-            let place = Place::trash(&day(now), serial, path);
+            let place = numbered(serial);
             match self.volume.stat(&place) {
                 Err(VolumeError::NotFound { .. }) => {
                     let mut dirs = BTreeSet::new();

@@ -17,6 +17,7 @@ use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::copies;
 use crate::store::catalogue::queue::{LeavingRow, MovedRow};
 use crate::store::volume::VolumeError;
+use crate::work::carry::GoOn;
 use crate::work::directories::Directories;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -29,9 +30,6 @@ mod copying;
 
 /// Renames and removals done in one step at most.
 const PIECE: usize = 64;
-
-/// Called after every piece of work: beats, and says whether to go on.
-pub type GoOn<'g> = &'g dyn Fn() -> bool;
 
 /// The mirror's side of every drive but the primary.
 pub struct Mirror {
@@ -318,6 +316,23 @@ impl End {
         piece.dirs.extend(dirs);
         let (by, why) = (by.to_owned(), why.to_owned());
         piece.events.push(What::Trashed { path: name.clone(), to: to_text, by, why });
+        Ok(())
+    }
+
+    /// A damaged copy makes room for one made anew from good bytes, which are on this drive already.
+    fn quarantine(
+        &mut self,
+        name: &RelPath,
+        from: &Place,
+        piece: &mut Piece,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let serial = self.attached.events_so_far() + 1 + piece.events.len() as u64;
+        let (to, dirs) = self.directories.quarantine_place(name, serial, now).map_err(|e| self.heed(e))?;
+        self.attached.volume.rename_new(from, &to).map_err(|e| self.heed(e))?;
+        piece.dirs.extend(from.parent());
+        piece.dirs.extend(dirs);
+        piece.events.push(What::Quarantined { path: name.clone(), to: to.as_str().to_owned() });
         Ok(())
     }
 

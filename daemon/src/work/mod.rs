@@ -2,6 +2,7 @@
 
 pub mod accounts;
 mod ballast;
+pub mod carry;
 mod census;
 mod changes;
 pub mod checksums;
@@ -10,6 +11,7 @@ mod directories;
 pub mod drive;
 pub mod eject;
 pub mod error;
+pub mod heal;
 pub mod health;
 pub mod ingest;
 pub mod inquiry;
@@ -19,6 +21,7 @@ pub mod pool;
 pub mod primary;
 mod reading;
 mod record;
+mod reread;
 pub mod rescan;
 pub mod supervisor;
 pub mod sweep;

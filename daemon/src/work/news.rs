@@ -33,6 +33,11 @@ pub enum NewsKind {
         /// That drive's role.
         drive_role: DriveRole,
     },
+    /// A damaged copy was made anew from a good one.
+    Healed {
+        /// On which drive.
+        drive_role: DriveRole,
+    },
     /// Moved to the trash.
     Trashed,
     /// Read back and different.

@@ -1,4 +1,5 @@
-//! What a crash left in the trash without a record: found at start by its number, and put in step with the catalogue.
+//! What a crash left in the trash or the quarantine without a record: found at start by its number, and put in step with the
+//! catalogue.
 //!
 //! A file goes to the trash before the event is recorded, under a number above the last event's. Whatever lies under a
 //! higher number than the last event was never acknowledged to anybody. Uploads that replace something share their commits:
@@ -35,6 +36,16 @@ impl Unrecorded {
                 }
             }
         }
+        // A healing is a commit of its own. Its new file has the damaged one's name, or nothing has: nothing was replaced.
+        let mut healed = Self::default();
+        for day in dirs_in(attached, &Place::quarantines())? {
+            for numbered in dirs_in(attached, &day)? {
+                if numbered.name().parse::<u64>().is_ok_and(|serial| serial > last) {
+                    healed.look_below(attached, catalogue, &numbered, true)?;
+                }
+            }
+        }
+        found.put_back += healed.put_back;
         Ok(found)
     }
 

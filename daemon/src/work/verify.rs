@@ -1,21 +1,14 @@
 //! Verifying on demand: reads copies back from the medium and records what was found, drive by drive.
 use std::sync::Arc;
 
-use crate::model::copy::CopyEvent;
-use crate::model::drive::DriveRole;
-use crate::model::event::What;
-use crate::model::hash::Also;
-use crate::model::place::Place;
-use crate::store::catalogue::copies::{self, CopyRow};
-use crate::store::volume::VolumeError;
+use crate::store::catalogue::copies::CopyRow;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
-use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
+use crate::work::reread::{Found, Reread};
 use crate::work::rescan::Rescan;
 use crate::work::views::{Progress, RescanReport, VerifyReport, VerifyScope};
-use crate::work::{reading, record};
 
 /// Proofs recorded together: they share the flush of the manifest.
 const BATCH: usize = 64;
@@ -66,78 +59,25 @@ impl Pool {
             let rows = primary.catalogue.read(|r| r.copies_on(drive.id(), after, BATCH))?;
             let Some(last) = rows.last() else { return Ok(()) };
             after = last.name;
-            let mut proofs = Vec::new();
+            let mut batch = Reread::default();
             for row in rows {
                 so_far.files += 1;
-                if scope.below.as_ref().is_some_and(|below| !row.at.is_within(below)) {
+                if !scope.covers(&row) {
                     continue;
                 }
-                if let Some(proof) = self.verify_copy(primary, drive, &row, report)? {
-                    proofs.push(proof);
+                let before = batch.bytes;
+                match self.reread(primary, drive, &row, &mut batch, &mut || Ok(()))? {
+                    Found::Equal(_) => report.equal += 1,
+                    Found::Damaged(path) => report.damaged.push(path),
+                    Found::Missing(path) => report.missing.push(path),
+                    Found::Moved => {}
                 }
+                report.bytes += batch.bytes - before;
                 so_far.bytes = report.bytes;
                 progress(so_far);
             }
-            record::proofs(primary, drive, proofs, self.now())?;
+            self.record_reread(primary, drive, batch)?;
         }
-    }
-
-    fn verify_copy(
-        &self,
-        primary: &Primary,
-        drive: &Attached,
-        row: &CopyRow,
-        report: &mut VerifyReport,
-    ) -> Result<Option<What>, Refusal> {
-        let (path, hash) = (row.at.clone(), row.hash);
-        let read = || {
-            reading::hash_medium(&*drive.volume, &Place::photo(&row.at), Also::default(), &mut || {
-                drop(drive.turns.background());
-                Ok(())
-            })
-        };
-        // Once more after an error: a bus that hiccups is no damage.
-        let found = read().or_else(|e| if e.doubts_the_drive() { read() } else { Err(e) });
-        let found = match found {
-            Ok(digests) if digests.content == hash => {
-                report.bytes += digests.size;
-                report.equal += 1;
-                return Ok(Some(What::Proved { path, hash }));
-            }
-            Ok(digests) => {
-                report.bytes += digests.size;
-                Some(format!("{} bytes with hash {}", digests.size, digests.content))
-            }
-            Err(VolumeError::NotFound { .. }) => None,
-            // One bad block is the copy's problem; a drive that is gone is the drive's.
-            Err(e) => Some(drive.file_only(e).map_err(Refusal::Drive)?),
-        };
-        if !still(primary, row)? {
-            return Ok(None);
-        }
-        let Some(found) = found else {
-            report.missing.push(path);
-            return self.miss(primary, drive, row).map(|()| None);
-        };
-        report.damaged.push(path.clone());
-        let what = NewsKind::Damaged { drive_role: drive.role() };
-        self.news().tell(&PhotoNews { path: path.clone(), what, at: self.now() });
-        Ok(Some(What::Damaged { path, hash, found }))
-    }
-
-    /// A copy that is not there is no longer called one. On the primary that is for people to look at; another drive gets it
-    /// again.
-    fn miss(&self, primary: &Primary, drive: &Attached, row: &CopyRow) -> Result<(), Refusal> {
-        let (now, id) = (self.now(), drive.id());
-        primary.catalogue.write(|tx| {
-            copies::observe(tx, row.name, id, CopyEvent::NotThere, now)?;
-            if drive.role() == DriveRole::Primary {
-                return Ok(());
-            }
-            copies::observe(tx, row.name, id, CopyEvent::Requeued, now)
-        })?;
-        self.wake_mirror();
-        Ok(())
     }
 
     /// Compares the primary's tree with the catalogue now. Files still being written are left for the worker.
@@ -166,11 +106,9 @@ impl Pool {
     }
 }
 
-/// Whether a copy is still what it was when it was read: no rename, replacement or deletion came in between, or is on its way.
-fn still(primary: &Primary, row: &CopyRow) -> Result<bool, Refusal> {
-    primary.quiesce();
-    let now = primary.catalogue.read(|r| Ok((r.name_by_id(row.name)?, r.copies_of_name(row.name)?)));
-    let (name, copies) = now?;
-    let copy = copies.iter().find(|c| c.drive == row.drive);
-    Ok(name.is_some_and(|n| n.path == row.at) && copy.is_some_and(|c| c.at == row.at && c.hash == row.hash))
+impl VerifyScope {
+    fn covers(&self, row: &CopyRow) -> bool {
+        self.below.as_ref().is_none_or(|below| row.at.is_within(below))
+            && self.read_before.is_none_or(|before| row.reread.is_none_or(|at| at < before))
+    }
 }

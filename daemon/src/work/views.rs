@@ -134,6 +134,8 @@ pub struct VerifyScope {
     pub drive: Option<DriveId>,
     /// Only this folder or file.
     pub below: Option<RelPath>,
+    /// Only what was not read back since.
+    pub read_before: Option<Timestamp>,
 }
 
 /// What verifying found.

@@ -18,6 +18,7 @@ mod people;
 mod quota;
 mod requests;
 mod rivals;
+mod rot;
 mod service;
 mod store;
 mod support;

@@ -54,6 +54,14 @@ impl SimVolume {
         bytes[at] ^= 0x10;
     }
 
+    /// Memory is short: what it holds of a file goes, and what the medium has is read from now on.
+    pub(crate) fn forget_pages(&self, place: &Place) {
+        let mut drive = self.lock();
+        let ino = drive.medium.walk(place).expect("a file to forget");
+        let file = drive.medium.file_mut(ino).expect("a file to forget");
+        file.live = Arc::clone(&file.durable);
+    }
+
     /// The medium under a file gives an error from now on; the page cache still serves it.
     pub(crate) fn break_sector(&self, place: &Place) {
         let mut drive = self.lock();

@@ -46,7 +46,7 @@ fn path(text: &str) -> RelPath {
 }
 
 impl World {
-    fn put(&mut self, name: &str, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, name: &str, bytes: &[u8]) {
         let mut offer = self.offer(&path(name), bytes);
         offer.mtime = Some(self.now());
         self.model.given.insert(ContentHash::of(bytes));
@@ -62,7 +62,7 @@ impl World {
         self.a.files().get(place.as_str()).is_some_and(|there| there.as_slice() == bytes)
     }
 
-    fn mirror_all(&mut self) {
+    pub(crate) fn mirror_all(&mut self) {
         while self.mirror.step(&|| true).unwrap() {}
     }
 

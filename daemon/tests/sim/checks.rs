@@ -38,7 +38,8 @@ fn on_photos(path: &str) -> Result<String, String> {
 }
 
 fn kept_below(files: &Files) -> BTreeSet<ContentHash> {
-    let keeps = |path: &str| path.starts_with("photos/") || path.starts_with(".shoebox/trash/");
+    let trees = ["photos/", ".shoebox/trash/", ".shoebox/quarantine/"];
+    let keeps = |path: &str| trees.iter().any(|tree| path.starts_with(tree));
     files.iter().filter(|(path, _)| keeps(path)).map(|(_, bytes)| hash_of(bytes)).collect()
 }
 
@@ -318,6 +319,7 @@ impl World {
                     told.insert(to.as_str().to_owned(), hash);
                 }
             }
+            What::Quarantined { path, .. } => drop(told.remove(path.as_str())),
             What::Trashed { path, why, .. } if why != "kept" => drop(told.remove(path.as_str())),
             What::Trashed { .. }
             | What::Proved { .. }

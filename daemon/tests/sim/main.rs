@@ -15,6 +15,8 @@ mod handles;
 #[cfg(test)]
 mod hands;
 #[cfg(test)]
+mod healing;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod life;

@@ -1,9 +1,11 @@
 //! `shoebox verify`: re-read copies from the medium now.
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Cx, Exit, drive, screen};
 use crate::face::control::{Fault, FaultKind, Request};
 use crate::model::path::RelPath;
+use crate::os::clock;
 use crate::work::views::{DriveView, VerifyReport};
 
 /// Read copies back from the drives now and compare them
@@ -15,6 +17,7 @@ use crate::work::views::{DriveView, VerifyReport};
 Examples:
   shoebox verify
   shoebox verify --drive mirror --below anna/iphone
+  shoebox verify --older 7
   shoebox verify --json | jq -r '.damaged[]'")]
 pub(super) struct Verify {
     /// Only this drive: 'primary', 'mirror', 'offline', the beginning of its id, or its mount point
@@ -23,6 +26,9 @@ pub(super) struct Verify {
     /// Only below this folder of photos/
     #[arg(long, value_name = "FOLDER", value_parser = below_photos)]
     below: Option<RelPath>,
+    /// Only copies that were not read back in the last so many days
+    #[arg(long, value_name = "DAYS")]
+    older: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -34,9 +40,13 @@ impl Verify {
             Some(word) => Some(drive::choose(&cx.ask::<Vec<DriveView>>(&Request::DriveList {})?, word)?),
             None => None,
         };
-        let request = Request::Verify { drive, below: self.below.clone() };
+        let read_before = self.older.map(|days| {
+            let age = SignedDuration::from_hours(24 * i64::from(days));
+            clock::now().saturating_sub(age).unwrap_or(Timestamp::MIN)
+        });
+        let request = Request::Verify { drive, below: self.below.clone(), read_before };
         let report: VerifyReport = cx.ask_and_watch(&request, "verifying")?;
-        if let (Some(below), true) = (&self.below, report == VerifyReport::default()) {
+        if let (Some(below), None, true) = (&self.below, self.older, report == VerifyReport::default()) {
             // A misspelt folder must not pass for a good one.
             let what = format!("there is no photo below {below}");
             return Err(Fault::new(FaultKind::NotFound, what, "`shoebox find` shows what there is").into());

@@ -80,8 +80,8 @@ pub(super) fn answer(
                 "give a hash of 64 hex digits, or a path as `shoebox find` prints it",
             )),
         },
-        Request::Verify { drive, below } => {
-            let scope = VerifyScope { drive, below };
+        Request::Verify { drive, below, read_before } => {
+            let scope = VerifyScope { drive, below, read_before };
             json(&pool.verify_now(&scope, progress).map_err(refused("such drive or folder"))?)
         }
         Request::Rescan {} => json(&pool.rescan_now(progress).map_err(refused("such drive"))?),

@@ -91,6 +91,9 @@ pub enum Request {
         drive: Option<DriveId>,
         /// Only below this folder.
         below: Option<RelPath>,
+        /// Only what was not read back since.
+        #[serde(default)]
+        read_before: Option<Timestamp>,
     },
     /// Compare the drives with the catalogue now: a `RescanReport`.
     Rescan {},

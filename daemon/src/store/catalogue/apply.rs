@@ -62,7 +62,9 @@ fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<
                 .tried("set a time")?;
             copies::follow_time(tx, drive, &path.fold_key())
         }
-        What::Proved { .. } | What::Damaged { .. } => copies::apply_other(tx, drive, event),
+        What::Proved { .. } | What::Damaged { .. } | What::Quarantined { .. } => {
+            copies::apply_other(tx, drive, event)
+        }
     }
 }
 

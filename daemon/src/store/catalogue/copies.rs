@@ -188,28 +188,7 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
     let id = drive.to_string();
     let now = nanos(event.at);
     match &event.what {
-        What::Stored { path, hash, sha1, sha256, received, mtime, .. } => {
-            // The primary's list gains the SHA-256 that was computed in this pass.
-            checksums::stale_everywhere(tx, *received)?;
-            // The name's time may be another by now than when the copy was begun.
-            tx.prepare_cached(
-                "UPDATE copy SET state = 'verified', settled = ?4, verified = ?4, reread = ?4, tries = 0, retry = 0,
-                   moved = (SELECT n.mtime <> ?5 FROM name n WHERE n.id = copy.name)
-                 WHERE drive = ?1 AND at = ?2 AND hash = ?3 AND state IN ('wanted', 'settled', 'missing', 'damaged')",
-            )
-            .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now, nanos(*mtime)]))
-            .tried("record a copy")?;
-            tx.prepare_cached(
-                "UPDATE asset SET sha1 = coalesce(sha1, ?2), sha256 = coalesce(sha256, ?3) WHERE hash = ?1",
-            )
-            .and_then(|mut s| s.execute(params![hash.as_bytes(), sha1, sha256]))
-            .tried("record hashes")?;
-            tx.execute(
-                "DELETE FROM leaving WHERE drive = ?1 AND at = ?2 AND hash = ?3",
-                params![id, path.as_str(), hash.as_bytes()],
-            )
-            .tried("keep a copy")?;
-        }
+        What::Stored { .. } => record_copy(tx, &id, event)?,
         What::Moved { path, to, .. } => {
             checksums::stale_copy(tx, drive, path)?;
             // Whether it lies where it belongs now is compared and not taken for granted: in a replay the names are already
@@ -257,9 +236,41 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
             .and_then(|mut s| s.execute(params![id, path.as_str(), nanos(*mtime)]))
             .tried("record a time")?;
         }
-        What::Person { .. } | What::Device { .. } | What::Revoked { .. } | What::Folder { .. } => {}
+        // The copy stays damaged until a new one is stored.
+        What::Quarantined { .. }
+        | What::Person { .. }
+        | What::Device { .. }
+        | What::Revoked { .. }
+        | What::Folder { .. } => {}
     }
     Ok(())
+}
+
+/// A copy that was made, and read back equal before it got its name.
+fn record_copy(tx: &Transaction<'_>, id: &str, event: &Event) -> Result<(), CatalogueError> {
+    let What::Stored { path, hash, sha1, sha256, received, mtime, .. } = &event.what else { return Ok(()) };
+    let now = nanos(event.at);
+    // The primary's list gains the SHA-256 that was computed in this pass.
+    checksums::stale_everywhere(tx, *received)?;
+    // The name's time may be another by now than when the copy was begun.
+    tx.prepare_cached(
+        "UPDATE copy SET state = 'verified', settled = ?4, verified = ?4, reread = ?4, tries = 0, retry = 0,
+           moved = (SELECT n.mtime <> ?5 FROM name n WHERE n.id = copy.name)
+         WHERE drive = ?1 AND at = ?2 AND hash = ?3 AND state IN ('wanted', 'settled', 'missing', 'damaged')",
+    )
+    .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now, nanos(*mtime)]))
+    .tried("record a copy")?;
+    tx.prepare_cached(
+        "UPDATE asset SET sha1 = coalesce(sha1, ?2), sha256 = coalesce(sha256, ?3) WHERE hash = ?1",
+    )
+    .and_then(|mut s| s.execute(params![hash.as_bytes(), sha1, sha256]))
+    .tried("record hashes")?;
+    tx.execute(
+        "DELETE FROM leaving WHERE drive = ?1 AND at = ?2 AND hash = ?3",
+        params![id, path.as_str(), hash.as_bytes()],
+    )
+    .tried("keep a copy")
+    .map(drop)
 }
 
 /// A state observed outside the manifest (missing, requeued), through the one table of transitions.

@@ -27,6 +27,8 @@ pub struct WantedRow {
     pub by: String,
     /// Failed attempts so far.
     pub tries: u32,
+    /// There is a copy, and it is damaged.
+    pub damaged: bool,
 }
 
 /// A copy that lies under an old name on a drive.
@@ -75,21 +77,37 @@ impl Reader<'_> {
                  ORDER BY c.big, c.name DESC LIMIT ?4",
             )
             .and_then(|mut s| {
-                s.query_map(params![drive.to_string(), nanos(now), nanos(latest), limit as i64], |row| {
-                    Ok(WantedRow {
-                        name: row.get(0)?,
-                        path: path(row, 1)?,
-                        hash: hash(row, 2)?,
-                        size: count(row, 3)?,
-                        mtime: at(row, 4)?,
-                        received: at(row, 5)?,
-                        by: row.get(6)?,
-                        tries: row.get(7)?,
-                    })
-                })?
-                .collect()
+                let due = params![drive.to_string(), nanos(now), nanos(latest), limit as i64];
+                s.query_map(due, wanted_row(false))?.collect()
             })
             .tried("read the queue")
+    }
+
+    /// Damaged copies of a drive that some other drive has a good one of, as far as is known, due for another try like those
+    /// of [`Reader::wanted`]. `from`: only what this other drive has.
+    pub fn curable(
+        &self,
+        drive: DriveId,
+        from: Option<DriveId>,
+        now: Timestamp,
+        latest: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<WantedRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT c.name, n.path, c.hash, n.size, n.mtime, n.received, n.by, c.tries
+                 FROM copy c JOIN name n ON n.id = c.name
+                 WHERE c.drive = ?1 AND c.state = 'damaged' AND c.moved = 0 AND (c.retry <= ?2 OR c.retry > ?3)
+                   AND EXISTS (SELECT 1 FROM copy g WHERE g.name = c.name AND g.state IN ('settled', 'verified')
+                               AND (?5 IS NULL OR g.drive = ?5))
+                 LIMIT ?4",
+            )
+            .and_then(|mut s| {
+                let from = from.map(|id| id.to_string());
+                let due = params![drive.to_string(), nanos(now), nanos(latest), limit as i64, from];
+                s.query_map(due, wanted_row(true))?.collect()
+            })
+            .tried("read what can be healed")
     }
 
     /// Copies that lie under an old name on a drive.
@@ -154,6 +172,22 @@ impl Reader<'_> {
                 .tried("count what leaves")?;
         let all = read("SELECT count(*) FROM copy WHERE drive = ?1", &[&id]).tried("count copies")?;
         Ok((leaving, all))
+    }
+}
+
+fn wanted_row(damaged: bool) -> impl Fn(&Row<'_>) -> rusqlite::Result<WantedRow> {
+    move |row| {
+        Ok(WantedRow {
+            name: row.get(0)?,
+            path: path(row, 1)?,
+            hash: hash(row, 2)?,
+            size: count(row, 3)?,
+            mtime: at(row, 4)?,
+            received: at(row, 5)?,
+            by: row.get(6)?,
+            tries: row.get(7)?,
+            damaged,
+        })
     }
 }
 

@@ -17,9 +17,11 @@ use crate::work::error::Refusal;
 use crate::work::ingest::Outcome;
 use crate::work::tree::PropertyChange;
 
+mod heal;
 mod store;
 mod tree;
 
+pub(crate) use heal::Heal;
 pub(crate) use store::{Store, existing, prove_known, stored};
 
 /// A change on the primary.
@@ -50,6 +52,8 @@ pub(crate) enum Change {
     DropScratch { path: RelPath, older_than: Timestamp },
     /// Scratch files that no name has any more.
     SweepScratch,
+    /// A damaged copy made anew from a good one.
+    Heal(Box<Heal>),
     /// What reading the primary's own copies back from the medium showed.
     Proofs { proofs: Vec<What> },
     /// A person.
@@ -74,6 +78,7 @@ impl Change {
             | Self::Touch { .. }
             | Self::Properties { .. }
             | Self::Proofs { .. }
+            | Self::Heal(_)
             | Self::DropScratch { .. }
             | Self::Forget { .. }
             | Self::SweepScratch
@@ -102,6 +107,7 @@ impl Committer {
             Change::SweepScratch => self.sweep_scratch(),
             Change::Forget { path } => self.draft_forget(path),
             Change::DropScratch { path, older_than } => self.draft_drop_scratch(path, *older_than),
+            Change::Heal(heal) => self.draft_heal(heal, now),
             Change::Proofs { proofs } => Ok(Draft::of(std::mem::take(proofs))),
             Change::Person { person } => Ok(Draft::of(vec![What::Person { person: person.clone() }])),
             Change::Device { device, token } => self.draft_device(device, *token),

@@ -70,6 +70,17 @@ pub(crate) fn prove_known(
     }
 }
 
+/// How an old file was kept.
+#[derive(PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Under a second name; the first may be taken over.
+    StillNamed,
+    /// The filesystem has no links: under another name instead of the first.
+    Moved,
+    /// There was none.
+    Nothing,
+}
+
 impl From<Misfit> for Refusal {
     fn from(misfit: Misfit) -> Self {
         match misfit {
@@ -338,38 +349,48 @@ impl Committer {
         draft: &mut Draft,
         now: Timestamp,
     ) -> Result<bool, Refusal> {
+        let (to, dirs) = self.trash_place(path, now)?;
+        let kept = self.keep_as(from, &to, dirs, draft)?;
+        if kept != Kept::Nothing {
+            draft.events.push(What::Trashed {
+                path: path.clone(),
+                to: to.as_str().to_owned(),
+                by: by.to_owned(),
+                why: why.to_owned(),
+            });
+        }
+        Ok(kept == Kept::StillNamed)
+    }
+
+    /// Gives the file at `from` the name `to`, durably; `dirs` are to be flushed for it. See [`Committer::retire`].
+    pub(super) fn keep_as(
+        &mut self,
+        from: &Place,
+        to: &Place,
+        mut dirs: BTreeSet<Place>,
+        draft: &mut Draft,
+    ) -> Result<Kept, Refusal> {
         let volume = Arc::clone(&self.attached.volume);
-        let (to, mut dirs) = self.trash_place(path, now)?;
-        let still_named = match volume.link(from, &to) {
-            Ok(()) => true,
-            Err(VolumeError::Unsupported { .. }) => match volume.rename_new(from, &to) {
-                Ok(()) => {
-                    dirs.extend(from.parent());
-                    false
-                }
-                Err(VolumeError::NotFound { .. }) => {
-                    draft.dirs.extend(dirs);
-                    return Ok(false);
-                }
-                Err(e) => return Err(self.heed(e)),
-            },
+        let linked = match volume.link(from, to) {
+            Err(VolumeError::Unsupported { .. }) => {
+                dirs.extend(from.parent());
+                volume.rename_new(from, to).map(|()| Kept::Moved)
+            }
+            other => other.map(|()| Kept::StillNamed),
+        };
+        let kept = match linked {
+            Ok(kept) => kept,
             // Nothing there to keep: the name is free.
             Err(VolumeError::NotFound { .. }) => {
-                draft.dirs.extend(dirs);
-                return Ok(false);
+                draft.dirs.extend(to.parent());
+                return Ok(Kept::Nothing);
             }
             Err(e) => return Err(self.heed(e)),
         };
         for dir in &dirs {
             volume.sync_dir(dir).map_err(|e| self.heed(e))?;
         }
-        draft.events.push(What::Trashed {
-            path: path.clone(),
-            to: to.as_str().to_owned(),
-            by: by.to_owned(),
-            why: why.to_owned(),
-        });
-        Ok(still_named)
+        Ok(kept)
     }
 
     /// A free place in today's trash whose directory exists, and the directories to flush for it.

@@ -1,32 +1,27 @@
-//! Copying a batch: read from the primary, write, flush, read back from the medium, compare, name, record.
+//! Copying a batch: carried from the primary and proved, named, recorded. Damaged copies are made anew the same way.
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::copy::CopyEvent;
+use crate::model::copy::{CopyEvent, CopyState};
 use crate::model::event::What;
-use crate::model::hash::{Also, Digests, Hasher};
+use crate::model::hash::Digests;
 use crate::model::place::Place;
 use crate::plan::mirroring;
 use crate::store::catalogue::copies;
 use crate::store::catalogue::queue::WantedRow;
 use crate::store::volume::{Synced, VolumeError};
+use crate::work::carry::{self, BOTH, Bad, Carried, GoOn, Load};
 use crate::work::changes;
 use crate::work::error::Refusal;
-use crate::work::mirror::{End, GoOn, Piece};
+use crate::work::mirror::{End, Piece};
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
 use crate::work::{reading, record};
 
-/// Bytes moved between two looks at whose turn it is.
-const PIECE: usize = 1 << 20;
-
 /// So many attempts must find the primary's file bad, each after a longer pause, before it is called damaged.
 const SURE: u32 = 3;
-
-/// SHA-1 and SHA-256 are computed where the bytes pass anyway, never by a read of their own.
-const BOTH: Also = Also { sha1: true, sha256: true };
 
 /// How one copy went.
 enum Made {
@@ -50,7 +45,11 @@ impl End {
     ) -> Result<bool, Refusal> {
         let (id, now) = (self.attached.id(), pool.now());
         let latest = now.saturating_add(mirroring::LONGEST_WAIT).unwrap_or(Timestamp::MAX);
-        let rows = primary.catalogue.read(|r| r.wanted(id, now, latest, mirroring::BATCH_FILES))?;
+        let rows = primary.catalogue.read(|r| {
+            let mut rows = r.curable(id, Some(primary.attached.id()), now, latest, mirroring::BATCH_FILES)?;
+            rows.extend(r.wanted(id, now, latest, mirroring::BATCH_FILES - rows.len())?);
+            Ok(rows)
+        })?;
         let count = mirroring::batch(rows.iter().map(|r| r.size));
         self.directories.start();
         let mut piece = Piece::default();
@@ -74,13 +73,7 @@ impl End {
                     made.push(row);
                 }
                 Made::BadSource(found) => source_failed(pool, primary, self, &row, found)?,
-                Made::BadReadBack => {
-                    let why = "what was read back differs from what was written".to_owned();
-                    let place = Place::photo(&row.path);
-                    let source = std::io::Error::other(why);
-                    // Not the file's fault: until a probe passes, nothing on this drive is believed.
-                    return Err(self.heed(VolumeError::Io { op: "verify", place, source }));
-                }
+                Made::BadReadBack => return Err(carry::lied(&self.attached, Place::photo(&row.path))),
                 Made::Stopped => break,
             }
             worked = true;
@@ -91,7 +84,12 @@ impl End {
             self.withdraw(primary, &made, now)?;
             for row in made {
                 pool.count_proved(row.size);
-                let what = NewsKind::Proved { drive_role: self.attached.role() };
+                let drive_role = self.attached.role();
+                let what = if row.damaged {
+                    NewsKind::Healed { drive_role }
+                } else {
+                    NewsKind::Proved { drive_role }
+                };
                 pool.news().tell(&PhotoNews { path: row.path, what, at: now });
             }
         }
@@ -107,7 +105,10 @@ impl End {
         go_on: GoOn<'_>,
     ) -> Result<Made, Refusal> {
         let to = Place::photo(&row.path);
-        if let Some(digests) = self.already_there(row, &to, piece, go_on)? {
+        // A damaged copy is never made good by being read once more.
+        if !row.damaged
+            && let Some(digests) = self.already_there(row, &to, piece, go_on)?
+        {
             return Ok(Made::Proved(Box::new(digests)));
         }
         if let Some(name) = self.file_above(&row.path)? {
@@ -116,25 +117,16 @@ impl End {
         if let Some(digests) = self.link_twin(primary, row, &to, piece, go_on)? {
             return Ok(Made::Proved(Box::new(digests)));
         }
-        let (mut synced, digests) = match self.write(primary, row, go_on)? {
-            Written::Durable(synced, digests) => (synced, digests),
-            Written::BadSource(found) => return Ok(Made::BadSource(found)),
-            Written::Stopped => return Ok(Made::Stopped),
-        };
-        // Read back before the name is given: no reader ever sees a copy that was not proved (invariant I12).
-        let mut medium = synced.medium().map_err(|e| self.heed(e))?;
-        let back = reading::hash_all(&mut *medium, Also::default(), &mut || {
-            drop(self.attached.turns.background());
-            go_on();
-            Ok(())
-        })
-        .map_err(|e| self.heed(e))?;
-        drop(medium);
-        if back.content != row.hash || back.size != row.size {
-            return Ok(Made::BadReadBack);
+        let load = Load { from: to.clone(), hash: row.hash, size: row.size, mtime: row.mtime };
+        match carry::carry(&load, &primary.attached, &self.attached, go_on)? {
+            Carried::Proved(mut synced, digests) => {
+                self.name(primary, row, &to, &mut *synced, piece, now)?;
+                Ok(Made::Proved(digests))
+            }
+            Carried::BadSource(bad) => Ok(Made::BadSource(bad)),
+            Carried::BadReadBack => Ok(Made::BadReadBack),
+            Carried::Stopped => Ok(Made::Stopped),
         }
-        self.name(primary, row, &to, &mut *synced, piece, now)?;
-        Ok(Made::Proved(digests))
     }
 
     /// Names that became others, or got other content, while their old content was on its way here: what was recorded under
@@ -167,7 +159,11 @@ impl End {
         match named.map_err(|e| self.heed(e))? {
             Ok(()) => {}
             Err(VolumeError::Exists { .. }) => {
-                self.clear_name(primary, &row.path, piece, now)?;
+                if row.damaged {
+                    self.quarantine(&row.path, to, piece, now)?;
+                } else {
+                    self.clear_name(primary, &row.path, piece, now)?;
+                }
                 synced.publish(to).map_err(|e| self.heed(e))?;
             }
             Err(e) => return Err(self.heed(e)),
@@ -240,66 +236,6 @@ impl End {
         piece.dirs.insert(dir);
         Ok(Some(found))
     }
-
-    /// Reads the primary's file and writes it here, hashing what passes. The page cache serves what just arrived.
-    fn write(&mut self, primary: &Primary, row: &WantedRow, go_on: GoOn<'_>) -> Result<Written, Refusal> {
-        let source = &primary.attached;
-        // One bad sector is that file's problem and not the drive's, which goes on taking uploads.
-        let unreadable = |e| source.file_only(e).map(|why| Written::BadSource(Bad::Different(why)));
-        let mut reader = match source.volume.open(&Place::photo(&row.path)) {
-            Ok(reader) => reader,
-            Err(VolumeError::NotFound { .. }) => return Ok(Written::BadSource(Bad::Missing)),
-            Err(e) => return unreadable(e).map_err(Refusal::Drive),
-        };
-        let space = self.attached.volume.space().map_err(|e| self.heed(e))?;
-        if row.size > space.for_uploads() {
-            let place = Place::photo(&row.path);
-            return Err(Refusal::Drive(VolumeError::Full { op: "copy", place }));
-        }
-        let mut staged = self.attached.volume.stage(Some(row.size)).map_err(|e| self.heed(e))?;
-        let mut hasher = Hasher::new(BOTH, &[]);
-        let mut buffer = vec![0; PIECE];
-        loop {
-            drop(source.turns.background());
-            let read = match reader.read_at(&mut buffer, hasher.size()) {
-                Ok(read) => read,
-                Err(e) => return unreadable(e).map_err(Refusal::Drive),
-            };
-            if read == 0 {
-                break;
-            }
-            let lane = self.attached.turns.background();
-            hasher.update(&buffer[..read]);
-            staged.write(&buffer[..read]).map_err(|e| self.heed(e))?;
-            drop(lane);
-            if hasher.size() > row.size {
-                break;
-            }
-            if !go_on() {
-                return Ok(Written::Stopped);
-            }
-        }
-        let digests = hasher.digests();
-        if digests.content != row.hash {
-            let found = format!("{} bytes with hash {}", digests.size, digests.content);
-            return Ok(Written::BadSource(Bad::Different(found)));
-        }
-        let synced = staged.sync(Some(row.mtime)).map_err(|e| self.heed(e))?;
-        Ok(Written::Durable(synced, Box::new(digests)))
-    }
-}
-
-enum Written {
-    Durable(Box<dyn Synced>, Box<Digests>),
-    BadSource(Bad),
-    Stopped,
-}
-
-/// What is wrong with the primary's file.
-enum Bad {
-    Missing,
-    /// It has other bytes, or some that cannot be read; in words.
-    Different(String),
 }
 
 /// The hash of receipt is never replaced by what is found later (invariant I13): the primary's copy is marked, the name
@@ -316,15 +252,16 @@ fn source_failed(
     primary.quiesce();
     let (on, id) = (primary.attached.id(), end.attached.id());
     let known = primary.catalogue.read(|r| r.copies_of_name(row.name))?;
-    if !known.iter().any(|c| c.drive == on && c.hash == row.hash && c.at == row.path) {
-        return Ok(());
-    }
+    let same = known.iter().find(|c| c.drive == on && c.hash == row.hash && c.at == row.path);
+    let Some(known) = same else { return Ok(()) };
     let now = pool.now();
     let retry = mirroring::retry_at(row.tries, now);
     let again = primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry));
     match found {
         // A bus that hiccups is no damage: only what stays so is.
         Bad::Different(_) if row.tries + 1 < SURE => return Ok(again?),
+        // It is on record.
+        Bad::Different(_) if known.state == CopyState::Damaged => return Ok(again?),
         Bad::Missing => {
             primary.catalogue.write(|tx| copies::observe(tx, row.name, on, CopyEvent::NotThere, now))?;
         }

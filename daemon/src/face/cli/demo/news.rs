@@ -11,6 +11,9 @@ pub(super) fn line(news: &PhotoNews, zone: &TimeZone) -> String {
         NewsKind::Proved { drive_role } => {
             format!("read back from {}: equal", drive::role_name(*drive_role))
         }
+        NewsKind::Healed { drive_role } => {
+            format!("made anew on {} from a good copy", drive::role_name(*drive_role))
+        }
         NewsKind::Trashed => "moved to the trash".to_owned(),
         NewsKind::Damaged { drive_role } => format!("DAMAGED on {}", drive::role_name(*drive_role)),
     };
@@ -35,6 +38,7 @@ mod tests {
             NewsKind::Proved { drive_role: DriveRole::Mirror },
             NewsKind::Trashed,
             NewsKind::Damaged { drive_role: DriveRole::Primary },
+            NewsKind::Healed { drive_role: DriveRole::Primary },
         ];
         let text: String = all.into_iter().map(|what| line(&news(what), &TimeZone::UTC)).collect();
         expect_test::expect![[r#"
@@ -42,6 +46,7 @@ mod tests {
             18:02:11  anna/phone/IMG_4711.HEIC  read back from drive B: equal
             18:02:11  anna/phone/IMG_4711.HEIC  moved to the trash
             18:02:11  anna/phone/IMG_4711.HEIC  DAMAGED on drive A
+            18:02:11  anna/phone/IMG_4711.HEIC  made anew on drive A from a good copy
         "#]]
         .assert_eq(&text);
     }

@@ -1,0 +1,132 @@
+//! Carrying one file from a drive to another: read, hash, write, flush, read back from the medium. It gets no name here.
+use jiff::Timestamp;
+
+use crate::model::hash::{Also, ContentHash, Digests, Hasher};
+use crate::model::place::Place;
+use crate::store::volume::{Synced, VolumeError};
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+use crate::work::reading;
+
+/// Called after every piece of work: beats, and says whether to go on.
+pub type GoOn<'g> = &'g dyn Fn() -> bool;
+
+/// Bytes moved between two looks at whose turn it is.
+const PIECE: usize = 1 << 20;
+
+/// SHA-1 and SHA-256 are computed where the bytes pass anyway, never by a read of their own.
+pub(crate) const BOTH: Also = Also { sha1: true, sha256: true };
+
+/// What is to be carried, and what it must be.
+pub(crate) struct Load {
+    /// Where it lies on the drive it comes from.
+    pub(crate) from: Place,
+    /// Its content, as on record.
+    pub(crate) hash: ContentHash,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Modification time the new file gets.
+    pub(crate) mtime: Timestamp,
+}
+
+/// What became of it.
+pub(crate) enum Carried {
+    /// Durable without a name on the other drive, read back from its medium, equal.
+    Proved(Box<dyn Synced>, Box<Digests>),
+    /// The file it comes from is not what it should be: nothing is made of it (invariant I14).
+    BadSource(Bad),
+    /// What was read back is not what was written: nothing on that drive is to be believed.
+    BadReadBack,
+    /// Asked to stop in the middle.
+    Stopped,
+}
+
+/// What is wrong with the file it comes from.
+pub(crate) enum Bad {
+    /// It is not there.
+    Missing,
+    /// It has other bytes, or some that cannot be read; in words.
+    Different(String),
+}
+
+/// Carries `load` from `source` to `target`, both of which wait for their turn piece by piece.
+pub(crate) fn carry(
+    load: &Load,
+    source: &Attached,
+    target: &Attached,
+    go_on: GoOn<'_>,
+) -> Result<Carried, Refusal> {
+    let (synced, digests) = match write(load, source, target, go_on)? {
+        Written::Durable(synced, digests) => (synced, digests),
+        Written::Not(why) => return Ok(why),
+    };
+    let heed = |e| Refusal::Drive(target.heed(e));
+    // Before it gets a name: no reader ever sees a copy that was not proved (invariant I12).
+    let mut medium = synced.medium().map_err(heed)?;
+    let back = reading::hash_all(&mut *medium, Also::default(), &mut || {
+        drop(target.turns.background());
+        go_on();
+        Ok(())
+    })
+    .map_err(heed)?;
+    drop(medium);
+    let equal = back.content == load.hash && back.size == load.size;
+    Ok(if equal { Carried::Proved(synced, digests) } else { Carried::BadReadBack })
+}
+
+/// A drive that gives back other bytes than it was given: until a probe passes, nothing on it is believed.
+pub(crate) fn lied(drive: &Attached, place: Place) -> Refusal {
+    let source = std::io::Error::other("what was read back differs from what was written");
+    Refusal::Drive(drive.heed(VolumeError::Io { op: "verify", place, source }))
+}
+
+enum Written {
+    Durable(Box<dyn Synced>, Box<Digests>),
+    Not(Carried),
+}
+
+/// Reads and writes, hashing what passes. The page cache serves what just arrived.
+fn write(load: &Load, source: &Attached, target: &Attached, go_on: GoOn<'_>) -> Result<Written, Refusal> {
+    let heed = |e| Refusal::Drive(target.heed(e));
+    let bad = |bad| Ok(Written::Not(Carried::BadSource(bad)));
+    // One bad sector is that file's problem and not the drive's, which goes on with all its others.
+    let unreadable = |e| source.file_only(e).map_err(Refusal::Drive).map(Bad::Different);
+    let mut reader = match source.volume.open(&load.from) {
+        Ok(reader) => reader,
+        Err(VolumeError::NotFound { .. }) => return bad(Bad::Missing),
+        Err(e) => return bad(unreadable(e)?),
+    };
+    let space = target.volume.space().map_err(heed)?;
+    if load.size > space.for_uploads() {
+        return Err(Refusal::Drive(VolumeError::Full { op: "copy", place: load.from.clone() }));
+    }
+    let mut staged = target.volume.stage(Some(load.size)).map_err(heed)?;
+    let mut hasher = Hasher::new(BOTH, &[]);
+    let mut buffer = vec![0; PIECE];
+    loop {
+        drop(source.turns.background());
+        let read = match reader.read_at(&mut buffer, hasher.size()) {
+            Ok(read) => read,
+            Err(e) => return bad(unreadable(e)?),
+        };
+        if read == 0 {
+            break;
+        }
+        let lane = target.turns.background();
+        hasher.update(&buffer[..read]);
+        staged.write(&buffer[..read]).map_err(heed)?;
+        drop(lane);
+        if hasher.size() > load.size {
+            break;
+        }
+        if !go_on() {
+            return Ok(Written::Not(Carried::Stopped));
+        }
+    }
+    let digests = hasher.digests();
+    if digests.content != load.hash {
+        return bad(Bad::Different(format!("{} bytes with hash {}", digests.size, digests.content)));
+    }
+    let synced = staged.sync(Some(load.mtime)).map_err(heed)?;
+    Ok(Written::Durable(synced, Box::new(digests)))
+}
