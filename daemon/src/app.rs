@@ -26,6 +26,7 @@ use crate::work::health::HealthCheck;
 use crate::work::ingest::Ingest;
 use crate::work::mirror::Mirror;
 use crate::work::pool::{Options, Pool, Wake};
+use crate::work::scrub::{Manners, Scrub};
 use crate::work::supervisor::{Patience, Supervisor};
 use crate::work::sweep::Sweep;
 use crate::work::tree::Tree;
@@ -145,9 +146,12 @@ impl App {
         })?;
         // Last: a drive that is attached wakes the others, and they must be there to hear it.
         for mount in &settings.drives.mounts {
-            let (pool, mount) = (Arc::clone(&self.pool), mount.clone());
-            let watch = move || DriveWatch::new(Arc::clone(&pool), mount.clone());
+            let (pool, at) = (Arc::clone(&self.pool), mount.clone());
+            let watch = move || DriveWatch::new(Arc::clone(&pool), at.clone());
             self.spawn(Some(Wake::Drives), move || Box::new(watch()))?;
+            let (pool, at) = (Arc::clone(&self.pool), mount.clone());
+            let scrub = move || Scrub::new(Arc::clone(&pool), at.clone(), Manners::GENTLE);
+            self.spawn(None, move || Box::new(scrub()))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The state of a copy, in the words of the product.
@@ -127,6 +128,17 @@ impl FromStr for CopyState {
     fn from_str(text: &str) -> Result<Self, UnknownState> {
         Self::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| UnknownState(text.to_owned()))
     }
+}
+
+/// Which copies of a drive are due to be re-read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Never read back, and made before this.
+    pub made_before: Timestamp,
+    /// Last read back before this.
+    pub read_before: Timestamp,
+    /// Last read back after this, says a clock that was wrong (invariant I24).
+    pub read_after: Timestamp,
 }
 
 #[cfg(test)]

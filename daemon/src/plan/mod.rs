@@ -8,5 +8,6 @@ pub mod placing;
 pub mod retrying;
 pub mod rights;
 pub mod safety;
+pub mod scrubbing;
 pub mod shelving;
 pub mod verdict;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::{DriveId, DriveRole};
 use crate::plan::facts::CatalogueFacts;
+use crate::plan::scrubbing;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
@@ -46,7 +47,10 @@ impl Pool {
             if self.options().brake.holds(leaving, all) {
                 self.hold(now, leaving);
             }
-            self.set_tally(drive.id, primary.catalogue.read(|r| r.tally(drive.id))?);
+            self.set_tally(
+                drive.id,
+                primary.catalogue.read(|r| r.tally(drive.id, scrubbing::overdue_before(now)))?,
+            );
         }
         Ok(drives.into_iter().map(|drive| (drive.id, drive.role)).collect())
     }

@@ -1,9 +1,10 @@
 //! `Attached`: a drive of the pool that is there now, what is doubted of it, and whose turn it is on it.
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::drive::{DriveId, DriveRole, Marker};
+use crate::os::clock;
 use crate::store::manifest::Manifest;
 use crate::store::volume::{Volume, VolumeError};
 
@@ -148,6 +149,8 @@ const YIELD: Duration = Duration::from_millis(20);
 #[derive(Default)]
 pub struct Turns {
     uploads: Mutex<usize>,
+    /// When the last upload, or a piece of one, began or ended.
+    stirred: Mutex<Option<Instant>>,
     idle: Condvar,
     lane: Mutex<()>,
 }
@@ -159,6 +162,7 @@ pub struct UploadTurn<'t> {
 
 impl Drop for UploadTurn<'_> {
     fn drop(&mut self) {
+        self.turns.stir();
         let mut uploads = self.turns.uploads.lock().unwrap_or_else(PoisonError::into_inner);
         *uploads = uploads.saturating_sub(1);
         if *uploads == 0 {
@@ -170,8 +174,30 @@ impl Drop for UploadTurn<'_> {
 impl Turns {
     /// Announces an upload; never waits.
     pub fn upload(&self) -> UploadTurn<'_> {
+        self.stir();
         *self.uploads.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         UploadTurn { turns: self }
+    }
+
+    fn stir(&self) {
+        *self.stirred.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::monotonic());
+    }
+
+    /// For work that has weeks: returns when there was no upload for as long as `calm`, or when `patience` is at its end.
+    pub fn wait_for_calm(&self, calm: Duration, patience: Duration) {
+        const PAUSE: Duration = Duration::from_millis(50);
+        let began = clock::monotonic();
+        loop {
+            let now = clock::monotonic();
+            let stirred = *self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
+            let under_way = *self.uploads.lock().unwrap_or_else(PoisonError::into_inner) > 0;
+            let since = stirred.map(|at| now.saturating_duration_since(at));
+            let quiet = !under_way && since.is_none_or(|since| since >= calm);
+            if quiet || now.saturating_duration_since(began) >= patience {
+                return;
+            }
+            std::thread::sleep(PAUSE.min(patience));
+        }
     }
 
     /// The lane for one piece of background work (at most a few MiB). Yields to uploads for a bounded time, so that a
@@ -191,7 +217,6 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::time::Instant;
 
     use super::*;
 
@@ -239,6 +264,23 @@ mod tests {
         drop(two);
         hear.recv_timeout(GIVE_UP).expect("nobody told it that the uploads are over");
         working.join().unwrap();
+    }
+
+    #[test]
+    fn what_has_weeks_waits_for_calm_but_not_for_ever() {
+        let turns = Turns::default();
+        let waits = |calm, patience| {
+            let began = Instant::now();
+            turns.wait_for_calm(calm, patience);
+            began.elapsed()
+        };
+        // Nothing ever happened.
+        assert!(waits(GIVE_UP, GIVE_UP) < GIVE_UP / 2);
+        let upload = turns.upload();
+        assert!(waits(Duration::ZERO, A_WHILE) >= A_WHILE, "beside an upload");
+        drop(upload);
+        assert!(waits(A_WHILE, GIVE_UP) >= A_WHILE / 2, "right after one");
+        assert!(waits(A_WHILE, GIVE_UP) < GIVE_UP / 2, "long after it");
     }
 
     #[test]

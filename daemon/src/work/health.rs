@@ -220,7 +220,7 @@ fn attached_facts(slot: &Slot, id: DriveId, known: Known, now: Timestamp, slots:
         oldest_wanted: slot.tally.oldest_wanted,
         damaged: slot.tally.damaged,
         missing: slot.tally.missing,
-        unread: 0,
+        unread: slot.tally.overdue,
         same_disk_as: twin.and_then(|t| t.attached.as_ref()).map(|a| a.id().short()),
     }
 }

@@ -23,6 +23,7 @@ mod reading;
 mod record;
 mod reread;
 pub mod rescan;
+pub mod scrub;
 pub mod supervisor;
 pub mod sweep;
 pub mod tree;

@@ -11,6 +11,7 @@ use crate::model::account::{Device, TokenHash, TokenKey};
 use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
 use crate::plan::mirroring::Brake;
+use crate::plan::scrubbing;
 use crate::store::catalogue::copies::Tally;
 use crate::store::disk::Hold;
 use crate::work::census::Census;
@@ -404,9 +405,10 @@ impl Pool {
     /// Every mount point and the drive there, with its copies counted now. Blocking, while the primary answers.
     pub fn drives_counted(&self) -> Vec<DriveView> {
         if let (Ok(()), Ok(primary)) = (self.available(), self.primary()) {
+            let overdue = scrubbing::overdue_before(self.now());
             let drives: Vec<_> = self.slots().iter().filter_map(Slot::drive).collect();
             for (id, _) in drives {
-                if let Ok(tally) = primary.catalogue.read(|r| r.tally(id)) {
+                if let Ok(tally) = primary.catalogue.read(|r| r.tally(id, overdue)) {
                     self.set_tally(id, tally);
                 }
             }

@@ -32,7 +32,7 @@ impl Pool {
         }
         let mut so_far = Progress::default();
         for drive in &drives {
-            let tally = primary.catalogue.read(|r| r.tally(drive.id()))?;
+            let tally = primary.catalogue.read(|r| r.tally(drive.id(), self.now()))?;
             so_far.files_total += tally.settled + tally.verified + tally.missing + tally.damaged;
         }
         for drive in drives {

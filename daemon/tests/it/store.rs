@@ -11,4 +11,5 @@ mod mirroring;
 mod other_hands;
 mod queue;
 mod reopening;
+mod scrubbing;
 mod truth;

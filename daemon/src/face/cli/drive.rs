@@ -119,22 +119,40 @@ pub(super) fn table(drives: &[DriveView], zone: &TimeZone) -> String {
         let space = drive.space.map_or_else(String::new, |space| {
             format!("{} % of {} used", space.percent_used(), screen::size(space.total))
         });
-        let lag = if drive.tally.wanted == 0 {
-            String::new()
-        } else {
-            let files = screen::many(drive.tally.wanted, "file", "files");
-            format!("{files} ({}) still to copy", screen::size(drive.tally.wanted_bytes))
-        };
         vec![
             name.to_owned(),
             screen::plain(&drive.mount.display().to_string()),
             drive.id.map_or_else(|| "-".to_owned(), |id| id.short()),
             format!("{} since {}", standing(&drive.standing), screen::moment(drive.since, zone)),
             space,
-            lag,
+            what_lacks(drive, zone),
         ]
     });
     screen::table(&rows.collect::<Vec<_>>())
+}
+
+/// What a drive has not got yet, and how far the re-reading of what it has is.
+fn what_lacks(drive: &DriveView, zone: &TimeZone) -> String {
+    let tally = &drive.tally;
+    let mut words = Vec::new();
+    if tally.wanted > 0 {
+        let files = screen::many(tally.wanted, "file", "files");
+        words.push(format!("{files} ({}) still to copy", screen::size(tally.wanted_bytes)));
+    }
+    if tally.settled > 0 {
+        words.push(format!("{} not read back yet", screen::many(tally.settled, "file", "files")));
+    }
+    match tally.read_back_since {
+        _ if tally.overdue > 0 => {
+            let files = screen::many(tally.overdue, "file", "files");
+            words.push(format!("{files} not read back for over a month"));
+        }
+        Some(since) if tally.settled == 0 => {
+            words.push(format!("all read back since {}", screen::day(since, zone)));
+        }
+        Some(_) | None => {}
+    }
+    words.join(", ")
 }
 
 fn ejected(ejection: &Ejection) -> String {

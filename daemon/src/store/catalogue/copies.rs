@@ -54,6 +54,12 @@ pub struct Tally {
     pub damaged: u64,
     /// Waiting to go to this drive's trash.
     pub leaving: u64,
+    /// Not read back for over a month.
+    #[serde(default)]
+    pub overdue: u64,
+    /// All others that were ever read back, were so since.
+    #[serde(default)]
+    pub read_back_since: Option<Timestamp>,
 }
 
 pub(super) fn asset(
@@ -328,7 +334,7 @@ pub fn want_everything(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> 
     .map(drop)
 }
 
-fn copy_row(row: &Row<'_>) -> rusqlite::Result<CopyRow> {
+pub(super) fn copy_row(row: &Row<'_>) -> rusqlite::Result<CopyRow> {
     Ok(CopyRow {
         name: row.get(0)?,
         drive: parsed(row, 1)?,
@@ -342,7 +348,8 @@ fn copy_row(row: &Row<'_>) -> rusqlite::Result<CopyRow> {
     })
 }
 
-const COPY: &str = "SELECT c.name, c.drive, d.role, c.at, c.hash, c.state, c.settled, c.verified, c.reread
+pub(super) const COPY: &str =
+    "SELECT c.name, c.drive, d.role, c.at, c.hash, c.state, c.settled, c.verified, c.reread
                     FROM copy c JOIN drive d ON d.id = c.drive";
 
 impl Reader<'_> {
@@ -396,7 +403,7 @@ impl Reader<'_> {
     }
 
     /// Counts of a drive's copies.
-    pub fn tally(&self, drive: DriveId) -> Result<Tally, CatalogueError> {
+    pub fn tally(&self, drive: DriveId, overdue_before: Timestamp) -> Result<Tally, CatalogueError> {
         let id = drive.to_string();
         let mut tally = Tally::default();
         let states: Vec<(CopyState, u64)> = self
@@ -428,6 +435,8 @@ impl Reader<'_> {
             .connection
             .query_row("SELECT count(*) FROM leaving WHERE drive = ?1", [&id], |row| count(row, 0))
             .tried("count what leaves")?;
+        let scrubbed = self.reread(drive, overdue_before)?;
+        (tally.overdue, tally.read_back_since) = (scrubbed.overdue, scrubbed.oldest);
         Ok(tally)
     }
 

@@ -18,8 +18,11 @@ pub mod find;
 pub mod names;
 pub mod queue;
 pub mod read;
+pub mod reread;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = LADDER.len() as i64;
+/// What makes each version of the one before.
+const LADDER: [&str; 2] = [include_str!("schema.sql"), include_str!("reread.sql")];
 
 /// The open catalogue.
 pub struct Catalogue {
@@ -198,10 +201,10 @@ fn migrate(connection: &mut Connection) -> Result<(), CatalogueError> {
         let source = said(ffi::SQLITE_CANTOPEN, format!("version {version} is newer than this program"));
         return Err(CatalogueError { op: "open", source });
     }
-    if version == 0 {
+    for (step, sql) in (0..).zip(LADDER).skip_while(|(step, _)| *step < version) {
         let tx = connection.transaction().tried("begin")?;
-        tx.execute_batch(include_str!("schema.sql")).tried("make tables")?;
-        tx.pragma_update(None, "user_version", VERSION).tried("set version")?;
+        tx.execute_batch(sql).tried("make tables")?;
+        tx.pragma_update(None, "user_version", step + 1).tried("set version")?;
         tx.commit().tried("commit")?;
     }
     Ok(())
@@ -236,6 +239,31 @@ mod tests {
         }
         // A name that SQLite does not know is answered with no row at all.
         assert!(expect_pragma(&connection, "synchronos", "2").is_err());
+    }
+
+    #[test]
+    fn an_older_catalogue_climbs_the_ladder_and_a_newer_one_is_left_alone() {
+        let made_by = |version: usize| {
+            let connection = Connection::open_in_memory().unwrap();
+            LADDER[..version].iter().for_each(|sql| connection.execute_batch(sql).unwrap());
+            connection.pragma_update(None, "user_version", version as i64).unwrap();
+            connection
+        };
+        let shape = |catalogue: &Catalogue| -> Vec<String> {
+            let open = catalogue.lock();
+            let mut all =
+                open.as_ref().unwrap().prepare("SELECT name FROM sqlite_schema ORDER BY name").unwrap();
+            all.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        let new = Catalogue::in_memory().unwrap();
+        for version in 1..=LADDER.len() {
+            let climbed = Catalogue::prepare(made_by(version), "memory").unwrap();
+            assert_eq!(shape(&climbed), shape(&new), "from version {version}");
+        }
+        let newer = made_by(LADDER.len());
+        newer.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        let refused = Catalogue::prepare(newer, "memory").map(drop).unwrap_err();
+        assert!(refused.to_string().contains("newer than this program") && !refused.is_damage(), "{refused}");
     }
 
     /// A database in memory takes no write-ahead log and says so by another word: as some filesystems do.

@@ -1,0 +1,122 @@
+//! The scrub: re-reads the copies of one drive from its medium, those nobody has read yet first, then the oldest. One of these
+//! per mount point, each on its own thread. Where it was is in the catalogue, as the dates of what was read.
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::drive::DriveRole;
+use crate::plan::{retrying, scrubbing};
+use crate::work::carry::GoOn;
+use crate::work::drive::Attached;
+use crate::work::error::Refusal;
+use crate::work::pool::Pool;
+use crate::work::reread::{Found, Reread};
+use crate::work::worker::{Cx, Outcome, WorkError, Worker};
+
+/// Proofs recorded together: they share the flush of the manifest.
+const BATCH: usize = 64;
+
+/// How uploads are let go first.
+#[derive(Debug, Clone, Copy)]
+pub struct Manners {
+    /// Nothing is read until there was no upload for so long.
+    pub calm: Duration,
+    /// A piece is read after this all the same, so that a box that is busy day and night is scrubbed, too.
+    pub patience: Duration,
+}
+
+impl Manners {
+    /// A megabyte a second beside uploads without a pause.
+    pub const GENTLE: Self = Self { calm: Duration::from_secs(1), patience: Duration::from_secs(1) };
+    /// Waits for nobody.
+    pub const NONE: Self = Self { calm: Duration::ZERO, patience: Duration::ZERO };
+}
+
+/// Re-reads what is on the drive at one mount point.
+pub struct Scrub {
+    pool: Arc<Pool>,
+    mount: PathBuf,
+    manners: Manners,
+    /// When this minute's allowance began, and what is used up of it, bytes.
+    minute: Option<Timestamp>,
+    used: u64,
+}
+
+impl Scrub {
+    /// For one mount point of the pool.
+    pub fn new(pool: Arc<Pool>, mount: PathBuf, manners: Manners) -> Self {
+        Self { pool, mount, manners, minute: None, used: 0 }
+    }
+
+    /// The drive there, if it is one whose copies are known.
+    fn drive(&self) -> Option<Arc<Attached>> {
+        let attached = self.pool.slot_at(&self.mount)?.attached?;
+        let ours = attached.role() == DriveRole::Primary
+            || self.pool.others().iter().any(|other| Arc::ptr_eq(other, &attached));
+        (ours && attached.takes_writes().is_ok()).then_some(attached)
+    }
+
+    /// Re-reads some copies that are due. `true`: there may be more, and the allowance is not used up.
+    pub fn step(&mut self, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+        const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+        let primary = self.pool.primary()?;
+        let Some(drive) = self.drive() else { return Ok(false) };
+        let now = self.pool.now();
+        if retrying::is_due(self.minute, MINUTE, now) {
+            (self.minute, self.used) = (Some(now), 0);
+        }
+        let due = scrubbing::due(now);
+        let rows = primary.catalogue.read(|r| r.reread_due(drive.id(), &due, BATCH))?;
+        let space = drive.volume.space().map_err(|e| Refusal::Drive(drive.heed(e)))?;
+        let held = space.total.saturating_sub(space.available);
+        let (manners, uploads) = (self.manners, &primary.attached.turns);
+        let (mut batch, mut read, mut more) = (Reread::default(), 0, rows.len() == BATCH);
+        for row in rows {
+            let left = scrubbing::allowance(held, row.reread.is_none()).saturating_sub(self.used);
+            if batch.bytes >= left || !go_on() {
+                more = false;
+                break;
+            }
+            let found = self.pool.reread(&primary, &drive, &row, &mut batch, &mut || {
+                uploads.wait_for_calm(manners.calm, manners.patience);
+                go_on();
+                Ok(())
+            })?;
+            read += u64::from(found != Found::Moved);
+        }
+        self.used += batch.bytes;
+        self.pool.record_reread(&primary, &drive, batch)?;
+        // What is on its way to another name is due still: later.
+        Ok(more && read > 0)
+    }
+}
+
+impl Worker for Scrub {
+    fn name(&self) -> &'static str {
+        "scrub"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn critical(&self) -> bool {
+        false
+    }
+
+    fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
+        if self.pool.primary().is_err() {
+            return Ok(Outcome::Rest);
+        }
+        let _drive = cx.blocked_on(&self.drive().map(|d| d.id().short()).unwrap_or_default());
+        let go_on = || {
+            cx.beat();
+            !cx.stopping()
+        };
+        let more = Scrub::step(self, &go_on)
+            .map_err(|e| WorkError::new(format!("re-read {}", self.mount.display()), e))?;
+        Ok(if more { Outcome::More } else { Outcome::Rest })
+    }
+}

@@ -1,0 +1,147 @@
+//! The scrub: a new copy is read back soon, every other one within a month, the oldest first; what it finds is healed.
+use std::fs;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use shoebox::plan::scrubbing;
+use shoebox::work::scrub::{Manners, Scrub};
+
+use super::furnished::Furnished;
+use crate::support::luck;
+
+fn scrub(home: &Furnished, drive: &str) -> Scrub {
+    Scrub::new(Arc::clone(&home.pool), home.mount(drive), Manners::NONE)
+}
+
+/// Lets both scrubs read until they rest.
+fn scrubbed(home: &Furnished) {
+    for drive in ["a", "b"] {
+        let mut scrub = scrub(home, drive);
+        for round in 0.. {
+            assert!(round < 100, "the scrub does not come to rest");
+            if !scrub.step(&|| true).unwrap() {
+                break;
+            }
+        }
+    }
+}
+
+fn read_at(home: &Furnished, name: &str, drive: &str) -> Option<Timestamp> {
+    home.copy(name, drive).unwrap().reread
+}
+
+/// Names that are due on a drive, in their order.
+fn due(home: &Furnished, drive: &str) -> Vec<String> {
+    let due = scrubbing::due(home.pool.now());
+    let rows = home.pool.primary().unwrap().catalogue.read(|r| r.reread_due(home.id(drive), &due, 100));
+    rows.unwrap().iter().map(|row| row.at.name().to_owned()).collect()
+}
+
+fn overdue(home: &Furnished, drive: &str) -> u64 {
+    let drives = home.pool.drives_counted();
+    drives.iter().find(|view| view.mount == home.mount(drive)).unwrap().tally.overdue
+}
+
+#[test]
+fn a_new_copy_is_read_back_soon_and_then_the_photo_is_safe() {
+    let mut home = Furnished::new();
+    home.put("anna/a.jpg", b"a photo");
+    home.mirrored();
+    let safe = |home: &Furnished| home.pool.receipt("anna/a.jpg").unwrap().unwrap().safe_to_delete;
+    scrubbed(&home);
+    assert_eq!(
+        (home.state("anna/a.jpg", "a"), safe(&home)),
+        ("settled", false),
+        "the drive's memory proves nothing"
+    );
+    home.pass(1);
+    scrubbed(&home);
+    assert_eq!((home.state("anna/a.jpg", "a"), safe(&home)), ("verified", true));
+    assert_eq!(read_at(&home, "anna/a.jpg", "a"), Some(home.pool.now()));
+    let before = read_at(&home, "anna/a.jpg", "b");
+    home.pass(24 * 24);
+    scrubbed(&home);
+    assert_eq!(read_at(&home, "anna/a.jpg", "b"), before, "not due yet");
+}
+
+#[test]
+fn the_oldest_is_read_first_and_all_within_a_month() {
+    let mut home = Furnished::new();
+    for name in ["one", "two", "three"] {
+        home.put(&format!("anna/{name}.jpg"), name.as_bytes());
+        home.mirrored();
+        home.pass(1);
+        scrubbed(&home);
+    }
+    for drive in ["a", "b"] {
+        assert_eq!(due(&home, drive), [""; 0]);
+    }
+    home.pass(25 * 24 - 1);
+    assert_eq!(due(&home, "a"), ["one.jpg"]);
+    home.pass(3);
+    home.put("anna/new.jpg", b"new");
+    home.mirrored();
+    home.pass(1);
+    assert_eq!(due(&home, "a"), ["new.jpg", "one.jpg", "two.jpg", "three.jpg"]);
+    assert_eq!(due(&home, "b"), ["one.jpg", "two.jpg", "three.jpg"]);
+    scrubbed(&home);
+    for drive in ["a", "b"] {
+        assert_eq!((due(&home, drive), overdue(&home, drive)), (Vec::new(), 0));
+    }
+    // Switched off for long: that is told, and caught up with.
+    home.pass(31 * 24);
+    assert_eq!((overdue(&home, "a"), overdue(&home, "b")), (4, 4));
+    scrubbed(&home);
+    assert_eq!((overdue(&home, "a"), overdue(&home, "b")), (0, 0));
+    // Read, says a clock that was wrong, in a year from now.
+    home.pass(365 * 24);
+    scrubbed(&home);
+    home.pass(-365 * 24);
+    assert_eq!(due(&home, "a").len(), 4);
+    scrubbed(&home);
+    assert_eq!(due(&home, "a"), [""; 0]);
+}
+
+#[test]
+fn no_more_is_read_in_a_minute_than_may_be() {
+    let mut home = Furnished::new();
+    for number in 0..3 {
+        home.put(&format!("anna/{number}.mov"), &luck::bytes(number, 40 << 20));
+    }
+    home.mirrored();
+    home.pass(1);
+    scrubbed(&home);
+    home.pass(26 * 24);
+    let mut scrub = scrub(&home, "a");
+    while scrub.step(&|| true).unwrap() {}
+    assert_eq!(due(&home, "a").len(), 1, "64 MiB a minute, and the file that is begun");
+    while scrub.step(&|| true).unwrap() {}
+    assert_eq!(due(&home, "a").len(), 1, "the same minute");
+    home.pass(1);
+    while scrub.step(&|| true).unwrap() {}
+    assert_eq!(due(&home, "a").len(), 0);
+    // Asked to stop, it stops before the next file.
+    home.pass(26 * 24);
+    assert!(!scrub.step(&|| false).unwrap());
+    assert_eq!(due(&home, "a").len(), 3);
+}
+
+#[test]
+fn what_the_scrub_finds_is_healed() {
+    let mut home = Furnished::new();
+    home.put("anna/a.jpg", b"a photo");
+    home.mirrored();
+    home.pass(26 * 24);
+    fs::write(home.at("b", "anna/a.jpg"), b"a ph0to").unwrap();
+    scrubbed(&home);
+    assert_eq!(home.state("anna/a.jpg", "b"), "damaged");
+    home.mirrored();
+    assert_eq!(home.state("anna/a.jpg", "b"), "verified");
+    assert_eq!(fs::read(home.at("b", "anna/a.jpg")).unwrap(), b"a photo");
+    // What is gone from B is made again, too.
+    home.pass(26 * 24);
+    fs::remove_file(home.at("b", "anna/a.jpg")).unwrap();
+    scrubbed(&home);
+    home.mirrored();
+    assert_eq!(home.state("anna/a.jpg", "b"), "verified");
+}
