@@ -15,6 +15,7 @@ mod hostile_names;
 mod hostile_sites;
 mod kill;
 mod people;
+mod power;
 mod quota;
 mod requests;
 mod rivals;

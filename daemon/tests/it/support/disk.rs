@@ -1,8 +1,11 @@
-//! A disk in user space: a file that FUSE shows, behind a loop device, with a filesystem on it. It hangs when it is told to.
+//! A disk in user space: a file that FUSE shows, behind a loop device, with a filesystem on it. It has a memory of its own, as
+//! disks do, which is lost with the power unless it was flushed; and it hangs when it is told to.
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,6 +15,7 @@ use fuser::{
     WriteFlags,
 };
 
+use super::luck::Luck;
 use super::mounted::Mounted;
 
 const NAME: &str = "disk";
@@ -19,12 +23,50 @@ const DISK: INodeNo = INodeNo(2);
 /// Nothing about it ever changes.
 const VALID: Duration = Duration::from_secs(3600);
 
+/// What a disk writes as a whole or not at all.
+const SECTOR: usize = 512;
+
+/// The plug of one or more disks.
+#[derive(Clone, Default)]
+pub(crate) struct Plug {
+    pulled: Arc<AtomicBool>,
+    lie: bool,
+}
+
+impl Plug {
+    /// Of disks that say of every flush that it is done, and do nothing.
+    pub(crate) fn of_liars() -> Self {
+        Self { lie: true, ..Self::default() }
+    }
+
+    /// From now on the disks answer nothing but errors.
+    pub(crate) fn pull(&self) {
+        self.pulled.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_pulled(&self) -> bool {
+        self.pulled.load(Ordering::SeqCst)
+    }
+}
+
+/// What a disk was given and has not written yet: sectors by number.
+#[derive(Default)]
+struct Cache {
+    sectors: BTreeMap<u64, [u8; SECTOR]>,
+    /// Writes and flushes since it was asked to count.
+    calls: u64,
+    /// The call at which the plug is pulled.
+    pull_at: Option<u64>,
+}
+
 /// A request that is carried out when the disk answers again.
 type Waiting = Box<dyn FnOnce(&Medium) + Send>;
 
 struct Medium {
     file: File,
     size: u64,
+    plug: Plug,
+    cache: Mutex<Cache>,
     /// What waits while the disk hangs.
     hangs: Mutex<Option<Vec<Waiting>>>,
 }
@@ -45,6 +87,97 @@ impl Medium {
     fn answer_again(&self) {
         let waiting = self.hangs.lock().unwrap().take();
         waiting.into_iter().flatten().for_each(|request| request(self));
+    }
+
+    /// Counts a write or a flush. An error: the power went at it.
+    fn call(&self, cache: &mut Cache) -> std::io::Result<()> {
+        if self.plug.is_pulled() {
+            return Err(std::io::Error::from_raw_os_error(libc::EIO));
+        }
+        cache.calls += 1;
+        if cache.pull_at == Some(cache.calls) {
+            self.plug.pull();
+        }
+        Ok(())
+    }
+
+    fn read(&self, offset: u64, size: u32) -> std::io::Result<Vec<u8>> {
+        if self.plug.is_pulled() {
+            return Err(std::io::Error::from_raw_os_error(libc::EIO));
+        }
+        let left = self.size.saturating_sub(offset).min(u64::from(size));
+        let mut bytes = vec![0; usize::try_from(left).unwrap()];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        let cache = self.cache.lock().unwrap();
+        let first = offset / SECTOR as u64;
+        for (number, sector) in cache.sectors.range(first..=first + bytes.len().div_ceil(SECTOR) as u64) {
+            for (at, byte) in (number * SECTOR as u64..).zip(sector) {
+                if let Some(there) = at.checked_sub(offset).and_then(|at| bytes.get_mut(at as usize)) {
+                    *there = *byte;
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// A write at which the power goes may be in the cache or not, as a whole or in part: that is drawn later.
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        let mut cache = self.cache.lock().unwrap();
+        self.call(&mut cache)?;
+        let (mut at, mut data) = (offset, data);
+        // mkfs, which writes without the loop device, writes parts of sectors.
+        while !data.is_empty() {
+            let (number, within) = (at / SECTOR as u64, at as usize % SECTOR);
+            let (piece, rest) = data.split_at(data.len().min(SECTOR - within));
+            let mut sector = match cache.sectors.get(&number) {
+                Some(sector) => *sector,
+                None => {
+                    let mut sector = [0; SECTOR];
+                    self.file.read_exact_at(&mut sector, number * SECTOR as u64)?;
+                    sector
+                }
+            };
+            sector[within..within + piece.len()].copy_from_slice(piece);
+            cache.sectors.insert(number, sector);
+            (at, data) = (at + piece.len() as u64, rest);
+        }
+        if self.plug.is_pulled() { Err(std::io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+    }
+
+    fn flush(&self) -> std::io::Result<()> {
+        let mut cache = self.cache.lock().unwrap();
+        self.call(&mut cache)?;
+        if self.plug.is_pulled() {
+            return Err(std::io::Error::from_raw_os_error(libc::EIO));
+        }
+        if self.plug.lie {
+            return Ok(());
+        }
+        for (number, sector) in std::mem::take(&mut cache.sectors) {
+            self.file.write_all_at(&sector, number * SECTOR as u64)?;
+        }
+        Ok(())
+    }
+
+    /// What was given and never flushed is there or not, sector by sector, in any order.
+    fn lose_power(&self, luck: &mut Luck) {
+        let sectors = std::mem::take(&mut self.cache.lock().unwrap().sectors);
+        let survive = luck.below(4);
+        // Runs of neighbours share their fate more often than not.
+        let mut fate = true;
+        for (number, sector) in sectors {
+            if luck.below(6) == 0 {
+                fate = luck.below(2) == 0;
+            }
+            let there = match survive {
+                0 => false,
+                1 => true,
+                _ => fate,
+            };
+            if there {
+                self.file.write_all_at(&sector, number * SECTOR as u64).unwrap();
+            }
+        }
     }
 
     fn attributes(&self, ino: INodeNo) -> Option<FileAttr> {
@@ -109,13 +242,9 @@ impl Filesystem for Shown {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.0.carry_out(Box::new(move |medium| {
-            let left = medium.size.saturating_sub(offset).min(u64::from(size));
-            let mut bytes = vec![0; usize::try_from(left).unwrap()];
-            match medium.file.read_exact_at(&mut bytes, offset) {
-                Ok(()) => reply.data(&bytes),
-                Err(e) => reply.error(e.into()),
-            }
+        self.0.carry_out(Box::new(move |medium| match medium.read(offset, size) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(e) => reply.error(e.into()),
         }));
     }
 
@@ -132,14 +261,17 @@ impl Filesystem for Shown {
         reply: ReplyWrite,
     ) {
         let data = data.to_vec();
-        self.0.carry_out(Box::new(move |medium| match medium.file.write_all_at(&data, offset) {
+        self.0.carry_out(Box::new(move |medium| match medium.write(offset, &data) {
             Ok(()) => reply.written(u32::try_from(data.len()).unwrap()),
             Err(e) => reply.error(e.into()),
         }));
     }
 
     fn fsync(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.0.carry_out(Box::new(move |_| reply.ok()));
+        self.0.carry_out(Box::new(move |medium| match medium.flush() {
+            Ok(()) => reply.ok(),
+            Err(e) => reply.error(e.into()),
+        }));
     }
 }
 
@@ -148,6 +280,13 @@ pub(crate) struct Disk {
     medium: Arc<Medium>,
     shown_at: PathBuf,
     _session: BackgroundSession,
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // The loop device may still have it open: it lets go when its own last user is gone.
+        super::mounted::detach(&self.shown_at);
+    }
 }
 
 /// As long as this lives, the disk answers nothing.
@@ -162,17 +301,45 @@ impl Drop for Hanging<'_> {
 impl Disk {
     /// A disk of `mib` MiB, formatted by `mkfs` and mounted `at` a directory. Everything else it needs is put beside that.
     pub(crate) fn mounted(mib: u64, mkfs: &[&str], at: &Path) -> Result<(Self, Mounted), String> {
-        let (image, shown_at) = (at.with_extension("medium"), at.with_extension("disk"));
-        let plain = |e: std::io::Error| format!("a disk by FUSE: {e}");
-        let file = File::options().read(true).write(true).create_new(true).open(&image).map_err(plain)?;
-        let size = mib << 20;
-        file.set_len(size).map_err(plain)?;
-        std::fs::create_dir(&shown_at).map_err(plain)?;
-        let medium = Arc::new(Medium { file, size, hangs: Mutex::default() });
-        let session = fuser::spawn_mount(Shown(Arc::clone(&medium)), &shown_at, &fuser::Config::default());
-        let disk = Self { medium, shown_at, _session: session.map_err(plain)? };
+        let image = at.with_extension("medium");
+        File::create_new(&image).and_then(|file| file.set_len(mib << 20)).map_err(|e| e.to_string())?;
+        let disk = Self::show(&image, &at.with_extension("disk"), &Plug::default())?;
         let mounted = Mounted::existing_image(&disk.shown_at.join(NAME), mkfs, at)?;
         Ok((disk, mounted))
+    }
+
+    /// A disk whose medium is an image file, shown in a directory of its own.
+    pub(crate) fn show(image: &Path, shown_at: &Path, plug: &Plug) -> Result<Self, String> {
+        let plain = |e: std::io::Error| format!("a disk by FUSE: {e}");
+        let file = File::options().read(true).write(true).open(image).map_err(plain)?;
+        let size = file.metadata().map_err(plain)?.len();
+        std::fs::create_dir_all(shown_at).map_err(plain)?;
+        let (plug, cache, hangs) = (plug.clone(), Mutex::default(), Mutex::default());
+        let medium = Arc::new(Medium { file, size, plug, cache, hangs });
+        let session = fuser::spawn_mount(Shown(Arc::clone(&medium)), shown_at, &fuser::Config::default());
+        Ok(Self { medium, shown_at: shown_at.to_owned(), _session: session.map_err(plain)? })
+    }
+
+    /// Mounts the filesystem that is on it.
+    pub(crate) fn mount(&self, at: &Path) -> Result<Mounted, String> {
+        Mounted::behind(&self.shown_at.join(NAME), at)
+    }
+
+    /// Counts writes and flushes from now on, and pulls the plug at one of them.
+    pub(crate) fn pull_at(&self, call: u64) {
+        let mut cache = self.medium.cache.lock().unwrap();
+        (cache.calls, cache.pull_at) = (0, Some(call));
+    }
+
+    /// Writes and flushes since it was asked to count.
+    pub(crate) fn calls(&self) -> u64 {
+        self.medium.cache.lock().unwrap().calls
+    }
+
+    /// The power is gone: of what was never flushed, `luck` decides what had been written.
+    pub(crate) fn lose_power(&self, luck: &mut Luck) {
+        self.medium.plug.pull();
+        self.medium.lose_power(luck);
     }
 
     /// From now on it answers nothing, until the guard is dropped. A process that waits for it cannot even be killed: let

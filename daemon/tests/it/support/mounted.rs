@@ -44,6 +44,13 @@ fn mount(device: &str, at: &Path) -> Result<(), String> {
     mounted.map(drop)
 }
 
+/// Unmounts, once nobody uses it any more.
+pub(crate) fn detach(at: &Path) {
+    if let Err(why) = run("umount", &["-l", &at.to_string_lossy()]) {
+        say(&why);
+    }
+}
+
 impl Mounted {
     /// A filesystem in memory.
     pub(crate) fn tmpfs(at: &Path, options: &str) -> Result<Self, String> {
@@ -62,6 +69,12 @@ impl Mounted {
         let file = image.to_string_lossy();
         let [program, args @ ..] = mkfs else { return Err("no mkfs".to_owned()) };
         run(program, &[args, &[&file]].concat())?;
+        Self::behind(image, at)
+    }
+
+    /// The filesystem on a file, mounted through a loop device.
+    pub(crate) fn behind(image: &Path, at: &Path) -> Result<Self, String> {
+        let file = image.to_string_lossy();
         let device = run("losetup", &["-f", "--show", &file])?;
         let guard = Self { at: at.to_owned(), looped: Some(device), there: Cell::new(false) };
         mount(guard.looped.as_deref().unwrap_or_default(), at)?;

@@ -1,0 +1,388 @@
+//! Power goes at any write or flush of either disk: what was acknowledged is there, whole, and what was told of drive B is true
+//! (P1, P4; I1, I3, I12). The real binary, real ext4, and disks that lose what was not flushed.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+
+use crate::support::daemon::{Account, Daemon};
+use crate::support::disk::{Disk, Plug};
+use crate::support::listing::hash;
+use crate::support::luck::{self, Luck};
+use crate::support::mounted::{Mounted, leave_out};
+use crate::support::wire;
+
+const MKFS: &[&str] = &["mkfs.ext4", "-q", "-F"];
+const MIB: u64 = 48;
+const DRIVES: [&str; 2] = ["a", "b"];
+
+/// A change that a client asks for; all of one story are below a folder of its own.
+#[derive(Debug, Clone)]
+enum Wish {
+    Put(String, u64, usize),
+    Folder(String),
+    Move(String, String),
+    Delete(String),
+}
+
+/// Path to content, by hash.
+type Tree = BTreeMap<String, String>;
+
+impl Wish {
+    fn ask(&self, daemon: &Daemon, who: &Account) -> bool {
+        let at = |path: &str| format!("/dav/{path}");
+        let (method, target, more, body) = match self {
+            Self::Put(path, number, len) => ("PUT", at(path), String::new(), luck::bytes(*number, *len)),
+            Self::Folder(path) => ("MKCOL", at(path), String::new(), Vec::new()),
+            Self::Move(from, to) => ("MOVE", at(from), format!("Destination: {}\r\n", at(to)), Vec::new()),
+            Self::Delete(path) => ("DELETE", at(path), String::new(), Vec::new()),
+        };
+        let reply = wire::request(daemon.address, &who.basic(), method, &target, &more, &body);
+        reply.is_ok_and(|reply| reply.is_success())
+    }
+
+    fn done_to(&self, tree: &mut Tree) {
+        match self {
+            Self::Put(path, number, len) => {
+                drop(tree.insert(path.clone(), hash(&luck::bytes(*number, *len))))
+            }
+            Self::Folder(_) => {}
+            Self::Move(from, to) => {
+                let content = tree.remove(from).unwrap();
+                tree.insert(to.clone(), content);
+            }
+            Self::Delete(path) => drop(tree.remove(path)),
+        }
+    }
+}
+
+/// What one client does, one after the other.
+fn story(folder: &str, luck: &mut Luck) -> Vec<Wish> {
+    let mut put = |name: &str| {
+        let len = if luck.below(4) == 0 { 300_000 + luck.below(900_000) } else { 1 + luck.below(30_000) };
+        Wish::Put(format!("{folder}/{name}"), luck.next(), len as usize)
+    };
+    let at = |name: &str| format!("{folder}/{name}");
+    vec![
+        Wish::Folder(folder.to_owned()),
+        put("one.jpg"),
+        put("two.jpg"),
+        put("one.jpg"),
+        Wish::Folder(at("trip")),
+        Wish::Move(at("two.jpg"), at("trip/two.jpg")),
+        put("three.jpg"),
+        Wish::Delete(at("one.jpg")),
+        put("trip/four.jpg"),
+        put("trip/two.jpg"),
+    ]
+}
+
+/// What a client was told: wishes in their order, and how many were answered with success.
+struct Told {
+    folder: String,
+    wishes: Vec<Wish>,
+    granted: usize,
+}
+
+impl Told {
+    /// The tree after what was granted, and the one wish after that, which may have come true or not.
+    fn trees(&self) -> [Tree; 2] {
+        [self.granted, self.wishes.len().min(self.granted + 1)].map(|many| {
+            let mut tree = Tree::new();
+            self.wishes[..many].iter().for_each(|wish| wish.done_to(&mut tree));
+            tree
+        })
+    }
+
+    /// Contents that were ever acknowledged.
+    fn contents(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        let mut tree = Tree::new();
+        for wish in &self.wishes[..self.granted] {
+            wish.done_to(&mut tree);
+            all.extend(tree.values().cloned());
+        }
+        all
+    }
+}
+
+/// Two drives on their disks, mounted. Unmounted before the disks go.
+struct Mounts {
+    _mounted: Vec<Mounted>,
+    disks: Vec<Disk>,
+}
+
+fn mount(dir: &Path, plug: &Plug) -> Result<Mounts, String> {
+    let mut mounts = Mounts { _mounted: Vec::new(), disks: Vec::new() };
+    for drive in DRIVES {
+        let at = dir.join(drive);
+        fs::create_dir_all(&at).unwrap();
+        let disk = Disk::show(&dir.join(format!("{drive}.img")), &dir.join(format!("{drive}.disk")), plug)?;
+        mounts._mounted.push(disk.mount(&at)?);
+        mounts.disks.push(disk);
+    }
+    Ok(mounts)
+}
+
+/// Images of two adopted drives, and who may sign in.
+fn template(dir: &Path) -> Result<Account, String> {
+    let mut mounted = Vec::new();
+    for drive in DRIVES {
+        fs::create_dir(dir.join(drive)).unwrap();
+        mounted.push(Mounted::image(&dir.join(format!("{drive}.img")), MIB, MKFS, &dir.join(drive))?);
+    }
+    let mut daemon = Daemon::new(dir, 20, &[]);
+    daemon.begin();
+    let who = daemon.add_person("anna", "laptop", "computer");
+    assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+    mounted.iter().for_each(|one| one.unmount().unwrap());
+    Ok(who)
+}
+
+/// All files below a folder of a drive, by their path there: what they hold, by hash.
+fn files(dir: &Path, below: &str) -> Tree {
+    let (mut found, mut todo) = (Tree::new(), vec![dir.join(below)]);
+    while let Some(folder) = todo.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, hash(&fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+/// What came of one cut.
+#[derive(Default, Clone, Copy)]
+struct Count {
+    cuts: u64,
+    untouched: u64,
+    granted: u64,
+    told_of_b: u64,
+}
+
+/// Where the power goes: at which call of which disk.
+struct Cut<'t> {
+    plug: Plug,
+    template: &'t Path,
+    who: &'t Account,
+    luck: Luck,
+}
+
+impl Cut<'_> {
+    /// `calls`: how many calls a story takes about; the power goes at one of them.
+    fn run(mut self, calls: &[AtomicU64; 2]) -> Result<Count, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for drive in DRIVES {
+            let image = format!("{drive}.img");
+            fs::copy(self.template.join(&image), dir.path().join(&image)).unwrap();
+        }
+        let which = self.luck.below(2) as usize;
+        let usual = calls[which].load(Ordering::SeqCst);
+        let call = 1 + self.luck.below(usual);
+        let when = format!("call {call} of drive {}", DRIVES[which]);
+        let plug = self.plug.clone();
+        let mounts = mount(dir.path(), &plug)?;
+        let mut daemon = Daemon::new(dir.path(), 20, &[]);
+        daemon.start();
+        mounts.disks[1 - which].pull_at(u64::MAX);
+        mounts.disks[which].pull_at(call);
+        let told = self.traffic(&mut daemon, &plug);
+        let cut = plug.is_pulled();
+        for (usual, disk) in calls.iter().zip(&mounts.disks).filter(|_| !cut) {
+            usual.fetch_max(disk.calls(), Ordering::SeqCst);
+        }
+        plug.pull();
+        daemon.kill();
+        let Mounts { _mounted, disks } = mounts;
+        drop(_mounted);
+        disks.iter().for_each(|disk| disk.lose_power(&mut self.luck));
+        drop(disks);
+        let told_of_b = self.check(dir.path(), &mut daemon, &told).map_err(|why| format!("{when}: {why}"))?;
+        let granted = told.iter().map(|one| one.granted as u64).sum();
+        Ok(Count { cuts: u64::from(cut), untouched: u64::from(!cut), granted, told_of_b })
+    }
+
+    /// Two clients at a time, until all is done and mirrored or the power is gone.
+    fn traffic(&mut self, daemon: &mut Daemon, plug: &Plug) -> Vec<Told> {
+        let mut all: Vec<Told> = ["left", "right"]
+            .map(|folder| {
+                let wishes = story(folder, &mut self.luck);
+                Told { folder: folder.to_owned(), wishes, granted: 0 }
+            })
+            .into();
+        std::thread::scope(|scope| {
+            for told in &mut all {
+                let (daemon, who) = (&*daemon, self.who);
+                scope.spawn(move || {
+                    for wish in &told.wishes {
+                        if !wish.ask(daemon, who) {
+                            return;
+                        }
+                        told.granted += 1;
+                    }
+                });
+            }
+        });
+        let names: Vec<String> = all.iter().flat_map(|told| told.trees()[0].clone().into_keys()).collect();
+        daemon.until("all is mirrored, or the power gone", |d| {
+            plug.is_pulled() || names.iter().all(|name| d.is_mirrored(&format!("anna/{name}")))
+        });
+        all
+    }
+
+    /// Power is back. First without drive B: what is told of it is compared with what it holds.
+    fn check(&self, dir: &Path, daemon: &mut Daemon, told: &[Told]) -> Result<u64, String> {
+        let looked_at = dir.join("b-as-it-is");
+        fs::create_dir(&looked_at).unwrap();
+        let a = Mounted::behind(&dir.join("a.img"), &dir.join("a"))?;
+        let b = Mounted::behind(&dir.join("b.img"), &looked_at)?;
+        daemon.spawn();
+        daemon.until("A is ready", |d| d.run(&["person", "list"]).0 == 0);
+        let on_a = files(&dir.join("a"), "photos/anna");
+        let on_b: BTreeSet<String> = files(&looked_at, "photos").into_values().collect();
+        let mut claims = 0;
+        for one in told {
+            let own: Tree = on_a
+                .iter()
+                .filter_map(|(path, content)| {
+                    Some((path.strip_prefix("photos/anna/")?.to_owned(), content.clone()))
+                })
+                .filter(|(path, _)| path.starts_with(&format!("{}/", one.folder)))
+                .collect();
+            let trees = one.trees();
+            if !trees.contains(&own) {
+                let next = one.wishes.get(one.granted);
+                return Err(format!(
+                    "{} granted, then {next:?}: {own:#?} instead of {:#?}",
+                    one.granted, trees[0]
+                ));
+            }
+            for (path, content) in &own {
+                // What nobody was told may be a file that the catalogue learns of from the next rescan.
+                let granted = trees[0].get(path) == Some(content);
+                let reply = daemon.request(self.who, "GET", &format!("/dav/{path}"), "", b"");
+                if granted && (reply.status != 200 || hash(&reply.body) != *content) {
+                    return Err(format!("{path}: {} and other bytes than on the drive", reply.status));
+                }
+                let (_, text) = daemon.run(&["receipt", &format!("anna/{path}"), "--json"]);
+                let receipt: Value = serde_json::from_str(&text).unwrap_or_default();
+                let verified = |copy: &&Value| copy["role"] == "mirror" && copy["state"] == "verified";
+                // Under whichever name: B follows a rename later.
+                let claimed = granted
+                    && receipt["copies"].as_array().is_some_and(|all| all.iter().any(|copy| verified(&copy)));
+                claims += u64::from(claimed);
+                if claimed && !on_b.contains(content) {
+                    return Err(format!("{path}: said to be proved on B, and is not there"));
+                }
+            }
+        }
+        let kept: BTreeSet<String> = files(&dir.join("a"), "").into_values().collect();
+        if let Some(lost) = told.iter().flat_map(Told::contents).find(|content| !kept.contains(content)) {
+            return Err(format!("{lost}: acknowledged, and neither in the tree nor in the trash"));
+        }
+        daemon.kill();
+        b.unmount()?;
+        let b = Mounted::behind(&dir.join("b.img"), &dir.join("b"))?;
+        self.goes_on(daemon, &on_a)?;
+        daemon.kill();
+        drop((a, b));
+        Ok(claims)
+    }
+
+    /// With both drives: everything is brought to rest, and is well.
+    fn goes_on(&self, daemon: &mut Daemon, on_a: &Tree) -> Result<(), String> {
+        daemon.start();
+        if !Wish::Put("after.jpg".to_owned(), 7, 5000).ask(daemon, self.who) {
+            return Err("no upload is taken".to_owned());
+        }
+        let names = on_a.keys().filter_map(|path| path.strip_prefix("photos/"));
+        let names: Vec<&str> = names.chain(["anna/after.jpg"]).collect();
+        daemon.until("B has everything", |d| names.iter().all(|name| d.is_mirrored(name)));
+        let (code, text) = daemon.run(&["verify"]);
+        if code != 0 {
+            return Err(format!("verify: {text}"));
+        }
+        let left: Vec<String> = DRIVES
+            .iter()
+            .flat_map(|drive| files(&daemon.dir.join(drive), ".shoebox/incoming").into_keys())
+            .collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("left in incoming: {left:?}")) }
+    }
+}
+
+#[test]
+fn power_goes_at_any_call_of_either_disk() {
+    let cuts = luck::size("SHOEBOX_POWER_CUTS", 6);
+    let seed = luck::seed("power");
+    let template_dir = tempfile::tempdir().unwrap();
+    let who = match template(template_dir.path()) {
+        Ok(who) => who,
+        Err(why) => return leave_out("power-cuts", &why),
+    };
+    // About as many calls as a story takes; one that is not cut says more exactly.
+    let calls = [AtomicU64::new(420), AtomicU64::new(240)];
+    let (next, failed, sum) = (AtomicU64::new(0), Mutex::new(Vec::new()), Mutex::new(Count::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    if number >= cuts {
+                        return;
+                    }
+                    let luck = Luck::new(seed.wrapping_add(number * 7919));
+                    let plug = Plug::default();
+                    let cut = Cut { plug, template: template_dir.path(), who: &who, luck };
+                    match cut.run(&calls) {
+                        Ok(count) => {
+                            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                            sum.cuts += count.cuts;
+                            sum.untouched += count.untouched;
+                            sum.granted += count.granted;
+                            sum.told_of_b += count.told_of_b;
+                        }
+                        Err(why) => failed.lock().unwrap().push(format!("cut {number}: {why}")),
+                    }
+                }
+            });
+        }
+    });
+    let (sum, failed) = (*sum.lock().unwrap(), failed.into_inner().unwrap());
+    println!(
+        "power: {} cuts, {} stories to their end, {} acknowledged, {} told of B, {} failed (calls: {} of A, {} of B)",
+        sum.cuts,
+        sum.untouched,
+        sum.granted,
+        sum.told_of_b,
+        failed.len(),
+        calls[0].load(Ordering::SeqCst),
+        calls[1].load(Ordering::SeqCst)
+    );
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// The same on disks that lie about every flush: if that goes unnoticed, the test above proves nothing.
+#[test]
+fn disks_that_lie_are_caught() {
+    let template_dir = tempfile::tempdir().unwrap();
+    let who = match template(template_dir.path()) {
+        Ok(who) => who,
+        Err(why) => return leave_out("power-cuts-of-liars", &why),
+    };
+    let calls = [AtomicU64::new(420), AtomicU64::new(240)];
+    let caught = (0..20).find_map(|number| {
+        let luck = Luck::new(number);
+        let cut = Cut { plug: Plug::of_liars(), template: template_dir.path(), who: &who, luck };
+        cut.run(&calls).err()
+    });
+    println!("power: of liars: {caught:?}");
+    assert!(caught.is_some(), "20 cuts on disks that lie, and all was well");
+}
