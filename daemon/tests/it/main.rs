@@ -23,3 +23,4 @@ mod rot;
 mod service;
 mod store;
 mod support;
+mod yank;
