@@ -137,7 +137,7 @@ pub struct Due {
     pub made_before: Timestamp,
     /// Last read back before this.
     pub read_before: Timestamp,
-    /// Last read back after this, says a clock that was wrong (invariant I24).
+    /// Made, or last read back, after this, says a clock that was wrong (invariant I24).
     pub read_after: Timestamp,
 }
 

@@ -54,6 +54,11 @@ impl Pool {
         if let Some(attached) = attached {
             let ejected = Ejected { id, role: attached.role(), spot: disk::spot(&mount) };
             self.let_go(&attached, Some(ejected));
+            // It went by itself at this very moment, and comes back by itself.
+            let is_ours = |slot: Slot| slot.ejected.is_some_and(|ejected| ejected.id == id);
+            if !self.slot_at(&mount).is_some_and(is_ours) {
+                return Err(EjectError::NotThere);
+            }
         }
         await_closed(&mount)?;
         let slot = self.slot_at(&mount).ok_or(EjectError::NotThere)?;

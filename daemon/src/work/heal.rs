@@ -10,9 +10,11 @@ use crate::model::place::Place;
 use crate::plan::mirroring;
 use crate::store::catalogue::copies;
 use crate::store::catalogue::queue::WantedRow;
+use crate::store::volume::VolumeError;
 use crate::work::carry::{self, Carried, GoOn, Load};
 use crate::work::changes::{Change, Heal};
 use crate::work::error::Refusal;
+use crate::work::ingest;
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
@@ -42,10 +44,17 @@ impl Healer {
             if !go_on() {
                 return Ok(false);
             }
-            if !self.heal(&primary, &row, go_on)? {
-                // Not now: no drive with a good copy is there, or it turned out to be none.
+            let healed = match self.heal(&primary, &row, go_on) {
+                // No room for this one; smaller ones may fit.
+                Err(Refusal::Drive(VolumeError::Full { .. })) => Ok(false),
+                other => other,
+            };
+            if !matches!(healed, Ok(true)) {
+                // Not now: no drive with a good copy is there, or it turned out to be none. It must not keep the others waiting.
                 let retry = mirroring::retry_at(row.tries, self.pool.now());
-                primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
+                let noted = primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry));
+                healed?;
+                noted?;
             }
         }
         Ok(full)
@@ -63,14 +72,24 @@ impl Healer {
                 Carried::Proved(synced, digests) => {
                     let heal = Heal { path: row.path.clone(), synced, digests: *digests };
                     let now = self.pool.now();
-                    primary.submit(Change::Heal(Box::new(heal)), now)?;
+                    let done = primary.submit(Change::Heal(Box::new(heal)), now)?;
+                    if done.outcome != ingest::Outcome::Unchanged {
+                        // It became something else while the bytes were carried.
+                        return Ok(false);
+                    }
                     let what = NewsKind::Healed { drive_role: DriveRole::Primary };
                     self.pool.news().tell(&PhotoNews { path: row.path.clone(), what, at: now });
                     log::warn!("{}: the damaged copy on the main drive was made anew", row.path);
                     return Ok(true);
                 }
                 // Read once more by itself, and recorded if it stays so: then it is no source any more.
-                Carried::BadSource(_) => self.pool.doubt_copy(primary, &source, &copy)?,
+                Carried::BadSource(_) => {
+                    let mut beat = || {
+                        go_on();
+                        Ok(())
+                    };
+                    self.pool.doubt_copy(primary, &source, &copy, &mut beat)?;
+                }
                 Carried::BadReadBack => return Err(carry::lied(&primary.attached, load.from)),
                 Carried::Stopped => return Ok(true),
             }

@@ -1,17 +1,19 @@
 //! Re-reading copies from the medium, and recording what was found: for the scrub, for `shoebox verify`, and whenever a copy
 //! is doubted.
-use crate::model::copy::CopyEvent;
+use crate::model::copy::{CopyEvent, CopyState};
 use crate::model::drive::DriveRole;
 use crate::model::event::What;
-use crate::model::hash::{Also, Digests};
+use crate::model::hash::{Also, ContentHash, Digests};
 use crate::model::path::RelPath;
 use crate::model::place::Place;
+use crate::plan::editing::{self, Look};
+use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::copies::{self, CopyRow};
 use crate::store::volume::VolumeError;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::news::{NewsKind, PhotoNews};
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
 use crate::work::{reading, record};
 
@@ -51,6 +53,9 @@ impl Pool {
         piece: Piece<'_>,
     ) -> Result<Found, Refusal> {
         let (path, hash) = (row.at.clone(), row.hash);
+        let place = Place::photo(&row.at);
+        let inode = || drive.volume.stat(&place).ok().map(|stat| stat.inode);
+        let before = inode();
         // Once more unless it is equal: a bus that hiccups is no damage.
         let mut found = read(drive, row, piece);
         if !matches!(&found, Ok(digests) if digests.content == hash)
@@ -68,16 +73,30 @@ impl Pool {
                 Some(format!("{} bytes with hash {}", digests.size, digests.content))
             }
             Err(VolumeError::NotFound { .. }) => None,
+            // This process is short of something, or may not read the file: that says nothing about its bytes.
+            Err(e @ VolumeError::Io { .. }) if !e.doubts_the_drive() => {
+                log::warn!("not re-read: {e}");
+                return Ok(Found::Moved);
+            }
             // One bad block is the copy's problem; a drive that is gone is the drive's.
             Err(e) => Some(drive.file_only(e).map_err(Refusal::Drive)?),
         };
-        if !still(primary, row)? {
+        // Renamed, replaced, healed, or written anew by other hands meanwhile: the next look is about what it is now.
+        if !still(primary, row)? || inode() != before {
+            return Ok(Found::Moved);
+        }
+        if drive.role() == DriveRole::Primary && written_anew(drive, &primary.catalogue, &row.at, &hash)? {
+            self.wake(Wake::Rescan);
             return Ok(Found::Moved);
         }
         let Some(found) = words else {
             self.miss(primary, drive, row)?;
             return Ok(Found::Missing(path));
         };
+        if row.state == CopyState::Damaged {
+            // On record, and perhaps healed since the row was read.
+            return Ok(Found::Damaged(path));
+        }
         let what = NewsKind::Damaged { drive_role: drive.role() };
         self.news().tell(&PhotoNews { path: path.clone(), what, at: self.now() });
         batch.events.push(What::Damaged { path: path.clone(), hash, found });
@@ -105,9 +124,10 @@ impl Pool {
         primary: &Primary,
         drive: &Attached,
         row: &CopyRow,
+        piece: Piece<'_>,
     ) -> Result<(), Refusal> {
         let mut batch = Reread::default();
-        self.reread(primary, drive, row, &mut batch, &mut || Ok(()))?;
+        self.reread(primary, drive, row, &mut batch, piece)?;
         self.record_reread(primary, drive, batch)
     }
 
@@ -123,6 +143,25 @@ impl Pool {
         self.wake_mirror();
         Ok(())
     }
+}
+
+/// Whether other hands wrote a file of the primary anew, by its size and time: then it is for the rescan to say what it is, and
+/// nobody heals what is no damage.
+pub(crate) fn written_anew(
+    drive: &Attached,
+    catalogue: &Catalogue,
+    at: &RelPath,
+    hash: &ContentHash,
+) -> Result<bool, Refusal> {
+    let stat = match drive.volume.stat(&Place::photo(at)) {
+        Ok(stat) => stat,
+        Err(VolumeError::NotFound { .. }) => return Ok(false),
+        Err(e) => return Err(Refusal::Drive(drive.heed(e))),
+    };
+    let names = catalogue.read(|r| r.names_of_content(hash))?;
+    let times: Vec<_> = names.iter().map(|name| name.mtime).collect();
+    let Some(size) = names.first().map(|name| name.size) else { return Ok(false) };
+    Ok(editing::look(size, &times, stat.size, stat.mtime) == Look::Written)
 }
 
 fn read(drive: &Attached, row: &CopyRow, piece: Piece<'_>) -> Result<Digests, VolumeError> {

@@ -17,6 +17,8 @@ use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
 /// Proofs recorded together: they share the flush of the manifest.
 const BATCH: usize = 64;
+/// Bytes that must be free on the drive, and on the primary, whose catalogue learns of it too.
+const ROOM: u64 = 16 << 20;
 
 /// How uploads are let go first.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +55,10 @@ impl Scrub {
     /// The drive there, if it is one whose copies are known.
     fn drive(&self) -> Option<Arc<Attached>> {
         let attached = self.pool.slot_at(&self.mount)?.attached?;
+        // The manifest of another drive is opened by the mirror, which first reads what the catalogue may lack of it.
         let ours = attached.role() == DriveRole::Primary
-            || self.pool.others().iter().any(|other| Arc::ptr_eq(other, &attached));
+            || (self.pool.others().iter().any(|other| Arc::ptr_eq(other, &attached))
+                && attached.manifest().is_some());
         (ours && attached.takes_writes().is_ok()).then_some(attached)
     }
 
@@ -70,6 +74,12 @@ impl Scrub {
         let due = scrubbing::due(now);
         let rows = primary.catalogue.read(|r| r.reread_due(drive.id(), &due, BATCH))?;
         let space = drive.volume.space().map_err(|e| Refusal::Drive(drive.heed(e)))?;
+        // Proofs take a little room. Where others filled the drive to the last byte, they wait.
+        let of_primary =
+            primary.attached.volume.space().map_err(|e| Refusal::Drive(primary.attached.heed(e)))?;
+        if space.available.min(of_primary.available) < ROOM {
+            return Ok(false);
+        }
         let held = space.total.saturating_sub(space.available);
         let (manners, uploads) = (self.manners, &primary.attached.turns);
         let (mut batch, mut read, mut more) = (Reread::default(), 0, rows.len() == BATCH);
@@ -85,6 +95,11 @@ impl Scrub {
                 Ok(())
             })?;
             read += u64::from(found != Found::Moved);
+            if matches!(found, Found::Damaged(_)) {
+                // At once: healing may begin, and what is recorded late may be about a copy that was healed by then.
+                self.used += batch.bytes;
+                self.pool.record_reread(&primary, &drive, std::mem::take(&mut batch))?;
+            }
         }
         self.used += batch.bytes;
         self.pool.record_reread(&primary, &drive, batch)?;

@@ -68,7 +68,13 @@ impl Pool {
                 let before = batch.bytes;
                 match self.reread(primary, drive, &row, &mut batch, &mut || Ok(()))? {
                     Found::Equal(_) => report.equal += 1,
-                    Found::Damaged(path) => report.damaged.push(path),
+                    Found::Damaged(path) => {
+                        report.damaged.push(path);
+                        report.bytes += batch.bytes - before;
+                        self.record_reread(primary, drive, std::mem::take(&mut batch))?;
+                        progress(so_far);
+                        continue;
+                    }
                     Found::Missing(path) => report.missing.push(path),
                     Found::Moved => {}
                 }

@@ -13,6 +13,7 @@ use crate::plan::retrying;
 use crate::store::catalogue::Catalogue;
 use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
+use crate::work::ballast;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Slot};
@@ -239,11 +240,12 @@ impl Pool {
                         Err(VolumeError::ReadOnly { .. }) => return stands(Standing::ReadOnly),
                         Err(e) => return stands(Standing::Suspect { why: e.to_string() }),
                     }
-                    match self.attach(Arc::new(attached), Some(device)) {
-                        Ok(()) => self.holds().insert(mount.to_owned(), hold),
-                        Err(e) => return stands(Standing::Suspect { why: e.to_string() }).and(Err(e)),
-                    };
-                    Ok(())
+                    // Before anybody can eject it, who gives the hold up with it.
+                    self.holds().insert(mount.to_owned(), hold);
+                    self.attach(Arc::new(attached), Some(device)).or_else(|e| {
+                        self.holds().remove(mount);
+                        stands(Standing::Suspect { why: e.to_string() }).and(Err(e))
+                    })
                 }
             },
         }
@@ -292,6 +294,8 @@ impl Pool {
     pub fn attach(&self, attached: Arc<Attached>, device: Option<(u32, u32)>) -> Result<(), Refusal> {
         let mount = attached.mount.clone();
         if attached.role() == DriveRole::Primary {
+            // A catalogue of an older version is brought up to date, which takes room.
+            ballast::throw(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
             let catalogue = Arc::new(open_catalogue(&attached, self.now())?);
             let (primary, recovered) = Primary::open(Arc::clone(&attached), catalogue, self.now())?;
             log::info!(

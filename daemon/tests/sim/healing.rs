@@ -8,7 +8,7 @@ use shoebox::store::volume::Volume as _;
 use shoebox::work::heal::Healer;
 use shoebox::work::views::{VerifyReport, VerifyScope};
 
-use crate::faults::{Failure, Fault};
+use crate::faults::{Failure, Fault, Op};
 use crate::medium::Kind;
 use crate::volume::SimVolume;
 use crate::world::{Which, World};
@@ -196,5 +196,35 @@ fn power_may_go_at_any_call_of_a_healing() {
             }
             assert!(cuts > 10, "{kinds:?} {which:?}: {cuts}");
         }
+    }
+}
+
+/// No room for one of two, or an error in writing it: the other one is healed all the same, and the first later.
+#[test]
+fn one_that_cannot_be_healed_keeps_no_other_waiting() {
+    let other = Place::photo(&RelPath::parse("anna/phone/another.jpg").unwrap());
+    for failure in [Failure::Full, Failure::Io] {
+        let mut world = world(KINDS[0]);
+        for place in [&place(), &other] {
+            world.volume(Which::A).rot(place, 3);
+        }
+        assert_eq!(verify(&world).damaged.len(), 2);
+        world.volume(Which::A).fail_nth(Op::Stage, 1, Fault::once(failure));
+        let healed = |world: &World| {
+            let good = |place: &&Place| {
+                let found = medium(world.volume(Which::A), place);
+                found == PHOTO || found == b"another photo"
+            };
+            [&place(), &other].iter().filter(|place| good(place)).count()
+        };
+        for _ in 0..2 {
+            // An error makes the drive suspect, until a probe passes.
+            Healer::new(Arc::clone(&world.pool)).step(&|| true).ok();
+            world.watch(Which::A).unwrap();
+            world.bring_back(Which::A).unwrap();
+        }
+        assert_eq!(healed(&world), 1, "{failure:?}");
+        heal(&mut world);
+        assert_eq!((healed(&world), verify(&world).equal), (2, 4), "{failure:?}");
     }
 }

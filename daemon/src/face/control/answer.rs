@@ -4,6 +4,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::serve::InVain;
 use super::wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusReport};
 use crate::model::health::Light;
 use crate::work::eject::EjectError;
@@ -24,9 +25,7 @@ pub(super) fn answer(
         let what = what.to_owned();
         move |refusal: Refusal| Fault::refused(&refusal, &what)
     };
-    // These two say how the main drive stands, and what can be said without it.
-    let says_so = matches!(request, Request::Status {} | Request::DriveList {});
-    if takes_the_catalogue(&request) && !says_so {
+    if takes_the_catalogue(&request) && !tells_of_it(&request) {
         pool.available().map_err(refused("main drive"))?;
     }
     match request {
@@ -106,9 +105,24 @@ const fn takes_the_catalogue(request: &Request) -> bool {
     }
 }
 
-/// Whether a request that was begun waits for a main drive that does not respond.
-pub(super) fn waits_in_vain(pool: &Pool, request: &Request) -> bool {
-    takes_the_catalogue(request) && pool.is_primary_stuck()
+/// Whether a request says how the main drive stands, and what can be said without it.
+const fn tells_of_it(request: &Request) -> bool {
+    matches!(request, Request::Status {} | Request::DriveList {})
+}
+
+/// What becomes of a request that was begun and waits for a main drive that does not respond.
+pub(super) fn waits_in_vain(pool: &Pool, request: &Request) -> Option<InVain> {
+    if !takes_the_catalogue(request) || !pool.is_primary_stuck() {
+        return None;
+    }
+    if tells_of_it(request) {
+        return Some(InVain::AskAgain);
+    }
+    Some(InVain::Refuse(Fault::new(
+        FaultKind::Unavailable,
+        "the main drive does not respond",
+        "what was begun may still be done when it answers again: look before you repeat it",
+    )))
 }
 
 fn eject_fault(error: &EjectError) -> Fault {

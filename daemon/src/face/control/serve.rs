@@ -38,9 +38,16 @@ pub(super) trait Answers: Send + Sync + 'static {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<serde_json::Value, Fault>;
 
-    /// Whether one that is being carried out waits for a drive that does not respond. Asked again, it is answered at once:
-    /// without that drive, or with the reason why not.
-    fn waits_in_vain(&self, request: &Request) -> bool;
+    /// What to do about one that is being carried out, if it waits for a drive that does not respond.
+    fn waits_in_vain(&self, request: &Request) -> Option<InVain>;
+}
+
+/// What becomes of a request that waits in vain.
+pub(super) enum InVain {
+    /// It only asks how things stand, and asked again it is answered without the drive.
+    AskAgain,
+    /// It may yet be carried out, and must not be begun twice.
+    Refuse(Fault),
 }
 
 impl Answers for Arc<Pool> {
@@ -52,7 +59,7 @@ impl Answers for Arc<Pool> {
         answer(self, request, progress)
     }
 
-    fn waits_in_vain(&self, request: &Request) -> bool {
+    fn waits_in_vain(&self, request: &Request) -> Option<InVain> {
         waits_in_vain(self, request)
     }
 }
@@ -125,11 +132,11 @@ async fn converse(stream: UnixStream, answers: Arc<impl Answers>) -> std::io::Re
                 }
             }
             () = tokio::time::sleep(LOOK) => {
-                if answers.waits_in_vain(&request) {
-                    let mut reply = carry_out(&answers, request).0.await.map_err(std::io::Error::other)?;
-                    if let Reply::Error(fault) = &mut reply {
-                        fault.remedy = "what was begun may still be done when it answers again: look before you repeat it".to_owned();
-                    }
+                if let Some(in_vain) = answers.waits_in_vain(&request) {
+                    let reply = match in_vain {
+                        InVain::AskAgain => carry_out(&answers, request).0.await.map_err(std::io::Error::other)?,
+                        InVain::Refuse(fault) => Reply::Error(fault),
+                    };
                     told = told.and(send(&mut write, &reply).await);
                     drop(write);
                     break;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::serve::{Answers, serve};
+use super::serve::{Answers, InVain, serve};
 use super::wire::{Fault, FaultKind, MAX_REQUEST, Request};
 use super::{CallError, Client, bind_control};
 use crate::work::views::Progress;
@@ -31,20 +31,22 @@ struct Desk {
 
 impl Answers for Desk {
     fn answer(&self, request: Request, progress: &mut dyn FnMut(&Progress)) -> Result<Value, Fault> {
-        if matches!(request, Request::Find { .. }) && self.asked.fetch_add(1, Ordering::SeqCst) == 0 {
+        let waits = matches!(request, Request::Find { .. } | Request::DeviceList {});
+        if waits && self.asked.fetch_add(1, Ordering::SeqCst) < 2 {
             let (hangs, ended) = &*self.hangs;
             let give_up = std::time::Duration::from_secs(60);
             drop(ended.wait_timeout_while(hangs.lock().unwrap(), give_up, |hangs| *hangs).unwrap());
             return Ok(json!("late"));
         }
-        if matches!(request, Request::Find { .. }) {
-            return Err(Fault::new(FaultKind::Unavailable, "the drive does not respond", "look at it"));
-        }
         answer(request, progress)
     }
 
-    fn waits_in_vain(&self, request: &Request) -> bool {
-        matches!(request, Request::Find { .. })
+    fn waits_in_vain(&self, request: &Request) -> Option<InVain> {
+        if *request == (Request::DeviceList {}) {
+            return Some(InVain::AskAgain);
+        }
+        let refused = Fault::new(FaultKind::Unavailable, "the drive does not respond", "");
+        matches!(request, Request::Find { .. }).then_some(InVain::Refuse(refused))
     }
 }
 
@@ -82,7 +84,7 @@ fn start_with(path: &Path, desk: Desk) -> Daemon {
 }
 
 #[test]
-fn a_request_that_waits_in_vain_is_asked_again() {
+fn a_request_that_waits_in_vain_is_asked_again_or_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("control.sock");
     let desk = Desk::default();
@@ -94,7 +96,12 @@ fn a_request_that_waits_in_vain_is_asked_again() {
         Request::Find { person, device, name, from: None, to: None, state: None, after: None, limit: 1 };
     let refused = Client::new(&path).call::<Value>(&find, &mut |_| ()).unwrap_err();
     assert!(matches!(&refused, CallError::Fault(fault) if fault.kind == FaultKind::Unavailable), "{refused}");
-    // The first one hangs still, and others are answered.
+    // One that only asks is asked again: the first time it hangs as well.
+    let (clients, again) = (Client::new(&path), Client::new(&path));
+    let first = std::thread::spawn(move || clients.call::<String>(&Request::DeviceList {}, &mut |_| ()));
+    assert_eq!(first.join().unwrap().unwrap(), "DeviceList");
+    assert_eq!(again.call::<String>(&Request::DeviceList {}, &mut |_| ()).unwrap(), "DeviceList");
+    // Both hang still, and others are answered.
     assert!(Client::new(&path).call::<String>(&Request::Status {}, &mut |_| ()).is_ok());
     *hangs.0.lock().unwrap() = false;
     hangs.1.notify_all();

@@ -296,16 +296,18 @@ pub fn observe(
     if state == Some(next) {
         return Ok(());
     }
-    // A copy that is to be made anew lies nowhere: it has no dates, and belongs under the name's present path.
-    let wanted = next == CopyState::Wanted;
+    // A copy that is to be made anew lies nowhere: it has no dates, and belongs under the name's present path. One that was away
+    // and is there again is as good as new: what was read of it before proves nothing any more.
+    let (wanted, again) = (next == CopyState::Wanted, next == CopyState::Settled);
     tx.prepare_cached(
-        "UPDATE copy SET state = ?3, since = ?4, settled = CASE WHEN ?5 THEN NULL ELSE settled END,
-           verified = CASE WHEN ?5 THEN NULL ELSE verified END, reread = CASE WHEN ?5 THEN NULL ELSE reread END,
+        "UPDATE copy SET state = ?3, since = ?4, settled = CASE WHEN ?5 THEN NULL WHEN ?6 THEN ?4 ELSE settled END,
+           verified = CASE WHEN ?5 OR ?6 THEN NULL ELSE verified END,
+           reread = CASE WHEN ?5 OR ?6 THEN NULL ELSE reread END,
            moved = CASE WHEN ?5 THEN 0 ELSE moved END,
            at = CASE WHEN ?5 THEN (SELECT path FROM name WHERE id = ?1) ELSE at END
          WHERE name = ?1 AND drive = ?2",
     )
-    .and_then(|mut s| s.execute(params![name, id, next.as_str(), nanos(now), wanted]))
+    .and_then(|mut s| s.execute(params![name, id, next.as_str(), nanos(now), wanted, again]))
     .tried("change a copy's state")
     .map(drop)
 }

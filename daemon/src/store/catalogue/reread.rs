@@ -27,7 +27,11 @@ impl Reader<'_> {
     ) -> Result<Vec<CopyRow>, CatalogueError> {
         let (id, limit) = (drive.to_string(), limit as i64);
         let mut rows = self.due("c.reread IS NULL AND c.settled <= ?2", &id, due.made_before, limit)?;
-        for (which, at) in [("c.reread > ?2", due.read_after), ("c.reread < ?2", due.read_before)] {
+        for (which, at) in [
+            ("c.reread IS NULL AND c.settled > ?2", due.read_after),
+            ("c.reread > ?2", due.read_after),
+            ("c.reread < ?2", due.read_before),
+        ] {
             let left = limit - rows.len() as i64;
             rows.extend(self.due(which, &id, at, left)?);
         }

@@ -13,6 +13,7 @@ use crate::work::changes::store::{Kept, stored};
 use crate::work::commit::{Committer, Draft};
 use crate::work::error::Refusal;
 use crate::work::ingest::Outcome;
+use crate::work::reread::written_anew;
 
 /// A copy made anew, durable and read back from the primary's medium, without a name yet.
 pub(crate) struct Heal {
@@ -25,6 +26,9 @@ impl Committer {
     /// The same order as for a replaced file: the damaged one is durable in the quarantine before its name is taken over.
     pub(super) fn draft_heal(&mut self, heal: &mut Heal, now: Timestamp) -> Result<Draft, Refusal> {
         let Some(row) = self.damaged(heal)? else { return Ok(Draft::default()) };
+        if written_anew(&self.attached, &self.catalogue, &row.path, &heal.digests.content)? {
+            return Ok(Draft::default());
+        }
         let mut draft =
             Draft { name: Some(row.path.clone()), outcome: Some(Outcome::Unchanged), ..Draft::default() };
         let home = Place::photo(&row.path);

@@ -2,9 +2,11 @@
 use std::fs;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shoebox::plan::scrubbing;
+use shoebox::work::rescan::Rescan;
 use shoebox::work::scrub::{Manners, Scrub};
+use shoebox::work::views::VerifyScope;
 
 use super::furnished::Furnished;
 use crate::support::luck;
@@ -144,4 +146,48 @@ fn what_the_scrub_finds_is_healed() {
     scrubbed(&home);
     home.mirrored();
     assert_eq!(home.state("anna/a.jpg", "b"), "verified");
+}
+
+/// Other hands saved another version on A, and nobody has looked yet: it is no damage, and nothing undoes it.
+#[test]
+fn an_edit_is_not_taken_for_damage() {
+    let mut home = Furnished::new();
+    home.put("anna/a.jpg", b"a photo");
+    home.mirrored();
+    home.pass(26 * 24);
+    fs::write(home.at("a", "anna/a.jpg"), b"edited!").unwrap();
+    scrubbed(&home);
+    let report = home.pool.verify_now(&VerifyScope::default(), &mut |_| {}).unwrap();
+    assert_eq!(
+        (report.damaged.len(), report.missing.len(), home.state("anna/a.jpg", "a")),
+        (0, 0, "settled")
+    );
+    home.rescanned();
+    home.mirrored();
+    assert_eq!(fs::read(home.at("a", "anna/a.jpg")).unwrap(), b"edited!");
+    assert_eq!(fs::read(home.at("b", "anna/a.jpg")).unwrap(), b"edited!");
+}
+
+#[test]
+fn what_was_made_in_the_future_or_moved_by_hand_is_read_soon() {
+    let mut home = Furnished::quiet_after(SignedDuration::from_mins(30));
+    home.pass(10 * 365 * 24);
+    home.put("anna/future.jpg", b"of a clock that was wrong");
+    home.mirrored();
+    home.pass(-10 * 365 * 24);
+    assert_eq!(due(&home, "a"), ["future.jpg"]);
+    scrubbed(&home);
+    assert_eq!(home.state("anna/future.jpg", "a"), "verified");
+    fs::rename(home.at("a", "anna/future.jpg"), home.at("a", "anna/moved.jpg")).unwrap();
+    let mut rescan = Rescan::new(Arc::clone(&home.pool));
+    for _ in 0..3 {
+        rescan.start();
+        while rescan.step(&|| true).unwrap() {}
+        home.pass(1);
+    }
+    home.mirrored();
+    assert_eq!(home.state("anna/moved.jpg", "a"), "settled", "it was away for a while");
+    assert_eq!(due(&home, "a"), ["moved.jpg"]);
+    scrubbed(&home);
+    assert_eq!(home.state("anna/moved.jpg", "a"), "verified");
 }
