@@ -26,6 +26,8 @@ pub(crate) enum Found {
     Damaged(RelPath),
     /// It is not there.
     Missing(RelPath),
+    /// It could not be read, and that says nothing about its bytes.
+    NotRead(RelPath),
     /// It became something else while it was read, or is on its way to.
     Moved,
 }
@@ -76,7 +78,7 @@ impl Pool {
             // This process is short of something, or may not read the file: that says nothing about its bytes.
             Err(e @ VolumeError::Io { .. }) if !e.doubts_the_drive() => {
                 log::warn!("not re-read: {e}");
-                return Ok(Found::Moved);
+                return Ok(Found::NotRead(path));
             }
             // One bad block is the copy's problem; a drive that is gone is the drive's.
             Err(e) => Some(drive.file_only(e).map_err(Refusal::Drive)?),

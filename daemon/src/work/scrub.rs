@@ -94,7 +94,7 @@ impl Scrub {
                 go_on();
                 Ok(())
             })?;
-            read += u64::from(found != Found::Moved);
+            read += u64::from(!matches!(found, Found::Moved | Found::NotRead(_)));
             if matches!(found, Found::Damaged(_)) {
                 // At once: healing may begin, and what is recorded late may be about a copy that was healed by then.
                 self.used += batch.bytes;
@@ -103,7 +103,7 @@ impl Scrub {
         }
         self.used += batch.bytes;
         self.pool.record_reread(&primary, &drive, batch)?;
-        // What is on its way to another name is due still: later.
+        // What is on its way to another name, or could not be read, is due still: later.
         Ok(more && read > 0)
     }
 }

@@ -76,6 +76,7 @@ impl Pool {
                         continue;
                     }
                     Found::Missing(path) => report.missing.push(path),
+                    Found::NotRead(path) => report.not_read.push(path),
                     Found::Moved => {}
                 }
                 report.bytes += batch.bytes - before;

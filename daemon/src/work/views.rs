@@ -147,6 +147,10 @@ pub struct VerifyReport {
     pub damaged: Vec<RelPath>,
     /// Names with a copy that is not there.
     pub missing: Vec<RelPath>,
+    /// Names with a copy that could not be read, for a reason that says nothing about its bytes: no permission, or a daemon short
+    /// of something.
+    #[serde(default)]
+    pub not_read: Vec<RelPath>,
     /// Drives that are not there or stopped answering.
     pub unreadable_drives: Vec<String>,
     /// Bytes read.

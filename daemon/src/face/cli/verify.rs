@@ -11,7 +11,7 @@ use crate::work::views::{DriveView, VerifyReport};
 /// Read copies back from the drives now and compare them
 ///
 /// Every copy in question is read from the medium, not from memory, and its hash is compared. Exit code 1 if a copy
-/// is damaged or missing, or a drive could not be read; 4 if there is nothing in the folder of --below.
+/// is damaged or missing, or it or its drive could not be read; 4 if there is nothing in the folder of --below.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -56,8 +56,10 @@ impl Verify {
         } else {
             write!(cx.out, "{}", text(&report))?;
         }
-        let fine =
-            report.damaged.is_empty() && report.missing.is_empty() && report.unreadable_drives.is_empty();
+        let fine = report.damaged.is_empty()
+            && report.missing.is_empty()
+            && report.not_read.is_empty()
+            && report.unreadable_drives.is_empty();
         Ok(if fine { Exit::Fine } else { Exit::NeedsPerson })
     }
 }
@@ -70,6 +72,9 @@ fn text(report: &VerifyReport) -> String {
     }
     for path in &report.missing {
         text.push_str(&format!("MISSING  {}\n", screen::plain(path.as_str())));
+    }
+    for path in &report.not_read {
+        text.push_str(&format!("NOT READ {}\n", screen::plain(path.as_str())));
     }
     for drive in &report.unreadable_drives {
         text.push_str(&format!("NOT READ {}\n", screen::plain(drive)));

@@ -63,6 +63,24 @@ fn one_error_in_reading_is_no_damage_and_two_are() {
     }
 }
 
+/// A shortage in the daemon itself says nothing about a photo: it is no damage, and verifying does not pass it over either.
+#[test]
+fn what_could_not_be_read_for_other_reasons_is_told_and_is_no_damage() {
+    let home = Furnished::new();
+    home.put("anna/a.jpg", b"content");
+    let (home, a, _) = home.decorated();
+    a.step_in(|call, place| {
+        if call == Call::Medium && place.as_str() == "photos/anna/a.jpg" {
+            let source = std::io::Error::from_raw_os_error(libc::EMFILE);
+            return Err(shoebox::store::volume::VolumeError::Io { op: "open", place: place.clone(), source });
+        }
+        Ok(())
+    });
+    let report = verify(&home);
+    assert_eq!((report.not_read.as_slice(), report.damaged.len()), ([path("anna/a.jpg")].as_slice(), 0));
+    assert_eq!(home.state("anna/a.jpg", "a"), "settled");
+}
+
 #[test]
 fn a_file_replaced_or_renamed_while_it_is_verified_is_neither_damaged_nor_missing() {
     for rename in [false, true] {
