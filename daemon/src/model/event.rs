@@ -125,6 +125,21 @@ pub enum What {
         /// Where it lies now, from the drive's root.
         to: String,
     },
+    /// A person answered for what was changed or vanished all at once: nothing up to here holds the mirror back any more.
+    Answered {
+        /// What was answered.
+        answer: Answer,
+    },
+}
+
+/// What a person says about a mass of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Meant so: deletions and replacements go on to the other drives.
+    ItWasMe,
+    /// Not meant so: everything was put back as it was before.
+    PutItBack,
 }
 
 /// A line's own checksum: the first 16 bytes of the BLAKE3 of everything before it in the line.

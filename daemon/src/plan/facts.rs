@@ -19,7 +19,7 @@ pub struct Facts {
     pub drives: Vec<DriveFacts>,
     /// The catalogue.
     pub catalogue: CatalogueFacts,
-    /// Set while deletions are held back from the mirror.
+    /// Set while removals and replacements are held back from the mirror.
     pub brake: Option<BrakeFacts>,
     /// The watch on drive A's tree.
     pub watching: WatchingFacts,
@@ -115,13 +115,17 @@ pub enum CatalogueFacts {
     },
 }
 
-/// Deletions held back because too much vanished at once (promise P5).
+/// Removals and replacements held back because too much vanished or was changed at once (promise P5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrakeFacts {
     /// Since when.
     pub since: Timestamp,
-    /// How many names are gone from drive A and kept on drive B.
-    pub held: u64,
+    /// Names whose file is gone from drive A.
+    pub vanished: u64,
+    /// Names that have other bytes there.
+    pub changed: u64,
+    /// Names that were deleted.
+    pub deleted: u64,
 }
 
 /// The watch for changes by other hands.

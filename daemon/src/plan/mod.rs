@@ -1,6 +1,7 @@
 //! Floor 1: decisions. Values in, a value out; the time is an argument; nothing here does anything.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod braking;
 pub mod editing;
 pub mod facts;
 pub mod mirroring;

@@ -357,7 +357,9 @@ impl Verdict<'_> {
                  grows, replace the drive (shoebox find --state damaged lists them).",
             );
         }
-        if drive.missing > 0 {
+        // One alarm for one thing: if so many are gone that everything waits for an answer, that says it.
+        let told = self.facts.brake.is_some_and(|b| b.vanished > 0) && drive.role == Some(DriveRole::Primary);
+        if drive.missing > 0 && !told {
             self.find(
                 "copies-missing",
                 &About::drive(drive, Light::Red),
@@ -366,8 +368,8 @@ impl Verdict<'_> {
                     photos(drive.missing),
                     if drive.missing == 1 { "is" } else { "are" }
                 ),
-                "If somebody removed them by hand, put them back or delete them with an app; otherwise look at them \
-                 with shoebox find --state missing.",
+                "They are still on another drive: shoebox changes put-it-back brings them back. If somebody removed them on \
+                 purpose: shoebox changes it-was-me (shoebox changes show lists them).",
             );
         }
         if drive.unread > 0 {
@@ -442,18 +444,23 @@ impl Verdict<'_> {
     }
 
     fn brake(&mut self) {
-        if let Some(brake) = self.facts.brake {
-            self.find(
-                "mirror-held",
-                &About::box_itself(Light::Red).since(Some(brake.since)),
-                &format!(
-                    "{} vanished from drive A (main) at once; drive B (copy) keeps them until somebody decides",
-                    photos(brake.held)
-                ),
-                "If you deleted them on purpose: they go, too, once brake_percent and brake_files under [mirror] in the \
-                 settings allow so many. If not, change nothing and look for what did: they are all still on drive B.",
-            );
-        }
+        let Some(brake) = self.facts.brake else { return };
+        let parts = [(brake.vanished, "vanished"), (brake.changed, "changed"), (brake.deleted, "deleted")];
+        let parts: Vec<String> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let all = brake.vanished.saturating_add(brake.changed).saturating_add(brake.deleted);
+        self.find(
+            "mirror-held",
+            &About::box_itself(Light::Red).since(Some(brake.since)),
+            &format!(
+                "{} on drive A (main) vanished or were changed at once ({}); the other drives and the trash keep all they \
+                 have until somebody decides",
+                photos(all),
+                parts.join(", ")
+            ),
+            "Look at them: shoebox changes show. If it was you: shoebox changes it-was-me. If not, find out what did it, and \
+             then: shoebox changes put-it-back brings everything back. New photos are taken and copied all the while.",
+        );
     }
 
     fn watching(&mut self) {

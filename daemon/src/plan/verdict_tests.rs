@@ -198,7 +198,11 @@ fn copy_rows() -> [(&'static str, Change, Change); 7] {
             |f| behind(f, minutes(24 * 60)),
             |f| f.drives[1].oldest_wanted = ago(minutes(3000)),
         ),
-        ("red mirror-held", |f| f.brake = Some(BrakeFacts { since: now(), held: 300 }), |_| {}),
+        (
+            "red mirror-held",
+            |f| f.brake = Some(BrakeFacts { since: now(), vanished: 300, changed: 0, deleted: 7 }),
+            |_| {},
+        ),
         ("red copies-damaged bbbb", |f| f.drives[1].damaged = 1, |_| {}),
         ("red copies-missing aaaa", |f| f.drives[0].missing = 1, |_| {}),
         ("amber reread-overdue bbbb", |f| f.drives[1].unread = 1, |_| {}),

@@ -1,9 +1,7 @@
 //! The census: what the catalogue says of every drive, counted by whoever looks after the primary, once its probe came back.
 //!
 //! Counting may wait for the drive. The minute check reads the last count and waits for nobody.
-use std::sync::PoisonError;
-
-use jiff::{SignedDuration, Timestamp};
+use std::sync::{Arc, PoisonError};
 
 use crate::model::drive::{DriveId, DriveRole};
 use crate::plan::facts::CatalogueFacts;
@@ -37,21 +35,17 @@ impl Pool {
         counted.map(drop)
     }
 
-    fn count(&self, primary: &Primary) -> Result<Vec<(DriveId, DriveRole)>, Refusal> {
+    fn count(&self, primary: &Arc<Primary>) -> Result<Vec<(DriveId, DriveRole)>, Refusal> {
         let now = self.now();
-        let hour_ago = now.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN);
         let drives = primary.catalogue.read(|r| r.drives())?;
         for drive in &drives {
-            // Said at once, long before the first of these deletions would reach the drive.
-            let (leaving, all) = primary.catalogue.read(|r| r.leaving_pressure(drive.id, hour_ago, now))?;
-            if self.options().brake.holds(leaving, all) {
-                self.hold(now, leaving);
-            }
             self.set_tally(
                 drive.id,
                 primary.catalogue.read(|r| r.tally(drive.id, scrubbing::overdue_before(now)))?,
             );
         }
+        // Said at once, long before the first deletion would reach another drive.
+        self.count_held(primary)?;
         Ok(drives.into_iter().map(|drive| (drive.id, drive.role)).collect())
     }
 

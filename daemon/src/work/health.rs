@@ -23,6 +23,9 @@ pub type Reports = Arc<dyn Fn() -> Vec<WorkerReport> + Send + Sync>;
 /// up `health.probe_stuck_seconds` (20) later, and seen within these: half a minute in all (invariant I20).
 const LOOK: Duration = Duration::from_secs(2);
 
+/// So long may files that are gone turn up under another name before people are told.
+const SETTLING: Duration = Duration::from_secs(600);
+
 /// Checks the box's health.
 pub struct HealthCheck {
     pool: Arc<Pool>,
@@ -143,7 +146,7 @@ impl HealthCheck {
             uptime: clock::monotonic().saturating_duration_since(self.began),
             drives: self.drive_facts(&slots, now),
             catalogue: self.catalogue.clone(),
-            brake: self.pool.held().map(|(since, held)| BrakeFacts { since, held }),
+            brake: self.brake_facts(now),
             watching: WatchingFacts {
                 lost_since: self.pool.unwatched_since(),
                 folders: rescan.map_or(0, |(_, report)| report.folders),
@@ -159,6 +162,21 @@ impl HealthCheck {
             unholdable: rescan.map_or(0, |(_, report)| report.unholdable),
             refused_for_room,
         }
+    }
+
+    /// What is moved by hand is gone from one place before it is found in the other: while files are taken in, nothing but
+    /// files that vanished is no news yet.
+    fn brake_facts(&self, now: Timestamp) -> Option<BrakeFacts> {
+        let held = self.pool.held()?;
+        let facts = BrakeFacts {
+            since: held.since,
+            vanished: held.vanished,
+            changed: held.changed,
+            deleted: held.deleted,
+        };
+        let only_vanished = held.changed == 0 && held.deleted == 0;
+        let settling = only_vanished && self.pool.is_taking_in() && waited(held.since, now) < SETTLING;
+        (!settling).then_some(facts)
     }
 
     fn drive_facts(&mut self, slots: &[Slot], now: Timestamp) -> Vec<DriveFacts> {

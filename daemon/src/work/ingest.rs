@@ -174,6 +174,7 @@ impl Received {
             only_adds: offer.by.kind == DeviceKind::Phone,
             by: offer.by.label(),
             known,
+            received: None,
         }));
         let done = primary.submit(change, now)?;
         drop(turn);

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::model::copy::CopyEvent;
 use crate::model::drive::DriveId;
@@ -91,7 +91,7 @@ impl Mirror {
 
     fn step_on(
         &mut self,
-        primary: &Primary,
+        primary: &Arc<Primary>,
         attached: &Arc<Attached>,
         go_on: GoOn<'_>,
     ) -> Result<bool, Refusal> {
@@ -152,13 +152,14 @@ impl End {
         Ok(Self { attached, catalogue: Arc::downgrade(&primary.catalogue), directories })
     }
 
-    fn step(&mut self, pool: &Pool, primary: &Primary, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+    fn step(&mut self, pool: &Pool, primary: &Arc<Primary>, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+        let held = pool.alarm(primary)?.is_some();
         // All renames before the first copy: a name that a new file wants may still be held by a renamed one.
-        if self.follow_renames(pool, primary)? {
+        if self.follow_renames(pool, primary, held)? {
             return Ok(go_on());
         }
-        let copied = self.copy_batch(pool, primary, go_on)?;
-        let left = self.let_go(pool, primary)?;
+        let copied = self.copy_batch(pool, primary, held, go_on)?;
+        let left = !held && self.let_go(pool, primary)?;
         Ok((copied || left) && go_on())
     }
 
@@ -176,8 +177,8 @@ impl End {
         Ok(())
     }
 
-    /// Names that changed on the primary change here, without a byte being copied.
-    fn follow_renames(&mut self, pool: &Pool, primary: &Primary) -> Result<bool, Refusal> {
+    /// Names that changed on the primary change here, without a byte being copied. `held`: nothing makes room for them.
+    fn follow_renames(&mut self, pool: &Pool, primary: &Primary, held: bool) -> Result<bool, Refusal> {
         let id = self.attached.id();
         let rows = primary.catalogue.read(|r| r.moved(id, PIECE))?;
         if rows.is_empty() {
@@ -202,6 +203,9 @@ impl End {
         }
         // Only when nothing else moved is a name in the way for good (two names that were exchanged).
         if let (true, Some(name)) = (piece.events.is_empty(), blocked) {
+            if held {
+                return Ok(false);
+            }
             self.clear_name(primary, &name, &mut piece, now)?;
         }
         self.commit(&primary.catalogue, piece, now)?;
@@ -336,21 +340,12 @@ impl End {
         Ok(())
     }
 
-    /// Deletions reach this drive late, as trash, and not at all while too much left at once (promise P5).
+    /// Deletions reach this drive late, and as trash (promise P5).
     fn let_go(&mut self, pool: &Pool, primary: &Primary) -> Result<bool, Refusal> {
-        const HOUR: SignedDuration = SignedDuration::from_hours(1);
         let (id, now) = (self.attached.id(), pool.now());
         let due = now.saturating_sub(pool.options.delete_delay).unwrap_or(Timestamp::MIN);
-        let mut rows = primary.catalogue.read(|r| r.leaving(id, due, PIECE))?;
-        let Some(oldest) = rows.first().map(|r| r.since) else { return Ok(false) };
-        // Only what began to leave within an hour of the oldest goes in this piece, and every hour that any of it could
-        // belong to is weighed: a mass deletion is held however long it waited, and whatever else was due before it.
-        let within = oldest.saturating_add(HOUR).unwrap_or(Timestamp::MAX);
-        let until = within.saturating_add(HOUR).unwrap_or(Timestamp::MAX);
-        rows.retain(|row| row.since <= within);
-        let (leaving, all) = primary.catalogue.read(|r| r.leaving_pressure(id, oldest, until))?;
-        if pool.options.brake.holds(leaving, all) {
-            pool.hold(now, leaving);
+        let rows = primary.catalogue.read(|r| r.leaving(id, due, PIECE))?;
+        if rows.is_empty() {
             return Ok(false);
         }
         let attached = Arc::clone(&self.attached);

@@ -1,7 +1,9 @@
 //! Floor 3: doing. Ingest, tree, mirror, rescan, drives, health: blocking code on named threads, no async.
 
 pub mod accounts;
+mod answering;
 mod ballast;
+mod brake;
 pub mod carry;
 mod census;
 mod changes;

@@ -14,6 +14,7 @@ use crate::plan::mirroring::Brake;
 use crate::plan::scrubbing;
 use crate::store::catalogue::copies::Tally;
 use crate::store::disk::Hold;
+use crate::work::brake::{Braking, Held};
 use crate::work::census::Census;
 use crate::work::drive::Attached;
 use crate::work::eject::Ejected;
@@ -129,11 +130,15 @@ pub struct Pool {
     pub counters: Counters,
     /// What the last rescan could not take over.
     pub(super) last_rescan: Mutex<Option<(Timestamp, RescanReport)>>,
-    /// Since when, and how many, deletions are held back.
-    held: Mutex<Option<(Timestamp, u64)>>,
+    /// What was weighed of the changes on the primary, and what of them is held back.
+    pub(super) braking: Mutex<Braking>,
+    pub(super) held: Mutex<Option<Held>>,
+    /// Held while an answer is carried out: one at a time.
+    pub(super) answering: Mutex<()>,
     unwatched: Mutex<Option<Timestamp>>,
     /// Something changed that people should see, since the minute check last asked.
     stirred: AtomicBool,
+    busy_taking_in: AtomicBool,
 }
 
 /// A device that has shown a valid token.
@@ -201,9 +206,12 @@ impl Pool {
             wakers: Mutex::default(),
             counters: Counters::default(),
             last_rescan: Mutex::default(),
+            braking: Mutex::default(),
             held: Mutex::default(),
+            answering: Mutex::default(),
             unwatched: Mutex::default(),
             stirred: AtomicBool::default(),
+            busy_taking_in: AtomicBool::default(),
         }
     }
 
@@ -462,11 +470,6 @@ impl Pool {
         *self.last_rescan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Since when deletions are held back, and how many.
-    pub(super) fn held(&self) -> Option<(Timestamp, u64)> {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Counts of a drive's copies, as just read.
     pub(super) fn set_tally(&self, id: DriveId, tally: Tally) {
         for slot in self.slots().iter_mut() {
@@ -497,16 +500,18 @@ impl Pool {
         *unwatched = if watched { None } else { unwatched.or(Some(now)) };
     }
 
+    /// Whether files of other hands are being looked for or taken in.
+    pub(super) fn taking_in(&self, busy: bool) {
+        self.busy_taking_in.store(busy, Ordering::Release);
+    }
+
+    pub(super) fn is_taking_in(&self) -> bool {
+        self.busy_taking_in.load(Ordering::Acquire)
+    }
+
     /// Since when they are not.
     pub(super) fn unwatched_since(&self) -> Option<Timestamp> {
         *self.unwatched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Deletions are held back since the first time this is called; cleared by the answer of a person.
-    pub(super) fn hold(&self, now: Timestamp, leaving: u64) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = held.map_or(now, |(since, _)| since);
-        *held = Some((since, leaving));
     }
 
     pub(super) fn count_received(&self, bytes: u64) {

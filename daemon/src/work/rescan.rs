@@ -72,6 +72,8 @@ pub struct Rescan {
     waiting: HashMap<Place, Waiting>,
     /// Files to be taken over together.
     adopting: Vec<Found>,
+    /// Empty folders that are not there.
+    gone: Vec<RelPath>,
     report: RescanReport,
     /// Whether this walk is over the whole tree.
     everything: bool,
@@ -85,6 +87,7 @@ impl Rescan {
             todo: Vec::new(),
             waiting: HashMap::new(),
             adopting: Vec::new(),
+            gone: Vec::new(),
             report: RescanReport::default(),
             everything: false,
         }
@@ -133,11 +136,14 @@ impl Rescan {
         match self.compare(&primary, &dir, go_on) {
             Ok(()) => {}
             // Removed or renamed since it was listed: the next walk sees what is then.
-            Err(Refusal::Drive(VolumeError::NotFound { .. })) if dir != Place::photos() => {}
+            Err(Refusal::Drive(VolumeError::NotFound { .. })) => {}
             Err(e) => {
                 self.todo.push(dir);
                 return Err(e);
             }
+        }
+        if self.todo.is_empty() {
+            self.forget_folders(&primary)?;
         }
         if self.todo.is_empty() && std::mem::take(&mut self.everything) {
             let done = Some((self.pool.now(), self.report));
@@ -150,8 +156,8 @@ impl Rescan {
         let lane = primary.attached.turns.background();
         let entries = match primary.attached.volume.list(dir) {
             Ok(entries) => entries,
-            // The folder is gone: so is what the catalogue has below it. A drive without its top folder is no such case.
-            Err(VolumeError::NotFound { .. }) if *dir != Place::photos() => Vec::new(),
+            // The folder is gone: so is what the catalogue has below it. Also the topmost: the drive has just proved to be ours.
+            Err(VolumeError::NotFound { .. }) => Vec::new(),
             Err(e) => {
                 let why = primary.attached.file_only(e).map_err(Refusal::Drive)?;
                 return self.cannot_hold(dir, &why);
@@ -438,8 +444,7 @@ impl Rescan {
                 self.report.missing += 1;
                 lost.push(row.id);
             } else if primary.catalogue.read(|r| r.children(&row.path.fold_key(), "", 1))?.is_empty() {
-                // An empty folder that is not there holds nothing to lose: its name goes.
-                drop(primary.submit(Change::Forget { path: row.path.clone() }, now)?);
+                self.gone.push(row.path.clone());
             } else {
                 self.todo.push(row.place());
             }
@@ -452,6 +457,24 @@ impl Rescan {
         primary.catalogue.write(|tx| {
             lost.iter().try_for_each(|name| copies::observe(tx, *name, id, CopyEvent::NotThere, now))
         })?;
+        Ok(())
+    }
+}
+
+impl Rescan {
+    /// An empty folder that is not there holds nothing to lose: its name goes. But not while so much is gone that nothing may be
+    /// concluded from what is not there.
+    fn forget_folders(&mut self, primary: &Arc<Primary>) -> Result<(), Refusal> {
+        let gone = std::mem::take(&mut self.gone);
+        if gone.is_empty() || self.pool.alarm(primary)?.is_some() {
+            return Ok(());
+        }
+        for path in gone {
+            match primary.submit(Change::Forget { path }, self.pool.now()) {
+                Ok(_) | Err(Refusal::NotFound) => {}
+                Err(e) => return Err(e),
+            }
+        }
         Ok(())
     }
 }

@@ -173,3 +173,91 @@ pub struct RescanReport {
     /// Files whose names no drive could hold (control characters, not UTF-8), or that are no files.
     pub unholdable: u64,
 }
+
+/// What was changed or vanished at once on the primary, counted: it waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesSummary {
+    /// When it began.
+    pub since: Timestamp,
+    /// Names whose file is gone.
+    pub vanished: u64,
+    /// Names that have other bytes.
+    pub changed: u64,
+    /// Names that were deleted.
+    pub deleted: u64,
+}
+
+/// What happened to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// Gone, and nobody asked for that.
+    Vanished,
+    /// It has other bytes.
+    Changed,
+    /// Deleted by a device.
+    Deleted,
+}
+
+/// One file that was changed or vanished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeLine {
+    /// What happened to it.
+    pub kind: ChangeKind,
+    /// Its name.
+    pub path: RelPath,
+    /// When that was seen.
+    pub at: Timestamp,
+    /// Which device did it; empty: another program.
+    pub by: String,
+    /// Bytes it had before.
+    pub size: u64,
+    /// Its content before.
+    pub hash: ContentHash,
+}
+
+/// Where the next page of changes starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// After this name.
+    pub vanished: i64,
+    /// After this change.
+    pub changed: i64,
+}
+
+/// A part of what was changed or vanished.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesPage {
+    /// Set while the mirror is held back until somebody answers.
+    pub summary: Option<ChangesSummary>,
+    /// Names whose file is gone, held back or not.
+    pub missing: u64,
+    /// What vanished, and with `summary` what was changed.
+    pub lines: Vec<ChangeLine>,
+    /// Where the next page starts; `None`: there is none.
+    pub next: Option<Cursor>,
+}
+
+/// A file that could not be put back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotPutBack {
+    /// Its name.
+    pub path: RelPath,
+    /// Why.
+    pub why: String,
+}
+
+/// What came of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// Files put back, or let go.
+    pub done: u64,
+    /// Files that were as they had been.
+    pub already: u64,
+    /// Files that could not be put back.
+    pub failed: u64,
+    /// The first thousand of them.
+    pub not_put_back: Vec<NotPutBack>,
+    /// Whether the mirror is still held back.
+    pub open: bool,
+}

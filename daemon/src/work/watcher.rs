@@ -152,7 +152,10 @@ impl Worker for Watcher {
             cx.beat();
             !cx.stopping()
         };
-        match self.rescan.step(&go_on) {
+        let walked = self.rescan.step(&go_on);
+        let more = self.rescan.is_walking() || self.rescan.is_waiting();
+        self.pool.taking_in(more || !self.hinted.is_empty());
+        match walked {
             Ok(true) => Ok(Outcome::More),
             Ok(false) => {
                 if let Some(began) = self.began.take() {

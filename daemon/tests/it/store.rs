@@ -1,4 +1,5 @@
 //! The store and the work over it, on real directories: what must hold whatever other hands, drives and clocks do.
+mod braking;
 mod committing;
 mod cut_moves;
 mod damaged_catalogues;

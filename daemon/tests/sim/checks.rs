@@ -328,6 +328,7 @@ impl World {
             | What::Device { .. }
             | What::Revoked { .. }
             | What::Folder { .. }
+            | What::Answered { .. }
             | What::Touched { .. } => {}
         };
         manifest::read(&self.b, 0, &mut |event| take(event.what)).map_err(|e| e.to_string())?;
@@ -346,7 +347,9 @@ impl World {
     pub(crate) fn before_mirror(&self) -> Result<Before, String> {
         let id = World::id(Which::B).to_string();
         let rows = look::rows(&self.catalogue, "SELECT drive, at, since FROM leaving ORDER BY since")?;
-        let own = rows.iter().filter(|row| look::text(row, 0) == id);
+        // What a person answered for may go, however much it is.
+        let open = |row: &&Row| look::text(row, 0) == id && look::number(row, 2) > self.answered;
+        let own = rows.iter().filter(open);
         let leaving = own.map(|row| (look::text(row, 1), look::number(row, 2))).collect();
         Ok(Before { files: self.b.files(), leaving })
     }
@@ -405,6 +408,7 @@ impl World {
         self.rescan_all()?;
         self.turn(11);
         self.rescan_all()?;
+        self.answer()?;
         self.mirror_to_rest()?;
         self.turn(16 * 60);
         self.mirror_to_rest()?;
@@ -418,6 +422,30 @@ impl World {
         self.check_proofs(Which::A)?;
         self.check_proofs(Which::B)?;
         self.check_record_of_b()
+    }
+
+    /// A person says that all of it was meant so, if too much changed at once for the box to go on by itself.
+    fn answer(&mut self) -> Result<(), String> {
+        let page = self.pool.changes(None, 1).map_err(|e| e.to_string())?;
+        if !self.answers || page.summary.is_none() {
+            return Ok(());
+        }
+        self.note(format!("it was me: {:?}", page.summary));
+        let missing = self.missing_on_a()?;
+        let answered = self.pool.it_was_me(&[], &mut |_| ()).map_err(|e| e.to_string())?;
+        if answered.open {
+            return Err("P5: answered, and the question is still open".to_owned());
+        }
+        let now = self.now();
+        let known: BTreeSet<String> = self.names()?.iter().map(|row| look::text(row, 0)).collect();
+        for fold in missing.iter().filter(|fold| !known.contains(*fold)) {
+            if let Some(kept) = self.model.names.get(fold).cloned() {
+                self.model.trashed(&kept.path, now);
+            }
+            self.model.taken.remove(fold);
+        }
+        self.answered = i64::try_from(now.as_nanosecond()).map_err(|e| e.to_string())?;
+        Ok(())
     }
 
     /// The drive is in use, whatever was.

@@ -250,6 +250,7 @@ fn every_flush_is_needed() {
 fn a_mass_deletion_stops_at_the_mirror() {
     for_seeds("a_mass_deletion_stops_at_the_mirror", 40, |seed| {
         let mut world = World::new(seed, kinds(seed));
+        world.answers = false;
         world.bring_back(Which::A)?;
         world.bring_back(Which::B)?;
         let (single, many) = (1, 6 + world.rng.below(80));

@@ -68,6 +68,9 @@ pub(crate) struct World {
     pub(crate) model: Model,
     /// Something may fail: a fault lies in wait, or a drive is away.
     pub(crate) disturbed: bool,
+    /// Somebody answers when the box asks; until when he did.
+    pub(crate) answers: bool,
+    pub(crate) answered: i64,
     /// What happened, for the eye and for the comparison of two runs.
     pub(crate) log: Vec<String>,
     attached_a: Option<Arc<Attached>>,
@@ -143,6 +146,8 @@ impl World {
             pool,
             model: Model::default(),
             disturbed: false,
+            answers: true,
+            answered: 0,
             log: Vec::new(),
             attached_a: None,
             clock,

@@ -14,6 +14,7 @@ use crate::work::views::Progress;
 
 mod address;
 mod card;
+mod changes;
 mod completions;
 mod demo;
 mod device;
@@ -69,6 +70,8 @@ enum Command {
     Receipt(receipt::ReceiptOf),
     Verify(verify::Verify),
     Rescan(rescan::Rescan),
+    #[command(subcommand)]
+    Changes(changes::Changes),
     Doctor(doctor::Doctor),
     Man(man::Man),
     Completions(completions::Completions),
@@ -113,6 +116,7 @@ impl CommandLine {
             Command::Receipt(command) => command.run(&mut cx),
             Command::Verify(command) => command.run(&mut cx),
             Command::Rescan(command) => command.run(&mut cx),
+            Command::Changes(command) => command.run(&mut cx),
             Command::Doctor(command) => command.run(&mut cx),
             Command::Man(command) => command.run(&mut cx),
             Command::Completions(command) => command.run(&mut cx),

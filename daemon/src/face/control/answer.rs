@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::serve::InVain;
 use super::wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusReport};
+use crate::model::account::Slug;
 use crate::model::health::Light;
 use crate::work::eject::EjectError;
 use crate::work::error::Refusal;
@@ -36,19 +37,7 @@ pub(super) fn answer(
         }
         Request::DeviceList {} => json(&pool.devices().map_err(refused("catalogue"))?),
         Request::DeviceAdd { person, name, kind } => {
-            let token = pool.add_device(&person, &name, kind).map_err(|refusal| {
-                let mut fault = Fault::refused(&refusal, &format!("device {person}/{name}"));
-                if matches!(refusal, Refusal::NotFound) {
-                    fault = Fault::refused(&refusal, &format!("person {person}"));
-                    fault.remedy = format!("make one: shoebox person add {person}");
-                } else if matches!(refusal, Refusal::Exists) {
-                    fault.remedy = format!(
-                        "choose another name; or, if its password is lost: shoebox device revoke {person} {name}, \
-                         and add it again"
-                    );
-                }
-                fault
-            })?;
+            let token = pool.add_device(&person, &name, kind).map_err(|e| add_fault(&e, &person, &name))?;
             json(&Added { password: token.reveal().to_owned() })
         }
         Request::DeviceRevoke { person, name } => {
@@ -84,7 +73,27 @@ pub(super) fn answer(
             json(&pool.verify_now(&scope, progress).map_err(refused("such drive or folder"))?)
         }
         Request::Rescan {} => json(&pool.rescan_now(progress).map_err(refused("such drive"))?),
+        Request::Changes { after, limit } => {
+            json(&pool.changes(after, limit.clamp(1, MAX_PAGE)).map_err(refused("catalogue"))?)
+        }
+        Request::PutItBack { below } => {
+            json(&pool.put_it_back(&below, progress).map_err(refused("such name"))?)
+        }
+        Request::ItWasMe { below } => json(&pool.it_was_me(&below, progress).map_err(refused("such name"))?),
     }
+}
+
+fn add_fault(refusal: &Refusal, person: &Slug, name: &Slug) -> Fault {
+    let mut fault = Fault::refused(refusal, &format!("device {person}/{name}"));
+    if matches!(refusal, Refusal::NotFound) {
+        fault = Fault::refused(refusal, &format!("person {person}"));
+        fault.remedy = format!("make one: shoebox person add {person}");
+    } else if matches!(refusal, Refusal::Exists) {
+        fault.remedy = format!(
+            "choose another name; or, if its password is lost: shoebox device revoke {person} {name}, and add it again"
+        );
+    }
+    fault
 }
 
 /// Whether an answer takes the catalogue, and with it the main drive.
@@ -101,6 +110,9 @@ const fn takes_the_catalogue(request: &Request) -> bool {
         | Request::Find { .. }
         | Request::Receipt { .. }
         | Request::Verify { .. }
+        | Request::Changes { .. }
+        | Request::PutItBack { .. }
+        | Request::ItWasMe { .. }
         | Request::Rescan {} => true,
     }
 }

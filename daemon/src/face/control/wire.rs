@@ -11,7 +11,7 @@ use crate::model::drive::{DriveId, DriveRole};
 use crate::model::health::{Finding, Light};
 use crate::model::path::RelPath;
 use crate::work::error::Refusal;
-use crate::work::views::{DriveView, FoundName, Progress};
+use crate::work::views::{Cursor, DriveView, FoundName, Progress};
 
 /// A request is refused beyond this size; the longest honest one carries one path.
 pub(super) const MAX_REQUEST: usize = 64 * 1024;
@@ -97,6 +97,23 @@ pub enum Request {
     },
     /// Compare the drives with the catalogue now: a `RescanReport`.
     Rescan {},
+    /// What was changed or vanished, and waits for an answer: a `ChangesPage`.
+    Changes {
+        /// Start after this.
+        after: Option<Cursor>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// Put what was changed or vanished back as it was: an `Answered`.
+    PutItBack {
+        /// Only these names and folders; none: all.
+        below: Vec<RelPath>,
+    },
+    /// Let what was changed or vanished through: an `Answered`.
+    ItWasMe {
+        /// Only these names and folders; none: all.
+        below: Vec<RelPath>,
+    },
 }
 
 impl Request {
@@ -108,6 +125,7 @@ impl Request {
             | Self::DeviceList {}
             | Self::DriveList {}
             | Self::Find { .. }
+            | Self::Changes { .. }
             // Longer than the daemon takes to find out that a drive hangs, and to say so.
             | Self::Receipt { .. } => Some(Duration::from_secs(60)),
             // These flush to drives, and a drive may have to spin up first.
@@ -116,7 +134,7 @@ impl Request {
             | Self::DeviceRevoke { .. }
             | Self::DriveAdopt { .. }
             | Self::DriveEject { .. } => Some(Duration::from_secs(120)),
-            Self::Verify { .. } | Self::Rescan {} => None,
+            Self::Verify { .. } | Self::Rescan {} | Self::PutItBack { .. } | Self::ItWasMe { .. } => None,
         }
     }
 }

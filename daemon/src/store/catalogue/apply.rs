@@ -8,7 +8,7 @@ use crate::model::event::{Event, What};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::{self, below};
-use crate::store::catalogue::{CatalogueError, Tried, accounts, checksums, copies, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, accounts, changes, checksums, copies, nanos};
 use crate::store::manifest::Position;
 
 /// A file above this size waits behind all smaller ones in the mirror's queue.
@@ -56,6 +56,7 @@ fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<
         }
         What::Trashed { path, to, by, why } => trash(tx, drive, path, to, by, why, event.at),
         What::Moved { path, to, by: _ } => rename(tx, drive, path, to, event.at),
+        What::Answered { .. } => changes::answered(tx),
         What::Touched { path, mtime } => {
             tx.prepare_cached("UPDATE name SET mtime = ?2 WHERE fold = ?1")
                 .and_then(|mut s| s.execute(params![path.fold_key(), nanos(*mtime)]))
@@ -154,14 +155,7 @@ fn trash(
     let (from, until) = below(&fold);
     checksums::stale_tree(tx, drive, &fold)?;
     copies::leave_tree(tx, drive, &fold, by, why, at)?;
-    tx.execute(
-        "INSERT INTO trashed (drive, path, top, at, hash, since, by, why)
-         SELECT ?1, path, ?2, ?3, hash, ?4, ?5, ?6
-         FROM name WHERE (fold = ?7 OR (fold >= ?8 AND fold < ?9)) AND shelf = 'photos' AND hash IS NOT NULL
-           AND NOT EXISTS (SELECT 1 FROM trashed t WHERE t.drive = ?1 AND t.at = ?3 AND t.path = name.path)",
-        params![drive.to_string(), path.as_str(), to, nanos(at), by, why, fold, from, until],
-    )
-    .tried("record the trash")?;
+    changes::lost(tx, drive, path, to, by, why, at, (&fold, &from, &until))?;
     if why == "replaced" {
         return Ok(()); // the name lives on with other bytes: the Stored event that follows says which
     }

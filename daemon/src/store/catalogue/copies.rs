@@ -247,6 +247,7 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
         | What::Person { .. }
         | What::Device { .. }
         | What::Revoked { .. }
+        | What::Answered { .. }
         | What::Folder { .. } => {}
     }
     Ok(())

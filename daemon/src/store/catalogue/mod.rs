@@ -12,6 +12,7 @@ use crate::store::catalogue::read::Reader;
 
 pub mod accounts;
 pub mod apply;
+pub mod changes;
 pub mod checksums;
 pub mod copies;
 pub mod find;
@@ -22,7 +23,8 @@ pub mod reread;
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 2] = [include_str!("schema.sql"), include_str!("reread.sql")];
+const LADDER: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("reread.sql"), include_str!("changes.sql")];
 
 /// The open catalogue.
 pub struct Catalogue {

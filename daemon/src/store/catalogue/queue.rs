@@ -61,12 +61,13 @@ pub struct LeavingRow {
 
 impl Reader<'_> {
     /// The next copies a drive lacks: small before big, newest first, those due for another try. `latest`: no try is put off
-    /// further than this.
+    /// further than this. `adding`: only those for which nothing on the drive has to make room, as far as is known.
     pub fn wanted(
         &self,
         drive: DriveId,
         now: Timestamp,
         latest: Timestamp,
+        adding: bool,
         limit: usize,
     ) -> Result<Vec<WantedRow>, CatalogueError> {
         self.connection
@@ -74,10 +75,12 @@ impl Reader<'_> {
                 "SELECT c.name, n.path, c.hash, n.size, n.mtime, n.received, n.by, c.tries
                  FROM copy c JOIN name n ON n.id = c.name
                  WHERE c.drive = ?1 AND c.state = 'wanted' AND (c.retry <= ?2 OR c.retry > ?3)
+                   AND (NOT ?5 OR NOT EXISTS
+                     (SELECT 1 FROM leaving l WHERE l.drive = ?1 AND l.at = n.path AND l.hash <> c.hash))
                  ORDER BY c.big, c.name DESC LIMIT ?4",
             )
             .and_then(|mut s| {
-                let due = params![drive.to_string(), nanos(now), nanos(latest), limit as i64];
+                let due = params![drive.to_string(), nanos(now), nanos(latest), limit as i64, adding];
                 s.query_map(due, wanted_row(false))?.collect()
             })
             .tried("read the queue")
@@ -131,7 +134,8 @@ impl Reader<'_> {
             .tried("read renames")
     }
 
-    /// What is to leave a drive since before a time, oldest first.
+    /// What is to leave a drive since before a time, oldest first. What was put back meanwhile, and is only to be looked at on
+    /// the drive once more, stays.
     pub fn leaving(
         &self,
         drive: DriveId,
@@ -140,7 +144,9 @@ impl Reader<'_> {
     ) -> Result<Vec<LeavingRow>, CatalogueError> {
         self.connection
             .prepare_cached(
-                "SELECT at, hash, since, by, why FROM leaving WHERE drive = ?1 AND since <= ?2 ORDER BY since LIMIT ?3",
+                "SELECT at, hash, since, by, why FROM leaving l WHERE drive = ?1 AND since <= ?2 AND NOT EXISTS
+                   (SELECT 1 FROM copy c WHERE c.drive = ?1 AND c.at = l.at AND c.hash = l.hash AND c.state = 'wanted')
+                 ORDER BY since LIMIT ?3",
             )
             .and_then(|mut s| {
                 s.query_map(params![drive.to_string(), nanos(before), limit as i64], leaving_row)?.collect()
@@ -154,24 +160,6 @@ impl Reader<'_> {
             .prepare_cached("SELECT at, hash, since, by, why FROM leaving WHERE drive = ?1 AND at = ?2")
             .and_then(|mut s| s.query_row(params![drive.to_string(), name.as_str()], leaving_row).optional())
             .tried("read what leaves")
-    }
-
-    /// How many names began to leave a drive in a span of time, and how many copies it has in all (the brake, P5).
-    pub fn leaving_pressure(
-        &self,
-        drive: DriveId,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<(u64, u64), CatalogueError> {
-        let id = drive.to_string();
-        let read =
-            |sql: &str, p: &[&dyn rusqlite::ToSql]| self.connection.query_row(sql, p, |row| count(row, 0));
-        let span: [&dyn rusqlite::ToSql; 3] = [&id, &nanos(from), &nanos(to)];
-        let leaving =
-            read("SELECT count(*) FROM leaving WHERE drive = ?1 AND since >= ?2 AND since <= ?3", &span)
-                .tried("count what leaves")?;
-        let all = read("SELECT count(*) FROM copy WHERE drive = ?1", &[&id]).tried("count copies")?;
-        Ok((leaving, all))
     }
 }
 

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
-use crate::model::event::What;
+use crate::model::copy::CopyState;
+use crate::model::event::{Answer, What};
 use crate::model::hash::{ContentHash, Digests};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::plan::placing::Above;
+use crate::store::catalogue::copies::CopyRow;
 use crate::store::catalogue::names::NameRow;
 use crate::store::volume::{Stat, VolumeError};
 use crate::work::commit::{Committer, Draft, Row};
@@ -52,6 +54,10 @@ pub(crate) enum Change {
     DropScratch { path: RelPath, older_than: Timestamp },
     /// Scratch files that no name has any more.
     SweepScratch,
+    /// Names whose files are gone from the drive: a person said that they were meant to go.
+    LetGo { names: Vec<RelPath> },
+    /// A person's answer for all that was changed or vanished so far.
+    Answer { answer: Answer },
     /// A damaged copy made anew from a good one.
     Heal(Box<Heal>),
     /// What reading the primary's own copies back from the medium showed.
@@ -81,6 +87,8 @@ impl Change {
             | Self::Heal(_)
             | Self::DropScratch { .. }
             | Self::Forget { .. }
+            | Self::LetGo { .. }
+            | Self::Answer { .. }
             | Self::SweepScratch
             | Self::RecordReplaced { .. }
             | Self::Person { .. }
@@ -107,6 +115,8 @@ impl Committer {
             Change::SweepScratch => self.sweep_scratch(),
             Change::Forget { path } => self.draft_forget(path),
             Change::DropScratch { path, older_than } => self.draft_drop_scratch(path, *older_than),
+            Change::LetGo { names } => self.draft_let_go(names),
+            Change::Answer { answer } => Ok(Draft::of(vec![What::Answered { answer: *answer }])),
             Change::Heal(heal) => self.draft_heal(heal, now),
             Change::Proofs { proofs } => Ok(Draft::of(std::mem::take(proofs))),
             Change::Person { person } => Ok(Draft::of(vec![What::Person { person: person.clone() }])),
@@ -145,6 +155,24 @@ impl Committer {
         }
         let (by, why) = (String::new(), "gone".to_owned());
         Ok(Draft::of(vec![What::Trashed { path: row.path, to: String::new(), by, why }]))
+    }
+
+    /// Those that are still gone, and known to be.
+    fn draft_let_go(&self, names: &[RelPath]) -> Result<Draft, Refusal> {
+        let mut draft = Draft::default();
+        for path in names {
+            let Some(row) = self.row(path)?.filter(|row| row.hash.is_some()) else { continue };
+            let copies = self.catalogue.read(|r| r.copies_of_name(row.id))?;
+            let missing = |c: &CopyRow| c.drive == self.attached.id() && c.state == CopyState::Missing;
+            match self.attached.volume.stat(&row.place()) {
+                Err(VolumeError::NotFound { .. }) if copies.iter().any(missing) => {}
+                Ok(_) | Err(VolumeError::NotFound { .. }) => continue,
+                Err(e) => return Err(self.heed(e)),
+            }
+            let (to, by, why) = (String::new(), String::new(), "deleted".to_owned());
+            draft.events.push(What::Trashed { path: row.path, to, by, why });
+        }
+        Ok(draft)
     }
 
     /// In the committer's turn, so that no upload can be between its file and its row.

@@ -37,6 +37,8 @@ pub(crate) struct Store {
     pub(crate) only_adds: bool,
     /// A file on the drive that was just read from the medium and has these very bytes.
     pub(crate) known: Option<Known>,
+    /// When the box first received it, if that was not now.
+    pub(crate) received: Option<Timestamp>,
 }
 
 /// A file that was read from the medium a moment ago.
@@ -296,7 +298,9 @@ impl Committer {
         let mut draft =
             Draft { name: Some(store.path.clone()), outcome: Some(Outcome::Replaced), ..Draft::default() };
         let to = Place::photo(&store.path);
-        let (path, by) = (store.path.clone(), store.by.clone());
+        let path = store.path.clone();
+        // What is put back as it was is put back by a person, and not by the device that once sent it.
+        let by = if store.received.is_some() { String::new() } else { store.by.clone() };
         let still_named = self.retire(&path, &to, "replaced", &by, &mut draft, now)?;
         let dir = to.parent().unwrap_or_else(Place::root);
         let named = self.within(&dir, &mut draft.dirs, || {
@@ -520,7 +524,8 @@ fn record(store: &Store, shelf: Shelf, now: Timestamp, draft: &mut Draft) {
     let mtime = store.dated;
     match shelf {
         Shelf::Photos => {
-            draft.events.push(stored(&store.path, &store.digests, mtime, store.by.clone(), now));
+            let received = store.received.unwrap_or(now);
+            draft.events.push(stored(&store.path, &store.digests, mtime, store.by.clone(), received));
         }
         Shelf::Scratch => draft.rows.push(Row::Scratch {
             path: store.path.clone(),

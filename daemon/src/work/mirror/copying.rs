@@ -31,23 +31,26 @@ enum Made {
     BadSource(Bad),
     /// This attempt failed on this drive; what was read back did not equal what was written.
     BadReadBack,
+    /// Something on the drive would have to make room, and nothing does until a person has answered.
+    Held,
     /// Asked to stop in the middle.
     Stopped,
 }
 
 impl End {
-    /// Makes the next copies. `true`: there may be more.
+    /// Makes the next copies. `held`: only those for which nothing has to make room. `true`: there may be more.
     pub(super) fn copy_batch(
         &mut self,
         pool: &Pool,
         primary: &Primary,
+        held: bool,
         go_on: GoOn<'_>,
     ) -> Result<bool, Refusal> {
         let (id, now) = (self.attached.id(), pool.now());
         let latest = now.saturating_add(mirroring::LONGEST_WAIT).unwrap_or(Timestamp::MAX);
         let rows = primary.catalogue.read(|r| {
             let mut rows = r.curable(id, Some(primary.attached.id()), now, latest, mirroring::BATCH_FILES)?;
-            rows.extend(r.wanted(id, now, latest, mirroring::BATCH_FILES - rows.len())?);
+            rows.extend(r.wanted(id, now, latest, held, mirroring::BATCH_FILES - rows.len())?);
             Ok(rows)
         })?;
         let count = mirroring::batch(rows.iter().map(|r| r.size));
@@ -56,7 +59,7 @@ impl End {
         let mut made: Vec<WantedRow> = Vec::new();
         let mut worked = false;
         for row in rows.into_iter().take(count) {
-            let copied = match self.copy(primary, &row, &mut piece, now, go_on) {
+            let copied = match self.copy(primary, &row, &mut piece, now, held, go_on) {
                 // Too large for what is left: it waits, and smaller ones may fit.
                 Err(Refusal::Drive(VolumeError::Full { .. })) => {
                     let retry = mirroring::retry_at(row.tries, now);
@@ -74,6 +77,10 @@ impl End {
                 }
                 Made::BadSource(found) => source_failed(pool, primary, self, &row, found)?,
                 Made::BadReadBack => return Err(carry::lied(&self.attached, Place::photo(&row.path))),
+                Made::Held => {
+                    let retry = mirroring::retry_at(row.tries, now);
+                    primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
+                }
                 Made::Stopped => break,
             }
             worked = true;
@@ -96,12 +103,26 @@ impl End {
         Ok(worked)
     }
 
+    /// Whether something on the drive stands where this copy belongs.
+    fn needs_room(&self, row: &WantedRow, to: &Place) -> Result<bool, Refusal> {
+        match self.attached.volume.stat(to) {
+            Ok(_) => Ok(true),
+            Err(VolumeError::NotFound { .. }) => Ok(self.file_above(&row.path)?.is_some()),
+            // A file among the folders above, as some filesystems say it.
+            Err(e) => match self.file_above(&row.path)? {
+                Some(_) => Ok(true),
+                None => Err(self.heed(e)),
+            },
+        }
+    }
+
     fn copy(
         &mut self,
         primary: &Primary,
         row: &WantedRow,
         piece: &mut Piece,
         now: Timestamp,
+        held: bool,
         go_on: GoOn<'_>,
     ) -> Result<Made, Refusal> {
         let to = Place::photo(&row.path);
@@ -110,6 +131,9 @@ impl End {
             && let Some(digests) = self.already_there(row, &to, piece, go_on)?
         {
             return Ok(Made::Proved(Box::new(digests)));
+        }
+        if held && !row.damaged && self.needs_room(row, &to)? {
+            return Ok(Made::Held);
         }
         if let Some(name) = self.file_above(&row.path)? {
             self.clear_name(primary, &name, piece, now)?;

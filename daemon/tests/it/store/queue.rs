@@ -24,7 +24,12 @@ fn enrolled() -> Furnished {
 
 fn queue(home: &Furnished, now: Timestamp, limit: usize) -> Vec<WantedRow> {
     let latest = now.checked_add(LONGEST_WAIT).unwrap();
-    home.pool.primary().unwrap().catalogue.read(|r| r.wanted(home.id("b"), now, latest, limit)).unwrap()
+    home.pool
+        .primary()
+        .unwrap()
+        .catalogue
+        .read(|r| r.wanted(home.id("b"), now, latest, false, limit))
+        .unwrap()
 }
 
 fn names(rows: &[WantedRow]) -> Vec<&str> {
