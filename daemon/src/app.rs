@@ -27,6 +27,7 @@ use crate::work::ingest::Ingest;
 use crate::work::mirror::Mirror;
 use crate::work::pool::{Options, Pool, Wake};
 use crate::work::scrub::{Manners, Scrub};
+use crate::work::snapshots::Snapshots;
 use crate::work::supervisor::{Patience, Supervisor};
 use crate::work::sweep::Sweep;
 use crate::work::tree::Tree;
@@ -135,6 +136,8 @@ impl App {
         self.spawn(None, move || Box::new(Sweep::new(Arc::clone(&pool))))?;
         let pool = Arc::clone(&self.pool);
         self.spawn(None, move || Box::new(Checksums::new(Arc::clone(&pool))))?;
+        let pool = Arc::clone(&self.pool);
+        self.spawn(None, move || Box::new(Snapshots::new(Arc::clone(&pool))))?;
         let supervisor = Arc::downgrade(&self.supervisor);
         let reports: crate::work::health::Reports =
             Arc::new(move || supervisor.upgrade().map(|s| s.report()).unwrap_or_default());
@@ -213,6 +216,11 @@ impl App {
         });
         for name in self.supervisor.stop(Duration::from_secs(10)) {
             log::warn!("{name} did not end in time");
+        }
+        if self.pool.available().is_ok()
+            && let Err(e) = self.pool.snapshot_at_stop()
+        {
+            log::warn!("no snapshot of the catalogue: {e}");
         }
         if let Ok(primary) = self.pool.primary()
             && let Err(e) = primary.catalogue.checkpoint()

@@ -11,3 +11,4 @@ pub mod offer;
 pub mod path;
 pub mod place;
 pub mod receipt;
+pub mod snapshot;

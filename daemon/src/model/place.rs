@@ -3,6 +3,7 @@ use std::fmt;
 
 use crate::model::hash::ContentHash;
 use crate::model::path::{RESERVED, RelPath};
+use crate::model::snapshot::Snapshot;
 
 /// A path from a drive's root, in its on-disk spelling. Made only by the constructors here, so that nothing
 /// outside `photos/` and `.shoebox/` can be named.
@@ -130,6 +131,16 @@ impl Place {
         Self(format!("{}.aside-{when}", self.0))
     }
 
+    /// All snapshots of the catalogue.
+    pub fn snapshots() -> Self {
+        Self(format!("{RESERVED}/snapshots"))
+    }
+
+    /// A snapshot of the catalogue.
+    pub fn snapshot(snapshot: &Snapshot) -> Self {
+        Self(format!("{RESERVED}/snapshots/{snapshot}"))
+    }
+
     /// The path as text; empty for the root.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -162,9 +173,11 @@ impl Place {
             || self.0.strip_prefix(&dir.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Whether our program may unlink what lies here: staging, scratch, probe and ballast, nothing else (promise P2).
+    /// Whether our program may unlink what lies here: staging, scratch, snapshots of the catalogue, probe and ballast, nothing
+    /// else (promise P2).
     pub fn may_be_unlinked(&self) -> bool {
-        self.is_below(&Self::incoming()) || self.is_below(&Place::scratches()) || self.is_own_filling()
+        let trees = [Self::incoming(), Self::scratches(), Self::snapshots()];
+        trees.iter().any(|tree| self.is_below(tree)) || self.is_own_filling()
     }
 
     fn is_own_filling(&self) -> bool {
@@ -201,16 +214,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_staging_and_scratch_may_be_unlinked() {
+    fn only_staging_scratch_and_snapshots_may_be_unlinked() {
         let name = RelPath::parse("anna/phone/a.jpg").unwrap();
         assert!(Place::staged("x").may_be_unlinked());
-        assert!(Place::scratch(&ContentHash::of(b"x")).may_be_unlinked());
+        let hash = ContentHash::of(b"x");
+        assert!(Place::scratch(&hash).may_be_unlinked());
+        let snapshot = Snapshot { day: "2026-11-21".into(), of: "1f0a3b5c".into(), seq: 1, hash };
+        assert!(Place::snapshot(&snapshot).may_be_unlinked());
         for kept in [
             Place::photo(&name),
             Place::trash("2026-11-21", 1, &name),
             Place::quarantine("2026-11-21", 1, &name),
             Place::manifest("2026-11.jsonl"),
             Place::marker(),
+            Place::catalogue(),
+            Place::snapshots(),
             Place::incoming(),
             Place::root(),
         ] {

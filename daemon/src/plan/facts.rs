@@ -19,6 +19,8 @@ pub struct Facts {
     pub drives: Vec<DriveFacts>,
     /// The catalogue.
     pub catalogue: CatalogueFacts,
+    /// Since when the catalogue has had something that no snapshot of it contains.
+    pub unsaved_since: Option<Timestamp>,
     /// Set while removals and replacements are held back from the mirror.
     pub brake: Option<BrakeFacts>,
     /// The watch on drive A's tree.
@@ -207,6 +209,10 @@ pub struct Limits {
     pub offline_absence: Duration,
     /// No comparison of the whole tree for longer: overdue.
     pub rescan: Duration,
+    /// A catalogue without a snapshot for longer: overdue.
+    pub snapshot: Duration,
+    /// But not before the daemon has run so long.
+    pub snapshot_grace: Duration,
     /// Failures in a row after which a worker is failing.
     pub worker_failures: u32,
     /// Memory is high above this where no limit is set, bytes.
@@ -228,6 +234,8 @@ impl Default for Limits {
             one_copy: Duration::from_secs(HOUR),
             offline_absence: Duration::from_secs(60 * 24 * HOUR),
             rescan: Duration::from_secs(26 * HOUR),
+            snapshot: Duration::from_secs(7 * 24 * HOUR),
+            snapshot_grace: Duration::from_secs(3 * HOUR),
             worker_failures: 5,
             memory: 400 << 20,
         }

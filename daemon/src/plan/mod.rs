@@ -11,4 +11,5 @@ pub mod rights;
 pub mod safety;
 pub mod scrubbing;
 pub mod shelving;
+pub mod snapshots;
 pub mod verdict;

@@ -24,6 +24,7 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
         verdict.twins(drive);
     }
     verdict.catalogue();
+    verdict.snapshots();
     verdict.brake();
     verdict.watching();
     verdict.process();
@@ -441,6 +442,23 @@ impl Verdict<'_> {
                  list is made anew from the drive at the next start.",
             ),
         }
+    }
+
+    fn snapshots(&mut self) {
+        let unsaved = self.age(self.facts.unsaved_since);
+        let open = self.facts.catalogue == CatalogueFacts::Open;
+        if !open || unsaved < self.limits.snapshot || self.facts.uptime < self.limits.snapshot_grace {
+            return;
+        }
+        self.find(
+            "snapshot-overdue",
+            &About::box_itself(Light::Amber),
+            &format!(
+                "no copy of the list of all photos could be put aside for {} days; the photos themselves are not affected",
+                unsaved.as_secs() / 86_400
+            ),
+            "See that drive A (main) has room. If the message stays for a day, send us the output of shoebox doctor.",
+        );
     }
 
     fn brake(&mut self) {

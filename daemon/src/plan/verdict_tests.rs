@@ -214,7 +214,7 @@ fn copy_rows() -> [(&'static str, Change, Change); 7] {
     ]
 }
 
-fn box_rows() -> [(&'static str, Change, Change); 14] {
+fn box_rows() -> [(&'static str, Change, Change); 16] {
     [
         (
             "red catalogue-trouble",
@@ -239,6 +239,16 @@ fn box_rows() -> [(&'static str, Change, Change); 14] {
         ("red worker-failing mirror", |f| fail(f, 5), |f| fail(f, 4)),
         ("amber worker-failing mirror", |f| (fail(f, 5), f.workers[0].critical = false).1, |_| {}),
         ("red worker-failing mirror", |f| f.workers[0].silent = true, |_| {}),
+        (
+            "amber snapshot-overdue",
+            |f| f.unsaved_since = ago(minutes(7 * 24 * 60)),
+            |f| f.unsaved_since = ago(minutes(7 * 24 * 60 - 1)),
+        ),
+        (
+            "amber snapshot-overdue",
+            |f| (f.unsaved_since, f.uptime) = (ago(minutes(8 * 24 * 60)), minutes(180)),
+            |f| (f.unsaved_since, f.uptime) = (ago(minutes(8 * 24 * 60)), minutes(179)),
+        ),
         ("amber names-unholdable", |f| f.unholdable = 1, |_| {}),
         (
             "amber rescan-overdue",

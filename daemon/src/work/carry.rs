@@ -56,7 +56,18 @@ pub(crate) fn carry(
     target: &Attached,
     go_on: GoOn<'_>,
 ) -> Result<Carried, Refusal> {
-    let (synced, digests) = match write(load, source, target, go_on)? {
+    carry_hashing(load, source, target, BOTH, go_on)
+}
+
+/// The same with only these hashes beside ours.
+pub(crate) fn carry_hashing(
+    load: &Load,
+    source: &Attached,
+    target: &Attached,
+    also: Also,
+    go_on: GoOn<'_>,
+) -> Result<Carried, Refusal> {
+    let (synced, digests) = match write(load, source, target, also, go_on)? {
         Written::Durable(synced, digests) => (synced, digests),
         Written::Not(why) => return Ok(why),
     };
@@ -86,7 +97,13 @@ enum Written {
 }
 
 /// Reads and writes, hashing what passes. The page cache serves what just arrived.
-fn write(load: &Load, source: &Attached, target: &Attached, go_on: GoOn<'_>) -> Result<Written, Refusal> {
+fn write(
+    load: &Load,
+    source: &Attached,
+    target: &Attached,
+    also: Also,
+    go_on: GoOn<'_>,
+) -> Result<Written, Refusal> {
     let heed = |e| Refusal::Drive(target.heed(e));
     let bad = |bad| Ok(Written::Not(Carried::BadSource(bad)));
     // One bad sector is that file's problem and not the drive's, which goes on with all its others.
@@ -101,7 +118,7 @@ fn write(load: &Load, source: &Attached, target: &Attached, go_on: GoOn<'_>) -> 
         return Err(Refusal::Drive(VolumeError::Full { op: "copy", place: load.from.clone() }));
     }
     let mut staged = target.volume.stage(Some(load.size)).map_err(heed)?;
-    let mut hasher = Hasher::new(BOTH, &[]);
+    let mut hasher = Hasher::new(also, &[]);
     let mut buffer = vec![0; PIECE];
     loop {
         drop(source.turns.background());

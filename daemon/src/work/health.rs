@@ -146,6 +146,7 @@ impl HealthCheck {
             uptime: clock::monotonic().saturating_duration_since(self.began),
             drives: self.drive_facts(&slots, now),
             catalogue: self.catalogue.clone(),
+            unsaved_since: self.pool.unsaved_since(),
             brake: self.brake_facts(now),
             watching: WatchingFacts {
                 lost_since: self.pool.unwatched_since(),

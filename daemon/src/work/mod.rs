@@ -26,6 +26,7 @@ mod record;
 mod reread;
 pub mod rescan;
 pub mod scrub;
+pub mod snapshots;
 pub mod supervisor;
 pub mod sweep;
 pub mod tree;

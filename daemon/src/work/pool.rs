@@ -68,6 +68,8 @@ pub struct Slot {
     pub device: Option<(u32, u32)>,
     /// Counts of its copies, as last read.
     pub tally: Tally,
+    /// The date of its newest snapshot of the catalogue.
+    pub snapshot: Option<Timestamp>,
 }
 
 /// What can be woken.
@@ -136,6 +138,8 @@ pub struct Pool {
     /// Held while an answer is carried out: one at a time.
     pub(super) answering: Mutex<()>,
     unwatched: Mutex<Option<Timestamp>>,
+    /// Since when the catalogue has had something that no snapshot contains.
+    unsaved: Mutex<Option<Timestamp>>,
     /// Something changed that people should see, since the minute check last asked.
     stirred: AtomicBool,
     busy_taking_in: AtomicBool,
@@ -169,6 +173,7 @@ impl From<Slot> for DriveView {
             probe_ms: slot.probe_ms,
             device: slot.device,
             tally: slot.tally,
+            snapshot: slot.snapshot,
         }
     }
 }
@@ -189,6 +194,7 @@ impl Pool {
             probing_since: None,
             device: None,
             tally: Tally::default(),
+            snapshot: None,
         };
         Self {
             slots: Mutex::new(options.mounts.iter().map(slot).collect()),
@@ -210,6 +216,7 @@ impl Pool {
             held: Mutex::default(),
             answering: Mutex::default(),
             unwatched: Mutex::default(),
+            unsaved: Mutex::default(),
             stirred: AtomicBool::default(),
             busy_taking_in: AtomicBool::default(),
         }
@@ -512,6 +519,15 @@ impl Pool {
     /// Since when they are not.
     pub(super) fn unwatched_since(&self) -> Option<Timestamp> {
         *self.unwatched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_unsaved_since(&self, since: Option<Timestamp>) {
+        *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// Since when the catalogue has had something that no snapshot contains.
+    pub(super) fn unsaved_since(&self) -> Option<Timestamp> {
+        *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn count_received(&self, bytes: u64) {

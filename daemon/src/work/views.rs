@@ -67,6 +67,9 @@ pub struct DriveView {
     /// Its copies, counted.
     #[serde(flatten)]
     pub tally: Tally,
+    /// The date of its newest snapshot of the catalogue.
+    #[serde(default)]
+    pub snapshot: Option<Timestamp>,
 }
 
 /// A drive that was let go, and of which no file is open any more.

@@ -13,4 +13,5 @@ mod other_hands;
 mod queue;
 mod reopening;
 mod scrubbing;
+mod snapshots;
 mod truth;

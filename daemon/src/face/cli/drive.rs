@@ -232,6 +232,7 @@ mod tests {
             tally: Tally { wanted, wanted_bytes: wanted * 3_000_000, ..Tally::default() },
             probe_ms: None,
             device: None,
+            snapshot: None,
         };
         let mirror = ejected(&Ejection { drive: drive(DriveRole::Mirror, 17), mounted: true });
         let primary = ejected(&Ejection { drive: drive(DriveRole::Primary, 0), mounted: false });
@@ -257,6 +258,7 @@ mod tests {
             tally: Default::default(),
             probe_ms: None,
             device: None,
+            snapshot: None,
         };
         let drives =
             [drive(1, DriveRole::Primary), drive(2, DriveRole::Offline), drive(0x23, DriveRole::Offline)];

@@ -92,6 +92,7 @@ mod tests {
             tally: Tally { wanted, wanted_bytes, ..Tally::default() },
             probe_ms: None,
             device: None,
+            snapshot: None,
         };
         let mut report = StatusReport {
             version: "0.1.0".to_owned(),

@@ -2,8 +2,9 @@
 //!
 //! One connection, exclusive, WAL, synchronous=FULL (docs/decisions/0007). Rows for names, copies and accounts are
 //! derived from manifest events by [`apply`] and nowhere else, so that replaying manifests rebuilds them.
+use std::fs::File;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
@@ -20,6 +21,7 @@ pub mod names;
 pub mod queue;
 pub mod read;
 pub mod reread;
+pub mod snapshot;
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
@@ -29,8 +31,20 @@ const LADDER: [&str; 3] =
 /// The open catalogue.
 pub struct Catalogue {
     /// `None` once it was closed.
-    connection: Mutex<Option<Connection>>,
+    open: Mutex<Option<Open>>,
 }
+
+/// The one connection. Fields drop in this order: see [`snapshot`].
+struct Open {
+    connection: Connection,
+    /// A second descriptor of the database's file, for copying it.
+    file: Option<Arc<File>>,
+    /// Nothing is moved from the log into the file.
+    at_rest: bool,
+}
+
+/// Pages in the log that are moved into the database in one go.
+const CHECKPOINT_PAGES: u32 = 1000;
 
 /// A transaction of the catalogue, as the write functions of this module take it.
 pub type Tx<'c> = Transaction<'c>;
@@ -100,12 +114,12 @@ impl Catalogue {
     fn prepare(mut connection: Connection, journal: &str) -> Result<Self, CatalogueError> {
         // EXCLUSIVE before WAL: no shared-memory file, whose mapping would kill the process when the drive is pulled.
         connection
-            .execute_batch(
+            .execute_batch(&format!(
                 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
                  PRAGMA foreign_keys=ON; PRAGMA mmap_size=0; PRAGMA cell_size_check=ON; PRAGMA trusted_schema=OFF;
-                 PRAGMA wal_autocheckpoint=1000; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-8192;
+                 PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-8192;
                  PRAGMA temp_store=MEMORY;",
-            )
+            ))
             .tried("set up")?;
         // Some builds and some filesystems answer a PRAGMA with something else: believe only what reads back (I10).
         expect_pragma(&connection, "journal_mode", journal)?;
@@ -113,12 +127,12 @@ impl Catalogue {
         expect_pragma(&connection, "foreign_keys", "1")?;
         migrate(&mut connection)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { connection: Mutex::new(Some(connection)) })
+        Ok(Self { open: Mutex::new(Some(Open { connection, file: None, at_rest: false })) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         // A panic while holding it leaves SQLite consistent: the transaction rolled back when it was dropped.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the file free, whoever still holds this: the drive is about to go, or to be opened anew. Everything
@@ -126,7 +140,7 @@ impl Catalogue {
     pub fn close(&self) {
         let mut open = self.lock();
         // One in memory holds no file, and what it knows exists nowhere else (the simulation's stands for a durable one).
-        if open.as_ref().is_some_and(|c| c.path().is_some_and(|path| !path.is_empty())) {
+        if open.as_ref().is_some_and(|o| o.connection.path().is_some_and(|path| !path.is_empty())) {
             drop(open.take());
         }
     }
@@ -137,7 +151,7 @@ impl Catalogue {
         body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
     ) -> Result<T, CatalogueError> {
         let mut open = self.lock();
-        let connection = open.as_mut().ok_or_else(closed)?;
+        let connection = &mut open.as_mut().ok_or_else(closed)?.connection;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).tried("begin")?;
         let value = body(&tx)?;
         tx.commit().tried("commit")?;
@@ -150,13 +164,13 @@ impl Catalogue {
         body: impl FnOnce(&Reader<'_>) -> Result<T, CatalogueError>,
     ) -> Result<T, CatalogueError> {
         let open = self.lock();
-        body(&Reader::new(open.as_ref().ok_or_else(closed)?))
+        body(&Reader::new(&open.as_ref().ok_or_else(closed)?.connection))
     }
 
     /// SQLite's quick check; `Err` with its words if it is not `ok`.
     pub fn quick_check(&self) -> Result<Result<(), String>, CatalogueError> {
         let open = self.lock();
-        let connection = open.as_ref().ok_or_else(closed)?;
+        let connection = &open.as_ref().ok_or_else(closed)?.connection;
         let word: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).tried("check itself")?;
         Ok(if word == "ok" { Ok(()) } else { Err(word) })
@@ -165,8 +179,11 @@ impl Catalogue {
     /// Moves the write-ahead log into the database, for a small file at rest.
     pub fn checkpoint(&self) -> Result<(), CatalogueError> {
         let open = self.lock();
-        let connection = open.as_ref().ok_or_else(closed)?;
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).tried("checkpoint")
+        let open = open.as_ref().ok_or_else(closed)?;
+        if open.at_rest {
+            return Ok(());
+        }
+        open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).tried("checkpoint")
     }
 }
 
@@ -253,8 +270,12 @@ mod tests {
         };
         let shape = |catalogue: &Catalogue| -> Vec<String> {
             let open = catalogue.lock();
-            let mut all =
-                open.as_ref().unwrap().prepare("SELECT name FROM sqlite_schema ORDER BY name").unwrap();
+            let mut all = open
+                .as_ref()
+                .unwrap()
+                .connection
+                .prepare("SELECT name FROM sqlite_schema ORDER BY name")
+                .unwrap();
             all.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
         };
         let new = Catalogue::in_memory().unwrap();
