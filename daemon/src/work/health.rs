@@ -40,6 +40,8 @@ pub struct HealthCheck {
     /// Drives that were ever seen, and when they were last ready.
     known: HashMap<DriveId, Known>,
     refused_before: u64,
+    /// Since when files are missing on the primary.
+    missed: Option<Timestamp>,
     catalogue: CatalogueFacts,
     /// The last facts, for `/metrics`.
     latest: Arc<Mutex<Facts>>,
@@ -71,6 +73,7 @@ impl HealthCheck {
             checked: None,
             known: HashMap::new(),
             refused_before: 0,
+            missed: None,
             catalogue: CatalogueFacts::Away,
             latest,
         }
@@ -141,13 +144,18 @@ impl HealthCheck {
         let refused = self.pool.counters.refused_full.load(Ordering::Relaxed);
         let refused_for_room = refused.saturating_sub(std::mem::replace(&mut self.refused_before, refused));
         let rescan = self.pool.last_rescan();
+        let settling = self.is_settling(&slots, now);
+        let mut drives = self.drive_facts(&slots, now);
+        for drive in drives.iter_mut().filter(|drive| settling && drive.role == Some(DriveRole::Primary)) {
+            drive.missing = 0;
+        }
         Facts {
             demo: !self.pool.options().require_mount,
             uptime: clock::monotonic().saturating_duration_since(self.began),
-            drives: self.drive_facts(&slots, now),
+            drives,
             catalogue: self.catalogue.clone(),
             unsaved_since: self.pool.unsaved_since(),
-            brake: self.brake_facts(now),
+            brake: self.brake_facts(settling),
             watching: WatchingFacts {
                 lost_since: self.pool.unwatched_since(),
                 folders: rescan.map_or(0, |(_, report)| report.folders),
@@ -165,9 +173,17 @@ impl HealthCheck {
         }
     }
 
-    /// What is moved by hand is gone from one place before it is found in the other: while files are taken in, nothing but
-    /// files that vanished is no news yet.
-    fn brake_facts(&self, now: Timestamp) -> Option<BrakeFacts> {
+    /// What is moved by hand is gone from one place before it is found in the other: while files are taken in, that some are gone
+    /// is no news yet.
+    fn is_settling(&mut self, slots: &[Slot], now: Timestamp) -> bool {
+        let primary = |slot: &&Slot| slot.drive().is_some_and(|(_, role)| role == DriveRole::Primary);
+        let missing = slots.iter().find(primary).is_some_and(|slot| slot.tally.missing > 0);
+        self.missed = missing.then(|| self.missed.unwrap_or(now).min(now));
+        let recent = self.missed.is_none_or(|since| waited(since, now) < SETTLING);
+        recent && self.pool.is_taking_in()
+    }
+
+    fn brake_facts(&self, settling: bool) -> Option<BrakeFacts> {
         let held = self.pool.held()?;
         let facts = BrakeFacts {
             since: held.since,
@@ -176,8 +192,7 @@ impl HealthCheck {
             deleted: held.deleted,
         };
         let only_vanished = held.changed == 0 && held.deleted == 0;
-        let settling = only_vanished && self.pool.is_taking_in() && waited(held.since, now) < SETTLING;
-        (!settling).then_some(facts)
+        (!only_vanished || !settling).then_some(facts)
     }
 
     fn drive_facts(&mut self, slots: &[Slot], now: Timestamp) -> Vec<DriveFacts> {

@@ -3,6 +3,7 @@
 //! could not hold, and for the time of a file that is not what was recorded.
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -10,6 +11,7 @@ use crate::model::copy::CopyEvent;
 use crate::model::hash::{Also, Digests};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
+use crate::os::clock;
 use crate::plan::shelving;
 use crate::store::catalogue::copies;
 use crate::store::catalogue::names::NameRow;
@@ -77,6 +79,10 @@ pub struct Rescan {
     report: RescanReport,
     /// Whether this walk is over the whole tree.
     everything: bool,
+    /// How long comparing took, without what was read and taken over for it.
+    spent: Duration,
+    /// How long reading and taking over took, in the folder being compared.
+    apart: Duration,
 }
 
 impl Rescan {
@@ -90,6 +96,8 @@ impl Rescan {
             gone: Vec::new(),
             report: RescanReport::default(),
             everything: false,
+            spent: Duration::ZERO,
+            apart: Duration::ZERO,
         }
     }
 
@@ -124,6 +132,11 @@ impl Rescan {
         !self.waiting.is_empty()
     }
 
+    /// How long comparing took since this was last asked: what a look costs if nothing is new.
+    pub(super) fn take_spent(&mut self) -> Duration {
+        std::mem::take(&mut self.spent)
+    }
+
     /// What the walk found so far.
     pub fn report(&self) -> RescanReport {
         self.report
@@ -133,7 +146,11 @@ impl Rescan {
     pub fn step(&mut self, go_on: GoOn<'_>) -> Result<bool, Refusal> {
         let Some(dir) = self.todo.pop() else { return Ok(false) };
         let primary = self.pool.primary()?;
-        match self.compare(&primary, &dir, go_on) {
+        self.apart = Duration::ZERO;
+        let began = clock::monotonic();
+        let compared = self.compare(&primary, &dir, go_on);
+        self.spent += began.elapsed().saturating_sub(self.apart);
+        match compared {
             Ok(()) => {}
             // Removed or renamed since it was listed: the next walk sees what is then.
             Err(Refusal::Drive(VolumeError::NotFound { .. })) => {}
@@ -322,7 +339,9 @@ impl Rescan {
         let now = self.pool.now();
         let found = std::mem::take(&mut self.adopting);
         let change = |f: &Found| Change::Adopt { path: f.path.clone(), digests: f.digests, mtime: f.mtime };
+        let began = clock::monotonic();
         let results = primary.submit_all(found.iter().map(change).collect(), now)?;
+        self.apart += began.elapsed();
         for (found, result) in found.into_iter().zip(results) {
             match result {
                 Ok(_) => {
@@ -404,7 +423,10 @@ impl Rescan {
                 None => Hashed::Unreadable,
             })
         };
-        match read() {
+        let began = clock::monotonic();
+        let hashed = read();
+        self.apart += began.elapsed();
+        match hashed {
             Ok(Hashed::Unreadable) => {
                 let why = "it did not reach the medium whole, because a write failed; bring it once more";
                 self.cannot_hold(place, why).map(|()| Hashed::Unreadable)

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::DriveId;
 use crate::model::place::Place;
-use crate::os::clock;
 use crate::os::inotify::Watch;
 use crate::plan::retrying;
 use crate::work::pool::{Pool, Wake};
@@ -43,8 +42,8 @@ pub struct Watcher {
     walked: Option<Timestamp>,
     looked: Option<Timestamp>,
     hinted: BTreeSet<Place>,
-    /// When the look under way began, and how long the last one took.
-    began: Option<Instant>,
+    /// A look is under way, and how long the last one took.
+    looking: bool,
     took: Duration,
 }
 
@@ -52,7 +51,7 @@ impl Watcher {
     /// Walks the whole tree every `period`.
     pub fn new(pool: Arc<Pool>, period: SignedDuration) -> Self {
         let rescan = Rescan::new(Arc::clone(&pool));
-        let (watch, walked, looked, began) = (None, None, None, None);
+        let (watch, walked, looked) = (None, None, None);
         Self {
             pool,
             period,
@@ -61,7 +60,7 @@ impl Watcher {
             walked,
             looked,
             hinted: BTreeSet::new(),
-            began,
+            looking: false,
             took: Duration::ZERO,
         }
     }
@@ -144,7 +143,8 @@ impl Worker for Watcher {
         let gathered = retrying::is_due(self.looked, gather(self.took), now);
         if gathered && !self.rescan.is_walking() && (!self.hinted.is_empty() || self.rescan.is_waiting()) {
             self.looked = Some(now);
-            self.began = Some(clock::monotonic());
+            self.looking = true;
+            self.rescan.take_spent();
             let waiting = self.rescan.waiting_in();
             self.rescan.look_into(std::mem::take(&mut self.hinted).into_iter().chain(waiting));
         }
@@ -158,8 +158,8 @@ impl Worker for Watcher {
         match walked {
             Ok(true) => Ok(Outcome::More),
             Ok(false) => {
-                if let Some(began) = self.began.take() {
-                    self.took = began.elapsed();
+                if std::mem::take(&mut self.looking) {
+                    self.took = self.rescan.take_spent();
                 }
                 Ok(Outcome::Rest)
             }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod absent;
+mod changes;
 mod cli;
 mod cuts;
 mod demo;
@@ -23,4 +24,5 @@ mod rot;
 mod service;
 mod store;
 mod support;
+mod swapped;
 mod yank;
