@@ -154,7 +154,7 @@ impl App {
             self.spawn(Some(Wake::Drives), move || Box::new(watch()))?;
             let (pool, at) = (Arc::clone(&self.pool), mount.clone());
             let scrub = move || Scrub::new(Arc::clone(&pool), at.clone(), Manners::GENTLE);
-            self.spawn(None, move || Box::new(scrub()))?;
+            self.spawn(Some(Wake::Scrub), move || Box::new(scrub()))?;
         }
         Ok(())
     }
@@ -222,6 +222,7 @@ impl App {
         {
             log::warn!("no snapshot of the catalogue: {e}");
         }
+        self.pool.rest();
         if let Ok(primary) = self.pool.primary()
             && let Err(e) = primary.catalogue.checkpoint()
         {

@@ -12,4 +12,5 @@ pub mod safety;
 pub mod scrubbing;
 pub mod shelving;
 pub mod snapshots;
+pub mod tail;
 pub mod verdict;

@@ -68,6 +68,11 @@ impl Attached {
         self.manifest().as_ref().map_or(0, |m| m.position().seq)
     }
 
+    /// Whether its manifest is open, and all of it known to the catalogue. Never of the primary's.
+    pub(super) fn is_enrolled(&self) -> bool {
+        self.manifest().is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Doubt> {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
     }

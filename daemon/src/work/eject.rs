@@ -66,6 +66,15 @@ impl Pool {
         Ok(Ejection { drive: DriveView::from(slot), mounted })
     }
 
+    /// The box ends in order, and nobody writes to a drive any more: what they were given is not doubted at the next start.
+    pub fn rest(&self) {
+        let Ok(primary) = self.primary() else { return };
+        for other in self.others().into_iter().filter(|other| other.is_enrolled()) {
+            primary.rests(&other);
+        }
+        primary.rest();
+    }
+
     /// Lets go of a drive that is gone, or is to be opened anew.
     pub(super) fn detach(&self, attached: &Arc<Attached>) {
         self.let_go(attached, None);
@@ -91,6 +100,12 @@ impl Pool {
         }
         let _moving = Moving::of(self, mount);
         let (drive, role) = (attached.id().short(), attached.role());
+        if let (true, Ok(primary)) = (asked, self.primary()) {
+            match role {
+                DriveRole::Primary => primary.rest(),
+                DriveRole::Mirror | DriveRole::Offline => primary.rests(attached),
+            }
+        }
         if asked {
             log::info!("drive {drive} ({role}) was ejected");
         } else {

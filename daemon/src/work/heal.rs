@@ -1,5 +1,5 @@
-//! Healing the primary: each of its damaged copies is made anew from a good one on another drive. The other drives' damaged
-//! copies are the mirror's work.
+//! Healing the primary: each of its damaged copies, and each that it lost in an unclean stop, is made anew from a good one on another
+//! drive. The other drives' copies are the mirror's work.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ impl Healer {
                     }
                     let what = NewsKind::Healed { drive_role: DriveRole::Primary };
                     self.pool.news().tell(&PhotoNews { path: row.path.clone(), what, at: now });
-                    log::warn!("{}: the damaged copy on the main drive was made anew", row.path);
+                    log::warn!("{}: the copy on the main drive was made anew", row.path);
                     return Ok(true);
                 }
                 // Read once more by itself, and recorded if it stays so: then it is no source any more.

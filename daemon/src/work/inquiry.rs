@@ -1,4 +1,5 @@
 //! Questions people ask: where is this photo, since when, and may it be deleted from the phone.
+use crate::model::copy::CopyState;
 use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
 use crate::model::health::Light;
@@ -107,10 +108,12 @@ impl Pool {
 fn best_per_drive(copies: Vec<CopyRow>) -> Vec<CopyLine> {
     let mut lines: Vec<CopyLine> = Vec::new();
     for copy in copies {
+        // The drive stopped without notice shortly after it was given this one: until it is re-read, no proof from before counts.
+        let doubted = copy.tail && copy.state == CopyState::Verified;
         let line = CopyLine {
             drive: copy.drive,
             role: copy.role,
-            state: copy.state,
+            state: if doubted { CopyState::Settled } else { copy.state },
             settled_at: copy.settled,
             verified_at: copy.verified,
             reread_at: copy.reread,

@@ -21,7 +21,7 @@ use crate::work::carry::GoOn;
 use crate::work::directories::Directories;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, Wake};
 use crate::work::primary::{Primary, sweep};
 use crate::work::record;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
@@ -99,7 +99,11 @@ impl Mirror {
         let id = attached.id();
         let mut end = match self.ends.remove(&id) {
             Some(end) => end,
-            None => End::open(Arc::clone(attached), primary, self.pool.now())?,
+            None => {
+                let end = End::open(Arc::clone(attached), primary, self.pool.now())?;
+                self.pool.wake(Wake::Scrub);
+                end
+            }
         };
         let result = end.step(&self.pool, primary, go_on);
         // After a failure nothing is assumed of the drive: manifest and directories are looked at anew.

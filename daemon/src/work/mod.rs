@@ -29,6 +29,7 @@ pub mod scrub;
 pub mod snapshots;
 pub mod supervisor;
 pub mod sweep;
+mod tail;
 pub mod tree;
 mod unrecorded;
 pub mod verify;

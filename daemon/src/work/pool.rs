@@ -81,6 +81,8 @@ pub enum Wake {
     Rescan,
     /// The minute check: something changed that people should see.
     Health,
+    /// The scrub: a drive came, and may have a tail to be re-read.
+    Scrub,
     /// The watchers of the drives: one was closed and is to be opened again.
     Drives,
 }

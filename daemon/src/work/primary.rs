@@ -11,7 +11,8 @@ use crate::model::event::What;
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::model::place::Place;
-use crate::store::catalogue::{Catalogue, accounts, copies};
+use crate::store::catalogue::read::Reader;
+use crate::store::catalogue::{self, Catalogue, accounts, copies};
 use crate::store::manifest::Manifest;
 use crate::store::volume::{EntryKind, VolumeError};
 use crate::work::ballast;
@@ -19,8 +20,8 @@ use crate::work::changes::Change;
 use crate::work::commit::{Done, GroupCommit};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
-use crate::work::record;
 use crate::work::unrecorded::Unrecorded;
+use crate::work::{record, tail};
 
 /// The primary, ready.
 pub struct Primary {
@@ -66,21 +67,22 @@ impl Primary {
         let known = row.map_or(0, |d| d.position.seq);
         // Opened before it is read, so that nothing can be appended in between.
         let mut manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
-        let mut tail: VecDeque<(RelPath, ContentHash)> = VecDeque::new();
+        let mut replayed: VecDeque<(RelPath, ContentHash)> = VecDeque::new();
         recovered.bad_lines = record::replay(&attached, &catalogue, &mut manifest, known, &mut |event| {
             recovered.replayed += 1;
             if let What::Stored { path, hash, .. } = &event.what {
-                tail.push_back((path.clone(), *hash));
-                if tail.len() > TAIL {
-                    tail.pop_front();
+                replayed.push_back((path.clone(), *hash));
+                if replayed.len() > TAIL {
+                    replayed.pop_front();
                 }
             }
         })?;
+        tail::opened(&attached, &catalogue, manifest.position().seq)?;
         let unrecorded = Unrecorded::find(&attached, &catalogue, manifest.position().seq)?;
         recovered.put_back = unrecorded.put_back;
         let commit = GroupCommit::new(Arc::clone(&attached), Arc::clone(&catalogue), manifest);
         let primary = Self { attached, catalogue, commit };
-        primary.recheck_tail(tail, now)?;
+        primary.recheck_tail(replayed, now)?;
         for (path, to) in unrecorded.replaced {
             // A name that vanished meanwhile needs no record.
             match primary.commit.submit(Change::RecordReplaced { path, to }, now) {
@@ -140,6 +142,27 @@ impl Primary {
     pub(super) fn close(&self) {
         self.commit.close();
         self.catalogue.close();
+    }
+
+    /// Lets go of the drive in order: what it was given is not doubted when it comes back. Nothing is committed after this.
+    pub(super) fn rest(&self) {
+        self.commit.close();
+        self.rests(&self.attached);
+    }
+
+    /// Records that a drive is let go in order. If that fails, it counts as one that was not.
+    pub(super) fn rests(&self, drive: &Attached) {
+        if drive.takes_writes().is_err() {
+            return;
+        }
+        let id = drive.id();
+        let rest = self.catalogue.write(|tx| {
+            let row = Reader::new(tx).drive(id)?;
+            row.map_or(Ok(()), |row| catalogue::tail::rest(tx, id, row.position.seq))
+        });
+        if let Err(e) = rest {
+            log::warn!("drive {} counts as pulled: {e}", id.short());
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::work::changes::Change;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::primary::Primary;
+use crate::work::tail;
 
 /// Makes a drive known to the catalogue, with everything wanted on one that is new to it, and carries into the catalogue
 /// what the drive's manifest has and the catalogue lacks: the drive's own record turns wanted copies into proved ones.
@@ -29,6 +30,7 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
     let mut manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
     let from = known.map_or(0, |d| d.position.seq);
     replay(attached, catalogue, &mut manifest, from, &mut |_| {})?;
+    tail::opened(attached, catalogue, manifest.position().seq)?;
     *open = Some(manifest);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The scrub: re-reads the copies of one drive from its medium, those nobody has read yet first, then the oldest. One of these
+//! The scrub: re-reads the copies of one drive from its medium, those of the tail of an unclean stop first, then those nobody has read
+//! yet, then the oldest. One of these
 //! per mount point, each on its own thread. Where it was is in the catalogue, as the dates of what was read.
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
 use crate::work::reread::{Found, Reread};
+use crate::work::tail;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
 /// Proofs recorded together: they share the flush of the manifest.
@@ -71,6 +73,9 @@ impl Scrub {
         if retrying::is_due(self.minute, MINUTE, now) {
             (self.minute, self.used) = (Some(now), 0);
         }
+        if tail::mark(&primary, &drive, go_on)? {
+            return Ok(true);
+        }
         let due = scrubbing::due(now);
         let rows = primary.catalogue.read(|r| r.reread_due(drive.id(), &due, BATCH))?;
         let space = drive.volume.space().map_err(|e| Refusal::Drive(drive.heed(e)))?;
@@ -84,7 +89,7 @@ impl Scrub {
         let (manners, uploads) = (self.manners, &primary.attached.turns);
         let (mut batch, mut read, mut more) = (Reread::default(), 0, rows.len() == BATCH);
         for row in rows {
-            let left = scrubbing::allowance(held, row.reread.is_none()).saturating_sub(self.used);
+            let left = scrubbing::allowance(held, row.tail || row.reread.is_none()).saturating_sub(self.used);
             if batch.bytes >= left || !go_on() {
                 more = false;
                 break;

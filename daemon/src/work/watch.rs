@@ -314,6 +314,7 @@ impl Pool {
         });
         self.wake(crate::work::pool::Wake::Mirror);
         self.wake(crate::work::pool::Wake::Rescan);
+        self.wake(crate::work::pool::Wake::Scrub);
         Ok(())
     }
 

@@ -14,4 +14,5 @@ mod queue;
 mod reopening;
 mod scrubbing;
 mod snapshots;
+mod tails;
 mod truth;

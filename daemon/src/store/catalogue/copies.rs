@@ -33,6 +33,8 @@ pub struct CopyRow {
     pub verified: Option<Timestamp>,
     /// Last read back equal.
     pub reread: Option<Timestamp>,
+    /// It was given to the drive shortly before a stop without notice, and was not re-read since.
+    pub tail: bool,
 }
 
 /// Counts of one drive's copies.
@@ -92,7 +94,7 @@ pub(super) fn settled_on_primary(
         "INSERT INTO copy (name, drive, hash, at, state, big, since, settled)
          VALUES (?1, ?2, ?3, ?4, 'settled', 0, ?5, ?5)
          ON CONFLICT (name, drive) DO UPDATE SET hash = ?3, at = ?4, state = 'settled', since = ?5, settled = ?5,
-           verified = NULL, reread = NULL, tries = 0, retry = 0, moved = 0
+           verified = NULL, reread = NULL, tries = 0, retry = 0, moved = 0, tail = 0
          WHERE hash <> ?3 OR state IN ('wanted', 'missing', 'damaged')",
     )
     .and_then(|mut s| s.execute(params![name, drive.to_string(), hash.as_bytes(), path.as_str(), nanos(now)]))
@@ -114,7 +116,7 @@ pub(super) fn want_elsewhere(
         "INSERT INTO copy (name, drive, hash, at, state, big, since)
          SELECT ?1, id, ?2, ?3, 'wanted', ?4, ?5 FROM drive WHERE id <> ?6
          ON CONFLICT (name, drive) DO UPDATE SET hash = ?2, at = ?3, state = 'wanted', big = ?4, since = ?5,
-           settled = NULL, verified = NULL, reread = NULL, tries = 0, retry = 0, moved = 0
+           settled = NULL, verified = NULL, reread = NULL, tries = 0, retry = 0, moved = 0, tail = 0
          WHERE hash <> ?2",
     )
     .and_then(|mut s| {
@@ -219,7 +221,7 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
         }
         What::Proved { path, hash } => {
             tx.prepare_cached(
-                "UPDATE copy SET state = 'verified', verified = coalesce(verified, ?4), reread = ?4
+                "UPDATE copy SET state = 'verified', verified = coalesce(verified, ?4), reread = ?4, tail = 0
                  WHERE drive = ?1 AND at = ?2 AND hash = ?3 AND state IN ('settled', 'verified')",
             )
             .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now]))
@@ -227,7 +229,7 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
         }
         What::Damaged { path, hash, .. } => {
             tx.prepare_cached(
-                "UPDATE copy SET state = 'damaged', since = ?4 WHERE drive = ?1 AND at = ?2 AND hash = ?3
+                "UPDATE copy SET state = 'damaged', since = ?4, tail = 0 WHERE drive = ?1 AND at = ?2 AND hash = ?3
                    AND state IN ('settled', 'verified')",
             )
             .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes(), now]))
@@ -261,7 +263,7 @@ fn record_copy(tx: &Transaction<'_>, id: &str, event: &Event) -> Result<(), Cata
     checksums::stale_everywhere(tx, *received)?;
     // The name's time may be another by now than when the copy was begun.
     tx.prepare_cached(
-        "UPDATE copy SET state = 'verified', settled = ?4, verified = ?4, reread = ?4, tries = 0, retry = 0,
+        "UPDATE copy SET state = 'verified', settled = ?4, verified = ?4, reread = ?4, tries = 0, retry = 0, tail = 0,
            moved = (SELECT n.mtime <> ?5 FROM name n WHERE n.id = copy.name)
          WHERE drive = ?1 AND at = ?2 AND hash = ?3 AND state IN ('wanted', 'settled', 'missing', 'damaged')",
     )
@@ -305,6 +307,7 @@ pub fn observe(
            verified = CASE WHEN ?5 OR ?6 THEN NULL ELSE verified END,
            reread = CASE WHEN ?5 OR ?6 THEN NULL ELSE reread END,
            moved = CASE WHEN ?5 THEN 0 ELSE moved END,
+           tail = CASE WHEN ?5 OR ?6 THEN 0 ELSE tail END,
            at = CASE WHEN ?5 THEN (SELECT path FROM name WHERE id = ?1) ELSE at END
          WHERE name = ?1 AND drive = ?2",
     )
@@ -348,11 +351,12 @@ pub(super) fn copy_row(row: &Row<'_>) -> rusqlite::Result<CopyRow> {
         settled: at_or_none(row, 6)?,
         verified: at_or_none(row, 7)?,
         reread: at_or_none(row, 8)?,
+        tail: row.get(9)?,
     })
 }
 
 pub(super) const COPY: &str =
-    "SELECT c.name, c.drive, d.role, c.at, c.hash, c.state, c.settled, c.verified, c.reread
+    "SELECT c.name, c.drive, d.role, c.at, c.hash, c.state, c.settled, c.verified, c.reread, c.tail = 1
                     FROM copy c JOIN drive d ON d.id = c.drive";
 
 impl Reader<'_> {

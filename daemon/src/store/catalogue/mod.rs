@@ -22,11 +22,16 @@ pub mod queue;
 pub mod read;
 pub mod reread;
 pub mod snapshot;
+pub mod tail;
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("reread.sql"), include_str!("changes.sql")];
+const LADDER: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("reread.sql"),
+    include_str!("changes.sql"),
+    include_str!("tail.sql"),
+];
 
 /// The open catalogue.
 pub struct Catalogue {
@@ -66,6 +71,11 @@ impl CatalogueError {
     pub fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
         matches!(self.source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure))
+    }
+
+    /// Whether the drive has no room for it.
+    pub fn is_full(&self) -> bool {
+        self.source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Reread {
 }
 
 impl Reader<'_> {
-    /// The next copies of a drive that are due: never read back first, then the oldest.
+    /// The next copies of a drive that are due: those of the tail first, then what was never read back, then the oldest.
     pub fn reread_due(
         &self,
         drive: DriveId,
@@ -26,11 +26,12 @@ impl Reader<'_> {
         limit: usize,
     ) -> Result<Vec<CopyRow>, CatalogueError> {
         let (id, limit) = (drive.to_string(), limit as i64);
-        let mut rows = self.due("c.reread IS NULL AND c.settled <= ?2", &id, due.made_before, limit)?;
+        let mut rows = self.due("c.tail = 1 AND ?2 IS NOT NULL", &id, due.made_before, limit)?;
         for (which, at) in [
-            ("c.reread IS NULL AND c.settled > ?2", due.read_after),
-            ("c.reread > ?2", due.read_after),
-            ("c.reread < ?2", due.read_before),
+            ("c.tail = 0 AND c.reread IS NULL AND c.settled <= ?2", due.made_before),
+            ("c.tail = 0 AND c.reread IS NULL AND c.settled > ?2", due.read_after),
+            ("c.tail = 0 AND c.reread > ?2", due.read_after),
+            ("c.tail = 0 AND c.reread < ?2", due.read_before),
         ] {
             let left = limit - rows.len() as i64;
             rows.extend(self.due(which, &id, at, left)?);

@@ -1,4 +1,4 @@
-//! Healing on the primary: bytes proved good get the name of a damaged copy, which goes to the quarantine.
+//! Healing on the primary: bytes proved good get the name of a damaged copy, which goes to the quarantine, or of one that is gone.
 use jiff::Timestamp;
 
 use crate::model::copy::CopyState;
@@ -25,7 +25,11 @@ pub(crate) struct Heal {
 impl Committer {
     /// The same order as for a replaced file: the damaged one is durable in the quarantine before its name is taken over.
     pub(super) fn draft_heal(&mut self, heal: &mut Heal, now: Timestamp) -> Result<Draft, Refusal> {
-        let Some(row) = self.damaged(heal)? else { return Ok(Draft::default()) };
+        let Some((row, state)) = self.bad(heal)? else { return Ok(Draft::default()) };
+        // What is there again, whoever put it there, is for the rescan to look at.
+        if state == CopyState::Missing && self.attached.volume.stat(&Place::photo(&row.path)).is_ok() {
+            return Ok(Draft::default());
+        }
         if written_anew(&self.attached, &self.catalogue, &row.path, &heal.digests.content)? {
             return Ok(Draft::default());
         }
@@ -52,12 +56,13 @@ impl Committer {
         Ok(draft)
     }
 
-    /// The name, if its copy here is still the damaged one that these bytes are for.
-    fn damaged(&self, heal: &Heal) -> Result<Option<NameRow>, Refusal> {
+    /// The name, if its copy here is still the damaged or missing one that these bytes are for.
+    fn bad(&self, heal: &Heal) -> Result<Option<(NameRow, CopyState)>, Refusal> {
         let row = self.row(&heal.path)?.filter(|row| row.hash == Some(heal.digests.content));
         let Some(row) = row else { return Ok(None) };
         let copies = self.catalogue.read(|r| r.copies_of_name(row.id))?;
-        let bad = |c: &CopyRow| c.drive == self.attached.id() && c.state == CopyState::Damaged;
-        Ok(copies.iter().any(bad).then_some(row))
+        let here = |c: &&CopyRow| c.drive == self.attached.id();
+        let state = copies.iter().find(here).map(|c| c.state);
+        Ok(state.filter(|s| matches!(s, CopyState::Damaged | CopyState::Missing)).map(|state| (row, state)))
     }
 }
