@@ -11,6 +11,8 @@
 
 pub mod app;
 pub mod face;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod logging;
 pub mod model;
 pub mod os;

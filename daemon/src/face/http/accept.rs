@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -105,6 +105,7 @@ where
             Ok((stream, from, permit)) => {
                 let (limits, stop, handler) = (limits.clone(), stop.clone(), handler.clone());
                 let guests = guests.clone();
+                keep_alive(&stream);
                 open.spawn(async move {
                     match guests.wait(from, limits.per_address).await {
                         Some(_guest) => connection(stream, from, limits, stop, handler).await,
@@ -154,17 +155,18 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _gone = stop.wait_for(|stop| *stop).await.is_err();
 }
 
-async fn connection<H, F>(
-    stream: TcpStream,
+/// One connection, over whatever carries its bytes.
+pub(super) async fn connection<S, H, F>(
+    stream: S,
     from: IpAddr,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
     handler: H,
 ) where
+    S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    keep_alive(&stream);
     let ambiguous = Arc::new(AtomicBool::new(false));
     let wire = Wire::new(stream, ambiguous.clone(), limits.body_idle);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -29,6 +29,8 @@ use webdav::locks::Locks;
 mod accept;
 mod auth;
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hosts;
 pub mod metrics;
 mod reply;

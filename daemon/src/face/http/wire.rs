@@ -186,6 +186,8 @@ impl Framing {
                 None => self.ambiguous = true,
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            // Codings beneath it would be stored as if they were the file; a second header is a second framing.
+            self.ambiguous |= self.chunked || !value.eq_ignore_ascii_case(b"chunked");
             self.chunked = true;
         }
     }
@@ -225,6 +227,8 @@ mod tests {
             ("PUT /a HTTP/1.1\r\nContent-Length:\r\n\r\n", true),
             ("PUT /a HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n", true),
             ("PUT /a HTTP/1.1\nContent-Length: 5\nContent-Length: 6\n\n", true),
+            ("PUT /a HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", true),
+            ("PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", true),
             ("DELETE /a#b HTTP/1.1\r\n\r\n", true),
             // A body that looks like a head is a body; the head after it is a head.
             ("PUT /a HTTP/1.1\r\nContent-Length: 26\r\n\r\nContent-Length: 1\r\n\r\n#####", false),

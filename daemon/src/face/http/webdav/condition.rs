@@ -65,6 +65,27 @@ impl IfHeader {
         if lists.is_empty() { Err(BAD) } else { Ok(Self { lists }) }
     }
 
+    /// As a header.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn write(&self) -> String {
+        let mut text = String::new();
+        for list in &self.lists {
+            if let Some(tag) = &list.tag {
+                text.push_str(&format!("<{tag}>"));
+            }
+            text.push('(');
+            for condition in &list.conditions {
+                text.push_str(if condition.not { "Not" } else { "" });
+                match &condition.what {
+                    What::Token(token) => text.push_str(&format!("<{token}>")),
+                    What::Etag(etag) => text.push_str(&format!("[{etag}]")),
+                }
+            }
+            text.push(')');
+        }
+        text
+    }
+
     /// Whether it holds. `state` tells about a tagged resource, or about the request's own for `None`.
     pub(super) fn holds(
         &self,

@@ -115,13 +115,13 @@ fn new_token() -> Result<String, Deny> {
 
 /// What a `lockinfo` body asks for.
 #[derive(Debug, PartialEq, Eq)]
-struct Wish {
+pub(super) struct Wish {
     scope: Scope,
-    owner: Option<String>,
+    pub(super) owner: Option<String>,
 }
 
 impl Wish {
-    fn read(body: &[u8]) -> Result<Self, Deny> {
+    pub(super) fn read(body: &[u8]) -> Result<Self, Deny> {
         let bad = Deny::Bad("unreadable lockinfo");
         let Ok(info) = xml::parse(body) else { return Err(bad) };
         let within = |outer: &str, inner: &str| {

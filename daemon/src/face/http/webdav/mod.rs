@@ -28,6 +28,8 @@ use precondition::Verdict;
 mod condition;
 mod date;
 mod delete;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod get;
 mod kind;
 mod lock;

@@ -21,7 +21,7 @@ use crate::work::tree::{Node, NodeKind, Property};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Wanted {
+pub(super) enum Wanted {
     /// Everything there is by default, and these.
     All(Vec<Name>),
     /// The names only.
@@ -31,11 +31,11 @@ enum Wanted {
 }
 
 /// The most properties one request may name; each costs a line for every child.
-const MOST_NAMES: usize = 200;
+pub(super) const MOST_NAMES: usize = 200;
 
 impl Wanted {
     /// Reads a body; an empty one asks for all (RFC 4918 §9.1).
-    fn read(body: &[u8]) -> Result<Self, Deny> {
+    pub(super) fn read(body: &[u8]) -> Result<Self, Deny> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::All(Vec::new()));
         }
@@ -63,7 +63,7 @@ impl Wanted {
         }
     }
 
-    fn names(&self) -> &[Name] {
+    pub(super) fn names(&self) -> &[Name] {
         match self {
             Self::All(names) | Self::These(names) => names,
             Self::Names => &[],

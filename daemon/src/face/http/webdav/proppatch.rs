@@ -17,7 +17,7 @@ const MICROSOFT: &str = "urn:schemas-microsoft-com:";
 
 /// One step of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Step {
+pub(super) struct Step {
     name: Name,
     act: Act,
 }
@@ -67,7 +67,7 @@ pub(super) fn proppatch(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
 }
 
 impl Step {
-    fn change(&self) -> Option<PropertyChange> {
+    pub(super) fn change(&self) -> Option<PropertyChange> {
         match &self.act {
             Act::Store(change) => Some(change.clone()),
             Act::Mtime(_) | Act::Protected | Act::Unreadable => None,
@@ -105,7 +105,7 @@ impl Step {
 }
 
 /// Reads the steps, in document order.
-fn read(body: &[u8]) -> Result<Vec<Step>, Deny> {
+pub(super) fn read(body: &[u8]) -> Result<Vec<Step>, Deny> {
     let bad = Deny::Bad("unreadable propertyupdate");
     let Ok(root) = xml::parse(body) else { return Err(bad) };
     if !root.is_dav("propertyupdate") {
