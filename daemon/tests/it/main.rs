@@ -11,6 +11,7 @@ mod eject;
 mod full;
 mod hands;
 mod hangs;
+mod histories;
 mod hostile_bytes;
 mod hostile_names;
 mod hostile_sites;

@@ -35,6 +35,8 @@ pub(crate) struct Daemon {
     idle_seconds: u64,
     /// Whether it takes only mount points for drives, as the box does and no test with mere folders can.
     pub(crate) require_mount: bool,
+    /// Settings besides those that every test has: whole tables.
+    pub(crate) more: String,
     /// What its command line begins with: programs that become the next one, as `env` does.
     under: Vec<String>,
     child: Option<Child>,
@@ -67,7 +69,15 @@ impl Daemon {
     pub(crate) fn new(dir: &Path, idle_seconds: u64, under: &[&str]) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let under = under.iter().map(|&word| word.to_owned()).collect();
-        Self { dir: dir.to_owned(), address, idle_seconds, require_mount: false, under, child: None }
+        Self {
+            dir: dir.to_owned(),
+            address,
+            idle_seconds,
+            require_mount: false,
+            more: String::new(),
+            under,
+            child: None,
+        }
     }
 
     /// A second one on the same drives, with an address, a socket and a log of its own. Not waited for.
@@ -116,11 +126,11 @@ impl Daemon {
     fn settings(&self) -> String {
         let (a, b, socket) = (self.dir.join("a"), self.dir.join("b"), self.dir.join("control.sock"));
         let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
-        let mount = self.require_mount;
+        let (mount, more) = (self.require_mount, &self.more);
         format!(
             "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = 128\nper_ip = 128\nheader_seconds = {idle}\n\
              idle_seconds = {idle}\n[drives]\nmounts = [{a:?}, {b:?}]\nrequire_mount = {mount}\n[control]\n\
-             socket = {socket:?}\n[rescan]\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n"
+             socket = {socket:?}\n[rescan]\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n{more}"
         )
     }
 
