@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::account::{DeviceKind, Slug, TokenHash};
+use crate::model::drive::{DriveId, DriveRole};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 
@@ -26,6 +27,9 @@ pub enum What {
     Person {
         /// Name.
         person: Slug,
+        /// Since when, where this drive was told of it later than it happened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
     },
     /// A device was added.
     Device {
@@ -37,6 +41,9 @@ pub enum What {
         kind: DeviceKind,
         /// Keyed hash of its token.
         token: TokenHash,
+        /// Since when, where this drive was told of it later than it happened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
     },
     /// A device may no longer sign in.
     Revoked {
@@ -44,6 +51,9 @@ pub enum What {
         person: Slug,
         /// Its name.
         device: Slug,
+        /// Since when, where this drive was told of it later than it happened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
     },
     /// A folder was made.
     Folder {
@@ -83,7 +93,7 @@ pub enum What {
         to: String,
         /// `person/device`.
         by: String,
-        /// `deleted`, `replaced` or `foreign`.
+        /// `deleted`, `replaced`, `foreign`, …: `docs/FORMAT.md` has them all.
         why: String,
     },
     /// A name, with all below it, became another.
@@ -117,6 +127,23 @@ pub enum What {
         hash: ContentHash,
         /// What was found.
         found: String,
+    },
+    /// Another drive of the pool is used no more, and is not missed.
+    Retired {
+        /// Which.
+        drive: DriveId,
+        /// Since when, where this drive was told of it later than it happened.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+    },
+    /// This drive is about to become, or became, something else than it was. Lines before it speak in its old role.
+    Role {
+        /// What it was.
+        was: DriveRole,
+        /// What it is from now on.
+        role: DriveRole,
+        /// The generation its marker has with that.
+        generation: u64,
     },
     /// A damaged copy made room for one made anew: a `stored` for the same path follows.
     Quarantined {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::model::drive::DriveRole;
 use crate::model::event::{Event, Line, LineSum, What};
 use crate::model::place::Place;
 use crate::store::volume::{EntryKind, ReadAt, Volume, VolumeError};
@@ -260,6 +261,60 @@ pub fn read_lines(
         }
     }
     Ok(reading)
+}
+
+/// A line in which a drive says that it became something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleChange {
+    /// Where it stands.
+    pub seq: u64,
+    /// What the drive was.
+    pub was: DriveRole,
+    /// What it is from there on.
+    pub role: DriveRole,
+    /// The generation that came with it.
+    pub generation: u64,
+}
+
+/// All changes of a drive's role that came about, in order: a change is recorded before the marker is rewritten, so one with a
+/// higher generation than the marker's never did, and of several with the same generation only the last.
+pub fn role_changes(volume: &dyn Volume, generation: u64) -> Result<Vec<RoleChange>, VolumeError> {
+    let mut changes: Vec<RoleChange> = Vec::new();
+    for file in files(volume)? {
+        each_line(volume, &file, &mut |_, text| {
+            // Parsing every line of a long record for the few that matter would be felt at each start.
+            let text = text.unwrap_or_default();
+            if !text.contains(r#""event":"role""#) {
+                return;
+            }
+            let Ok(Line {
+                event: Event { seq, what: What::Role { was, role, generation: new }, .. }, ..
+            }) = Line::read(text)
+            else {
+                return;
+            };
+            if new <= generation {
+                changes.push(RoleChange { seq, was, role, generation: new });
+            }
+        })?;
+    }
+    changes.sort_by_key(|change| (change.generation, change.seq));
+    let last = |later: &mut RoleChange, kept: &mut RoleChange| {
+        let same = later.generation == kept.generation;
+        if same {
+            *kept = *later;
+        }
+        same
+    };
+    changes.dedup_by(last);
+    changes.sort_by_key(|change| change.seq);
+    Ok(changes)
+}
+
+/// Which role a drive had when it wrote a line; `None`: the one it always had.
+pub fn role_at(changes: &[RoleChange], seq: u64) -> Option<DriveRole> {
+    let before = changes.iter().rfind(|change| change.seq <= seq);
+    before.map(|change| change.role).or_else(|| changes.first().map(|change| change.was))
 }
 
 /// A piece of a file held in memory, moved along as lines are asked for.

@@ -253,7 +253,7 @@ impl Committer {
         }
         // 3. Catalogue: COMMIT returns after its log is flushed (synchronous=FULL).
         let rows = drafts.iter().flat_map(|d| &d.rows);
-        let on = On { drive: attached.id(), role: attached.role() };
+        let on = On::now(attached.id(), attached.role());
         let position = self.manifest.position();
         self.catalogue
             .write(|tx| {
@@ -265,7 +265,9 @@ impl Committer {
                 }
                 if events.is_empty() { Ok(()) } else { apply::reached(tx, attached.id(), position) }
             })
-            .map_err(Refusal::from)
+            .map_err(Refusal::from)?;
+        self.catalogue.count_facts(&events);
+        Ok(())
     }
 
     fn finish(&self, draft: Draft) -> Result<Done, Refusal> {

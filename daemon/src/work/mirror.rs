@@ -27,6 +27,7 @@ use crate::work::record;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
 mod copying;
+mod telling;
 
 /// Renames and removals done in one step at most.
 const PIECE: usize = 64;
@@ -45,6 +46,8 @@ struct End {
     /// The catalogue it was opened with: another one has to learn of this drive first. Holds nothing open.
     catalogue: Weak<Catalogue>,
     directories: Directories,
+    /// The state of the pool's facts of which this drive has been told all.
+    told: Option<u64>,
 }
 
 /// What one piece of work on a drive amounts to, before it is durable.
@@ -153,10 +156,13 @@ impl End {
         sweep(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
         record::enrol(&attached, &primary.catalogue, now)?;
         let directories = Directories::new(Arc::clone(&attached.volume));
-        Ok(Self { attached, catalogue: Arc::downgrade(&primary.catalogue), directories })
+        Ok(Self { attached, catalogue: Arc::downgrade(&primary.catalogue), directories, told: None })
     }
 
     fn step(&mut self, pool: &Pool, primary: &Arc<Primary>, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+        if self.tell(pool, primary)? {
+            return Ok(go_on());
+        }
         let held = pool.alarm(primary)?.is_some();
         // All renames before the first copy: a name that a new file wants may still be held by a renamed one.
         if self.follow_renames(pool, primary, held)? {
@@ -238,22 +244,27 @@ impl End {
         }
         piece.dirs.extend(from.parent());
         piece.dirs.insert(dir);
-        self.prune(&from, piece);
+        self.prune(&row.at, piece)?;
         Ok(Renamed::Done)
     }
 
     /// A renamed copy, or one that lies where it belongs, gets the name's time. Not flushed: the record has it.
     fn date(&self, row: &MovedRow, piece: &mut Piece) -> Result<(), Refusal> {
-        match self.attached.volume.set_mtime(&Place::photo(&row.path), row.mtime) {
+        let place = Place::photo(&row.path);
+        let dated = self.attached.volume.stat(&place).is_ok_and(|stat| stat.mtime == row.mtime);
+        match self.attached.volume.set_mtime(&place, row.mtime) {
             // Not there after all: what has to be done about that is the verification's to say.
             Ok(()) | Err(VolumeError::NotFound { .. }) => {}
             Err(e) => return Err(self.heed(e)),
         }
-        piece.events.push(if row.at == row.path {
-            What::Touched { path: row.path.clone(), mtime: row.mtime }
-        } else {
-            What::Moved { path: row.at.clone(), to: row.path.clone(), by: String::new() }
-        });
+        let moved = row.at != row.path;
+        if moved {
+            piece.events.push(What::Moved { path: row.at.clone(), to: row.path.clone(), by: String::new() });
+        }
+        // One that changed with the name is part of what this drive's record has to say by itself.
+        if !moved || !dated {
+            piece.events.push(What::Touched { path: row.path.clone(), mtime: row.mtime });
+        }
         Ok(())
     }
 
@@ -379,23 +390,29 @@ impl End {
         }
         let from = Place::photo(&row.at);
         self.retire(&row.at, &from, &row.by, &row.why, piece, now)?;
-        self.prune(&from, piece);
-        Ok(())
+        self.prune(&row.at, piece)
     }
 
-    /// Removes the directories above a place that are empty now. Only ever empty ones: rmdir(2) sees to that.
-    fn prune(&mut self, place: &Place, piece: &mut Piece) {
-        let top = Place::photos();
-        let mut dir = place.parent();
-        while let Some(place) = dir.filter(|d| d.is_below(&top)) {
-            if self.attached.volume.remove_dir(&place).is_err() {
-                return;
+    /// Removes the directories above a name that are empty now and that the pool has no folders for. Only ever empty ones:
+    /// rmdir(2) sees to that.
+    fn prune(&mut self, name: &RelPath, piece: &mut Piece) -> Result<(), Refusal> {
+        let mut above: Vec<RelPath> = name.ancestors().collect();
+        while let Some(folder) = above.pop() {
+            let known = match self.catalogue.upgrade() {
+                Some(catalogue) => catalogue.read(|r| r.name(&folder.fold_key()))?,
+                None => None,
+            };
+            let place = Place::photo(&folder);
+            if known.is_some_and(|row| row.hash.is_none() && row.path == folder)
+                || self.attached.volume.remove_dir(&place).is_err()
+            {
+                return Ok(());
             }
             piece.dirs.remove(&place);
             piece.dirs.extend(place.parent());
             self.directories.forget();
-            dir = place.parent();
         }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::model::drive::DriveRole;
 use crate::model::event::{Event, Line, What};
 use crate::store::catalogue::apply::{self, On};
 use crate::store::catalogue::{Catalogue, CatalogueError, accounts, copies};
-use crate::store::manifest::{self, Manifest, Position};
+use crate::store::manifest::{self, Manifest, Position, RoleChange};
 use crate::work::changes::Change;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -46,14 +46,17 @@ pub(crate) fn replay(
     each: &mut dyn FnMut(&Event),
 ) -> Result<Vec<String>, Refusal> {
     const PIECE: usize = 1000;
-    let on = On { drive: attached.id(), role: attached.role() };
+    let (drive, role) = (attached.id(), attached.role());
     let mut piece: Vec<Line> = Vec::with_capacity(PIECE);
-    let carry = |piece: &mut Vec<Line>| -> Result<(), CatalogueError> {
+    let carry = |roles: &[RoleChange], piece: &mut Vec<Line>| -> Result<(), CatalogueError> {
         let Some(last) = piece.last() else { return Ok(()) };
         let position = Position { seq: last.event.seq, sum: last.sum };
         catalogue.write(|tx| {
-            piece.iter().try_for_each(|line| apply::apply(tx, on, &line.event))?;
-            apply::reached(tx, on.drive, position)
+            piece.iter().try_for_each(|line| {
+                let wrote_as = manifest::role_at(roles, line.event.seq).unwrap_or(role);
+                apply::apply(tx, On { drive, role, wrote_as }, &line.event)
+            })?;
+            apply::reached(tx, drive, position)
         })?;
         piece.clear();
         Ok(())
@@ -62,6 +65,8 @@ pub(crate) fn replay(
     let end = manifest.position().seq;
     if end > from {
         manifest.settle().map_err(|e| Refusal::Drive(attached.heed(e)))?;
+        let changes = manifest::role_changes(&*attached.volume, attached.marker.generation);
+        let roles = changes.map_err(|e| Refusal::Drive(attached.heed(e)))?;
         let mut failed = None;
         let mut take = |line: Line| {
             // Memory may show more than the medium has.
@@ -71,16 +76,16 @@ pub(crate) fn replay(
             each(&line.event);
             piece.push(line);
             if piece.len() == PIECE {
-                failed = carry(&mut piece).err();
+                failed = carry(&roles, &mut piece).err();
             }
             failed.is_none()
         };
         let reading = manifest::read_lines(&*attached.volume, from, &mut take);
         bad = reading.map_err(|e| Refusal::Drive(attached.heed(e)))?.bad;
-        failed.map_or_else(|| carry(&mut piece), Err)?;
+        failed.map_or_else(|| carry(&roles, &mut piece), Err)?;
     }
     if manifest.position().seq != from {
-        catalogue.write(|tx| apply::reached(tx, on.drive, manifest.position()))?;
+        catalogue.write(|tx| apply::reached(tx, drive, manifest.position()))?;
     }
     Ok(bad)
 }
@@ -105,7 +110,7 @@ pub(crate) fn record(
     };
     let events = manifest.append(now, what).map_err(|e| Refusal::Drive(attached.heed(e)))?;
     let position = manifest.position();
-    let on = On { drive: attached.id(), role: attached.role() };
+    let on = On::now(attached.id(), attached.role());
     catalogue.write(|tx| {
         events.iter().try_for_each(|event| apply::apply(tx, on, event))?;
         apply::reached(tx, on.drive, position)

@@ -14,5 +14,6 @@ mod queue;
 mod reopening;
 mod scrubbing;
 mod snapshots;
+mod standing_in;
 mod tails;
 mod truth;

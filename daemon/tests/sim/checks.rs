@@ -327,6 +327,8 @@ impl World {
             | What::Person { .. }
             | What::Device { .. }
             | What::Revoked { .. }
+            | What::Retired { .. }
+            | What::Role { .. }
             | What::Folder { .. }
             | What::Answered { .. }
             | What::Touched { .. } => {}

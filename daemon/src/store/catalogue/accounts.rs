@@ -105,7 +105,35 @@ pub fn put_drive(
     .map(drop)
 }
 
+/// A drive is used no more: nothing is wanted on it, and nothing on it counts.
+pub(super) fn retire(tx: &Transaction<'_>, id: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
+    let text = id.to_string();
+    for table in ["copy", "leaving", "stale", "told"] {
+        tx.execute(&format!("DELETE FROM {table} WHERE drive = ?1"), [&text]).tried("retire a drive")?;
+    }
+    tx.execute("DELETE FROM drive WHERE id = ?1", [&text]).tried("retire a drive")?;
+    tx.execute("INSERT OR IGNORE INTO retired (drive, at) VALUES (?1, ?2)", params![text, nanos(now)])
+        .tried("retire a drive")
+        .map(drop)
+}
+
 impl Reader<'_> {
+    /// Drives that are used no more, and since when.
+    pub fn retired(&self) -> Result<Vec<(DriveId, Timestamp)>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT drive, at FROM retired ORDER BY drive")
+            .and_then(|mut s| s.query_map([], |row| Ok((parsed(row, 0)?, at(row, 1)?)))?.collect())
+            .tried("list retired drives")
+    }
+
+    /// All people, and since when.
+    pub fn people_since(&self) -> Result<Vec<(Slug, Timestamp)>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT name, created FROM person ORDER BY name")
+            .and_then(|mut s| s.query_map([], |row| Ok((parsed(row, 0)?, at(row, 1)?)))?.collect())
+            .tried("list people")
+    }
+
     /// All people, with the number of their devices, files and bytes.
     pub fn people(&self) -> Result<Vec<(Slug, u64, u64, u64)>, CatalogueError> {
         let people: Vec<(Slug, u64)> = self

@@ -8,7 +8,7 @@ use crate::model::event::{Event, What};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::{self, below};
-use crate::store::catalogue::{CatalogueError, Tried, accounts, changes, checksums, copies, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, accounts, changes, checksums, copies, facts, nanos};
 use crate::store::manifest::Position;
 
 /// A file above this size waits behind all smaller ones in the mirror's queue.
@@ -21,14 +21,46 @@ pub struct On {
     pub drive: DriveId,
     /// Its role: events of the primary change names, events of others only their copies.
     pub role: DriveRole,
+    /// The role it had when it wrote the line.
+    pub wrote_as: DriveRole,
+}
+
+impl On {
+    /// A drive that writes the line now.
+    pub const fn now(drive: DriveId, role: DriveRole) -> Self {
+        Self { drive, role, wrote_as: role }
+    }
 }
 
 /// Carries an event into the catalogue. Applying one twice changes nothing.
 pub fn apply(tx: &Transaction<'_>, on: On, event: &Event) -> Result<(), CatalogueError> {
-    match on.role {
-        DriveRole::Primary => apply_primary(tx, on.drive, event),
-        DriveRole::Mirror | DriveRole::Offline => copies::apply_other(tx, on.drive, event),
+    use DriveRole::{Mirror, Offline, Primary};
+    match (on.role, on.wrote_as) {
+        (Primary, Primary) => apply_primary(tx, on.drive, event),
+        (Primary, Mirror | Offline) => take_over(tx, on.drive, event),
+        (Mirror | Offline, Mirror | Offline) => {
+            facts::told(tx, on.drive, event)?;
+            copies::apply_other(tx, on.drive, event)
+        }
+        // What a drive wrote while it was the primary says which bytes came, and not that they were read back from it: its
+        // copies are found by being read.
+        (Mirror | Offline, Primary) => Ok(()),
     }
+}
+
+/// A line that a promoted drive wrote while it was a copy: what is on it under a name is what that name has.
+fn take_over(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+    // On the primary the new bytes follow at once; on a copy they may have got another name by then.
+    if let What::Trashed { path, to, by, why } = &event.what
+        && why == "replaced"
+    {
+        return trash(tx, drive, path, to, by, "deleted", event.at);
+    }
+    apply_primary(tx, drive, event)?;
+    // It got its name when it had been read back.
+    let What::Stored { path, hash, .. } = &event.what else { return Ok(()) };
+    let what = What::Proved { path: path.clone(), hash: *hash };
+    copies::apply_other(tx, drive, &Event { seq: event.seq, at: event.at, what })
 }
 
 /// Records how far a drive's manifest is contained in the catalogue.
@@ -41,11 +73,17 @@ pub fn reached(tx: &Transaction<'_>, drive: DriveId, to: Position) -> Result<(),
 
 fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
     match &event.what {
-        What::Person { person } => accounts::add_person(tx, person, event.at),
-        What::Device { person, device, kind, token } => {
-            accounts::add_device(tx, person, device, *kind, token, event.at)
+        What::Person { person, since } => accounts::add_person(tx, person, since.unwrap_or(event.at)),
+        What::Device { person, device, kind, token, since } => {
+            accounts::add_device(tx, person, device, *kind, token, since.unwrap_or(event.at))
         }
-        What::Revoked { person, device } => accounts::revoke(tx, person, device, event.at),
+        What::Revoked { person, device, since } => {
+            accounts::revoke(tx, person, device, since.unwrap_or(event.at))
+        }
+        What::Retired { drive: other, since } if *other != drive => {
+            accounts::retire(tx, *other, since.unwrap_or(event.at))
+        }
+        What::Retired { .. } | What::Role { .. } => Ok(()),
         What::Folder { path } => folder(tx, path, event.at),
         What::Stored { path, hash, size, mtime, by, received, was, sha1, sha256 } => {
             let stored = Stored { path, hash: *hash, size: *size, mtime: *mtime, by, received: *received };
@@ -54,6 +92,9 @@ fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<
             was.as_ref()
                 .map_or(Ok(()), |was| names::leave_scratch(tx, &was.fold_key(), hash, &path.fold_key()))
         }
+        // A removal that was planned and dropped: the name stays.
+        What::Trashed { why, .. } if why == "kept" => Ok(()),
+        What::Trashed { path, why, .. } if why == "gone" => forget_folder(tx, path),
         What::Trashed { path, to, by, why } => trash(tx, drive, path, to, by, why, event.at),
         What::Moved { path, to, by: _ } => rename(tx, drive, path, to, event.at),
         What::Answered { .. } => changes::answered(tx),
@@ -162,6 +203,16 @@ fn trash(
     tx.execute("DELETE FROM name WHERE fold = ?1 OR (fold >= ?2 AND fold < ?3)", params![fold, from, until])
         .tried("forget a name")
         .map(drop)
+}
+
+/// An empty folder that is not there any more. By now a file may have its name.
+fn forget_folder(tx: &Transaction<'_>, path: &RelPath) -> Result<(), CatalogueError> {
+    tx.execute(
+        "DELETE FROM name WHERE fold = ?1 AND hash IS NULL AND NOT EXISTS (SELECT 1 FROM name c WHERE c.parent = ?1)",
+        [path.fold_key()],
+    )
+    .tried("forget a folder")
+    .map(drop)
 }
 
 fn rename(

@@ -250,7 +250,9 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
         | What::Device { .. }
         | What::Revoked { .. }
         | What::Answered { .. }
-        | What::Folder { .. } => {}
+        | What::Folder { .. }
+        | What::Retired { .. }
+        | What::Role { .. } => {}
     }
     Ok(())
 }

@@ -4,11 +4,13 @@
 //! derived from manifest events by [`apply`] and nowhere else, so that replaying manifests rebuilds them.
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
+use crate::model::event::Event;
 use crate::store::catalogue::read::Reader;
 
 pub mod accounts;
@@ -16,6 +18,7 @@ pub mod apply;
 pub mod changes;
 pub mod checksums;
 pub mod copies;
+pub mod facts;
 pub mod find;
 pub mod names;
 pub mod queue;
@@ -26,17 +29,20 @@ pub mod tail;
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 4] = [
+const LADDER: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("reread.sql"),
     include_str!("changes.sql"),
     include_str!("tail.sql"),
+    include_str!("facts.sql"),
 ];
 
 /// The open catalogue.
 pub struct Catalogue {
     /// `None` once it was closed.
     open: Mutex<Option<Open>>,
+    /// Counts changes to what every drive is told of the pool.
+    facts: AtomicU64,
 }
 
 /// The one connection. Fields drop in this order: see [`snapshot`].
@@ -137,7 +143,8 @@ impl Catalogue {
         expect_pragma(&connection, "foreign_keys", "1")?;
         migrate(&mut connection)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { open: Mutex::new(Some(Open { connection, file: None, at_rest: false })) })
+        let open = Open { connection, file: None, at_rest: false };
+        Ok(Self { open: Mutex::new(Some(open)), facts: AtomicU64::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -175,6 +182,18 @@ impl Catalogue {
     ) -> Result<T, CatalogueError> {
         let open = self.lock();
         body(&Reader::new(&open.as_ref().ok_or_else(closed)?.connection))
+    }
+
+    /// Another number than before whenever [`facts`] may have changed since: cheap to ask.
+    pub fn facts_version(&self) -> u64 {
+        self.facts.load(Ordering::Acquire)
+    }
+
+    /// After a transaction with events in it.
+    pub fn count_facts(&self, events: &[Event]) {
+        if events.iter().any(|event| facts::concerned(&event.what)) {
+            self.facts.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// SQLite's quick check; `Err` with its words if it is not `ok`.

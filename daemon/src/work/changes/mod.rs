@@ -119,10 +119,13 @@ impl Committer {
             Change::Answer { answer } => Ok(Draft::of(vec![What::Answered { answer: *answer }])),
             Change::Heal(heal) => self.draft_heal(heal, now),
             Change::Proofs { proofs } => Ok(Draft::of(std::mem::take(proofs))),
-            Change::Person { person } => Ok(Draft::of(vec![What::Person { person: person.clone() }])),
+            Change::Person { person } => {
+                Ok(Draft::of(vec![What::Person { person: person.clone(), since: None }]))
+            }
             Change::Device { device, token } => self.draft_device(device, *token),
             Change::Revoke { person, device } => {
-                Ok(Draft::of(vec![What::Revoked { person: person.clone(), device: device.clone() }]))
+                let (person, device) = (person.clone(), device.clone());
+                Ok(Draft::of(vec![What::Revoked { person, device, since: None }]))
             }
         }
     }
@@ -141,6 +144,7 @@ impl Committer {
             device: device.name.clone(),
             kind: device.kind,
             token,
+            since: None,
         });
         Ok(draft)
     }

@@ -162,8 +162,8 @@ impl End {
         for row in made {
             if primary.catalogue.read(|r| r.copy_at(id, &row.path))?.is_none() {
                 let from = Place::photo(&row.path);
-                self.retire(&row.path, &from, "", "replaced", &mut piece, now)?;
-                self.prune(&from, &mut piece);
+                self.retire(&row.path, &from, "", "withdrawn", &mut piece, now)?;
+                self.prune(&row.path, &mut piece)?;
             }
         }
         self.commit(&primary.catalogue, piece, now)
