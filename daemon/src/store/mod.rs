@@ -3,6 +3,7 @@
 pub mod catalogue;
 pub mod contract;
 pub mod disk;
+pub mod folder;
 mod gate;
 pub mod manifest;
 mod medium;

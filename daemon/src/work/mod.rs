@@ -25,6 +25,7 @@ mod reading;
 mod record;
 mod reread;
 pub mod rescan;
+pub mod restore;
 pub mod scrub;
 pub mod snapshots;
 pub mod supervisor;

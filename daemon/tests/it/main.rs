@@ -20,6 +20,7 @@ mod people;
 mod power;
 mod quota;
 mod requests;
+mod restore;
 mod rivals;
 mod rot;
 mod service;

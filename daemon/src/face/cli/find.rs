@@ -111,11 +111,11 @@ fn table(names: &[FoundName], zone: &TimeZone) -> String {
     screen::table(&rows.collect::<Vec<_>>())
 }
 
-fn beginning(text: &str) -> Result<Timestamp, String> {
+pub(super) fn beginning(text: &str) -> Result<Timestamp, String> {
     instant(text, 0, &TimeZone::system())
 }
 
-fn end(text: &str) -> Result<Timestamp, String> {
+pub(super) fn end(text: &str) -> Result<Timestamp, String> {
     instant(text, 1, &TimeZone::system())
 }
 

@@ -1,6 +1,7 @@
 //! The command line: one file per sub-command, all alike: ask the daemon, print, return an exit code.
 //!
-//! Apart from `serve` and `demo`, which are the daemon, nothing here touches a drive or the catalogue.
+//! Apart from `serve` and `demo`, which are the daemon, and `restore`, which only reads drives, nothing here touches a drive or
+//! the catalogue.
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ mod man;
 mod person;
 mod receipt;
 mod rescan;
+mod restore;
 mod screen;
 mod serve;
 mod status;
@@ -72,6 +74,7 @@ enum Command {
     Rescan(rescan::Rescan),
     #[command(subcommand)]
     Changes(changes::Changes),
+    Restore(restore::Restore),
     Doctor(doctor::Doctor),
     Man(man::Man),
     Completions(completions::Completions),
@@ -117,6 +120,7 @@ impl CommandLine {
             Command::Verify(command) => command.run(&mut cx),
             Command::Rescan(command) => command.run(&mut cx),
             Command::Changes(command) => command.run(&mut cx),
+            Command::Restore(command) => command.run(&mut cx),
             Command::Doctor(command) => command.run(&mut cx),
             Command::Man(command) => command.run(&mut cx),
             Command::Completions(command) => command.run(&mut cx),

@@ -1,10 +1,15 @@
 //! What people read: dates in their time zone, sizes, tables, one progress line, codes to scan.
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::os::clock::monotonic;
 use crate::work::views::Progress;
+
+/// Not more often: a terminal over a slow line would hold up the work.
+const REDRAWN: Duration = Duration::from_millis(100);
 
 /// `14 Nov 2026 18:02:11`
 pub(super) fn moment(at: Timestamp, zone: &TimeZone) -> String {
@@ -76,17 +81,25 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 pub(super) struct ProgressLine {
     doing: String,
     terminal: bool,
+    began: Instant,
+    /// When it was last drawn.
+    drawn: Option<Instant>,
 }
 
 impl ProgressLine {
     pub(super) fn new(doing: &str) -> Self {
-        Self { doing: doing.to_owned(), terminal: io::stderr().is_terminal() }
+        let terminal = io::stderr().is_terminal();
+        Self { doing: doing.to_owned(), terminal, began: monotonic(), drawn: None }
     }
 
     pub(super) fn show(&mut self, now: &Progress) {
-        if self.terminal {
+        let time = monotonic();
+        let lately = self.drawn.is_some_and(|drawn| time.saturating_duration_since(drawn) < REDRAWN);
+        if self.terminal && !lately {
+            self.drawn = Some(time);
+            let left = left(now, time.saturating_duration_since(self.began));
             // Progress that cannot be shown is no reason to stop.
-            drop(write!(io::stderr(), "\r\x1b[K{}: {}", self.doing, progress(now)));
+            drop(write!(io::stderr(), "\r\x1b[K{}: {}{left}", self.doing, progress(now)));
         }
     }
 
@@ -104,6 +117,21 @@ fn progress(now: &Progress) -> String {
         text.push_str(&format!(", {} of {} ({percent} %)", size(now.bytes), size(now.bytes_total)));
     }
     text
+}
+
+/// How long the rest takes if it goes on as it went; nothing before there is something to tell from.
+fn left(now: &Progress, taken: Duration) -> String {
+    let (done, all) =
+        if now.bytes_total > 0 { (now.bytes, now.bytes_total) } else { (now.files, now.files_total) };
+    if done == 0 || done >= all || taken < Duration::from_secs(5) {
+        return String::new();
+    }
+    let seconds = u128::from(taken.as_secs()) * u128::from(all - done) / u128::from(done);
+    match seconds {
+        0..60 => format!(", {seconds} s left"),
+        60..7200 => format!(", {} min left", seconds / 60),
+        _ => format!(", {} h left", seconds / 3600),
+    }
 }
 
 /// A code to scan, drawn with half blocks. In colour its background is set too, because many scanners refuse
@@ -134,6 +162,18 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn what_is_left_is_told_once_it_can_be() {
+        let at = |bytes, seconds| {
+            let now = Progress { bytes, bytes_total: 1000, ..Progress::default() };
+            left(&now, Duration::from_secs(seconds))
+        };
+        assert_eq!((at(0, 60), at(10, 4), at(1000, 60)), Default::default());
+        assert_eq!(at(500, 30), ", 30 s left");
+        assert_eq!(at(100, 60), ", 9 min left");
+        assert_eq!(at(10, 3600), ", 99 h left");
     }
 
     #[test]

@@ -82,7 +82,8 @@ fn text(report: &VerifyReport) -> String {
     text
 }
 
-fn below_photos(text: &str) -> Result<RelPath, crate::model::path::BadPath> {
+/// A name below `photos/`, however it is written.
+pub(super) fn below_photos(text: &str) -> Result<RelPath, crate::model::path::BadPath> {
     let text = text.trim_matches('/');
     RelPath::parse(text.strip_prefix("photos/").unwrap_or(text))
 }
