@@ -385,6 +385,10 @@ impl Verdict<'_> {
 
     fn lag(&mut self, drive: &DriveFacts) {
         let lag = self.age(drive.oldest_wanted);
+        // Copies that wait for an answer are no lag.
+        if self.facts.brake.is_some_and(|brake| brake.changed > 0) {
+            return;
+        }
         // While the drive is away, the finding about the drive says what is lacking.
         if drive.role != Some(DriveRole::Mirror)
             || !drive.standing.takes_writes()

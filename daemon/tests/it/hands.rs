@@ -1,11 +1,20 @@
 //! What other programs put on drive A while the daemon runs: seen by inotify, not by the walk of the hour.
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::daemon::Daemon;
+use crate::support::listing::{hash, hashes, listing};
 use crate::support::luck;
+use crate::support::mounted::leave_out;
 
 #[test]
 fn a_file_that_others_put_on_a_is_mirrored_long_before_the_next_walk() {
@@ -116,4 +125,177 @@ fn a_folder_that_is_moved_by_hand_is_moved_on_b_and_not_a_byte_is_copied() {
     assert_eq!(fs::read_dir(daemon.dir.join("b/.shoebox/trash")).unwrap().count(), 0);
     let receipt = daemon.ask(&["receipt", "bob/from anna/2.jpg", "--json"]);
     assert_eq!(receipt["names"].as_array().map(Vec::len), Some(1), "{receipt}");
+}
+
+/// Files of B's photos, once there are as many as there should be.
+fn until_on_b(daemon: &mut Daemon, files: usize) -> BTreeMap<String, String> {
+    let photos = daemon.dir.join("b/photos");
+    daemon.until(&format!("B has {files} files"), |_| inodes(&photos).len() >= files);
+    let mut found = listing(&photos);
+    found.retain(|_, hash| !hash.is_empty());
+    found
+}
+
+/// A folder's watch stands only after the folder does: what is put in at once is found by looking into it (invariant I16).
+#[test]
+fn folders_made_and_filled_at_once_are_seen_whole() {
+    const FOLDERS: usize = 50;
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let photos = daemon.photos();
+    fs::create_dir_all(photos.join("anna")).unwrap();
+    fs::write(photos.join("anna/first.jpg"), b"first").unwrap();
+    until_on_b(&mut daemon, 1);
+    let mut expected = BTreeMap::from([("anna/first.jpg".to_owned(), hash(b"first"))]);
+    for folder in 0..FOLDERS {
+        let deep = format!("anna/{}/{}/{folder}", folder % 5, folder % 7);
+        fs::create_dir_all(photos.join(&deep)).unwrap();
+        for file in 0..5 {
+            let (name, bytes) = (format!("{deep}/{file}.jpg"), format!("{folder} {file}"));
+            fs::write(photos.join(&name), &bytes).unwrap();
+            expected.insert(name, hash(bytes.as_bytes()));
+        }
+    }
+    assert_eq!(until_on_b(&mut daemon, 5 * FOLDERS + 1), expected);
+}
+
+/// More happens than the kernel keeps for us: everything is looked at.
+#[test]
+fn a_burst_that_overflows_the_queue_of_events_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let photos = daemon.photos();
+    fs::create_dir_all(photos.join("anna")).unwrap();
+    fs::write(photos.join("anna/first.jpg"), b"first").unwrap();
+    until_on_b(&mut daemon, 1);
+    let queued: usize =
+        fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    let signal = |daemon: &Daemon, signal| kill(Pid::from_raw(daemon.pid() as i32), signal).unwrap();
+    // While it stands still, nobody empties the queue. Litter fills it: what comes after is never announced.
+    signal(&daemon, Signal::SIGSTOP);
+    for number in 0..=queued / 3 {
+        let litter = photos.join(format!("anna/.tmp-{number}"));
+        fs::write(&litter, b"x").unwrap();
+        fs::remove_file(litter).unwrap();
+    }
+    let mut expected = BTreeMap::from([("anna/first.jpg".to_owned(), hash(b"first"))]);
+    for number in 0..60 {
+        let (name, bytes) = (format!("anna/burst {}/{number}.jpg", number % 4), number.to_string());
+        fs::create_dir_all(photos.join(&name).parent().unwrap()).unwrap();
+        fs::write(photos.join(&name), &bytes).unwrap();
+        expected.insert(name, hash(bytes.as_bytes()));
+    }
+    signal(&daemon, Signal::SIGCONT);
+    assert_eq!(until_on_b(&mut daemon, 61), expected);
+    assert!(daemon.log().contains("lost sight of the tree (Overflow)"), "{}", daemon.log());
+    // And it sees again.
+    fs::write(photos.join("anna/burst 1/after.jpg"), b"after").unwrap();
+    until_on_b(&mut daemon, 62);
+}
+
+/// No watch can be had at all: the walks alone find everything, within one period.
+#[test]
+fn without_inotify_everything_is_found_within_a_period() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\"";
+    let under = ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"];
+    if !Command::new(under[0]).args(&under[1..]).arg("true").status().is_ok_and(|s| s.success()) {
+        return leave_out("without-inotify", "no user namespace of our own");
+    }
+    for drive in ["a", "b"] {
+        fs::create_dir(dir.path().join(drive)).unwrap();
+    }
+    let mut daemon = Daemon::new(dir.path(), 5, &under);
+    daemon.walk_minutes = 1;
+    daemon.begin();
+    let photos = daemon.photos();
+    daemon.until("people are told", |d| {
+        let status = d.ask(&["status", "--json"]);
+        status["findings"].as_array().unwrap().iter().any(|f| f["code"] == "watcher-lost")
+    });
+    let began = Instant::now();
+    for number in 0..40 {
+        let folder = photos.join(format!("anna/{}", number % 4));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{number}.jpg")), number.to_string()).unwrap();
+    }
+    while inodes(&daemon.dir.join("b/photos")).len() < 40 {
+        assert!(daemon.lives() && began.elapsed() < Duration::from_secs(150), "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    println!("without a watch: complete after {:.0} s, a period is 60", began.elapsed().as_secs_f64());
+}
+
+#[test]
+fn a_file_is_taken_in_when_its_writer_is_done_and_a_second_writing_is_another_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let (photos, b) = (daemon.photos(), daemon.dir.join("b"));
+    fs::create_dir_all(photos.join("anna")).unwrap();
+    let film = luck::bytes(3, 1_200_000);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = fs::File::create(photos.join("anna/film.mov")).unwrap();
+            // Twelve pieces, each long before the second for which a file must be quiet is over.
+            for piece in film.chunks(100_000) {
+                file.write_all(piece).unwrap();
+                std::thread::sleep(Duration::from_millis(300));
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        while !done.load(Ordering::SeqCst) {
+            // Asked first: what is there now was there before the writer was done.
+            let early = fs::metadata(b.join("photos/anna/film.mov")).is_ok();
+            assert!(!early || done.load(Ordering::SeqCst), "a part of a file got its name on B");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    assert_eq!(until_on_b(&mut daemon, 1)["anna/film.mov"], hash(&film));
+    daemon.until("it is recorded", |d| d.is_mirrored("anna/film.mov"));
+    // Once more, some time later.
+    std::thread::sleep(Duration::from_secs(3));
+    fs::write(photos.join("anna/film.mov"), b"cut shorter").unwrap();
+    daemon.until("B has the new version", |_| {
+        fs::read(b.join("photos/anna/film.mov")).is_ok_and(|there| there == b"cut shorter")
+    });
+    assert!(hashes(&b.join(".shoebox/trash")).contains(&hash(&film)), "and keeps the old one");
+}
+
+#[test]
+fn links_and_strangers_from_outside_are_files_and_what_is_no_file_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let photos = daemon.photos();
+    fs::create_dir_all(photos.join("anna/card")).unwrap();
+    fs::write(photos.join("anna/one.jpg"), b"one file").unwrap();
+    until_on_b(&mut daemon, 1);
+    // A second name for a photo, a folder that comes whole from elsewhere on the drive, and what is no photo at all.
+    fs::hard_link(photos.join("anna/one.jpg"), photos.join("anna/two.jpg")).unwrap();
+    fs::create_dir_all(daemon.dir.join("a/outside/deep")).unwrap();
+    fs::write(daemon.dir.join("a/outside/deep/three.jpg"), b"three").unwrap();
+    fs::rename(daemon.dir.join("a/outside"), photos.join("anna/inside")).unwrap();
+    std::os::unix::fs::symlink("/etc", photos.join("anna/card/link")).unwrap();
+    std::os::unix::fs::symlink(".", photos.join("anna/card/round and round")).unwrap();
+    nix::unistd::mkfifo(&photos.join("anna/card/fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(photos.join("anna/card/socket")).unwrap());
+    fs::write(photos.join("anna/card/four.jpg"), b"four").unwrap();
+    fs::write(photos.join("anna/card/FOUR.JPG"), b"the same name to some").unwrap();
+
+    let on_b = until_on_b(&mut daemon, 4);
+    assert_eq!(on_b.len(), 4, "{on_b:?}");
+    assert_eq!(on_b["anna/inside/deep/three.jpg"], hash(b"three"));
+    let of_b = inodes(&daemon.dir.join("b/photos"));
+    assert_eq!(of_b["anna/one.jpg"], of_b["anna/two.jpg"], "one file under two names there, too");
+    let (code, text) = daemon.run(&["rescan", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, &report["unholdable"]), (1, &5.into()), "{report}");
+    daemon.until("people are told, once", |d| {
+        let status = d.ask(&["status", "--json"]);
+        let findings = status["findings"].as_array().unwrap();
+        findings.iter().filter(|f| f["code"] == "names-unholdable").count() == 1
+    });
+    for name in ["link", "fifo", "socket", "four.jpg", "FOUR.JPG"] {
+        assert!(fs::symlink_metadata(photos.join("anna/card").join(name)).is_ok(), "{name} is left as it is");
+    }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Daemon {
     pub(crate) require_mount: bool,
     /// Settings besides those that every test has: whole tables.
     pub(crate) more: String,
+    /// Minutes between two walks over the whole tree.
+    pub(crate) walk_minutes: u64,
     /// What its command line begins with: programs that become the next one, as `env` does.
     under: Vec<String>,
     child: Option<Child>,
@@ -75,6 +77,7 @@ impl Daemon {
             idle_seconds,
             require_mount: false,
             more: String::new(),
+            walk_minutes: 60,
             under,
             child: None,
         }
@@ -126,11 +129,11 @@ impl Daemon {
     fn settings(&self) -> String {
         let (a, b, socket) = (self.dir.join("a"), self.dir.join("b"), self.dir.join("control.sock"));
         let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
-        let (mount, more) = (self.require_mount, &self.more);
+        let (mount, walk, more) = (self.require_mount, self.walk_minutes, &self.more);
         format!(
             "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = 128\nper_ip = 128\nheader_seconds = {idle}\n\
              idle_seconds = {idle}\n[drives]\nmounts = [{a:?}, {b:?}]\nrequire_mount = {mount}\n[control]\n\
-             socket = {socket:?}\n[rescan]\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n{more}"
+             socket = {socket:?}\n[rescan]\nperiod_minutes = {walk}\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n{more}"
         )
     }
 
