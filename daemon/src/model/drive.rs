@@ -147,6 +147,10 @@ pub enum Standing {
         /// What does not fit, for people.
         why: String,
     },
+    /// Ours, and the primary once: another drive took its place while it was away.
+    Former,
+    /// Ours once, and used no more.
+    Retired,
     /// Ours, but another program has it: two of them must not write to it.
     InUse,
     /// A drive without our marker: it waits to be adopted.
@@ -176,6 +180,8 @@ impl Standing {
             Self::Absent => "absent",
             Self::Ejected => "ejected",
             Self::Foreign { .. } => "foreign",
+            Self::Former => "former main drive",
+            Self::Retired => "retired",
             Self::InUse => "in use",
             Self::Blank => "blank",
             Self::Ready => "ready",

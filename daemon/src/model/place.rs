@@ -191,9 +191,11 @@ impl Place {
         self.is_below(&Self::manifests())
     }
 
-    /// Whether our program may replace what lies here in one go: probe, ballast and what is derived beside the manifests.
+    /// Whether our program may replace what lies here in one go: probe, ballast, marker and what is derived beside the manifests.
     pub fn may_be_rewritten(&self) -> bool {
-        self.is_own_filling() || (self.is_below(&Self::manifests()) && self.0.ends_with(".sha256"))
+        self.is_own_filling()
+            || *self == Self::marker()
+            || (self.is_below(&Self::manifests()) && self.0.ends_with(".sha256"))
     }
 }
 

@@ -175,7 +175,7 @@ impl Verdict<'_> {
                     name(other)
                 ),
                 "Plug in the main drive, and check that its plug sits firmly and that it has power. If it is lost or broken, \
-                 change nothing: its photos are on the other drive.",
+                 the other drive can take its place (shoebox drive promote …).",
             );
         } else if !primary {
             self.find(
@@ -215,7 +215,7 @@ impl Verdict<'_> {
                 &about,
                 &format!("{who} is not there; {meaning}"),
                 "Check that its plug sits firmly in the box and that it has power. If its light stays off, try another \
-                 cable or another port.",
+                 cable or another port. If it is broken, put a new one in its place (shoebox drive replace …).",
             ),
             Standing::Ejected => self.find(
                 "drive-ejected",
@@ -232,6 +232,7 @@ impl Verdict<'_> {
                 ),
                 "Unplug that drive and plug in the one that belongs there. Its photos are untouched.",
             ),
+            Standing::Former | Standing::Retired => self.put_out(drive),
             Standing::InUse => self.find(
                 "drive-in-use",
                 &about,
@@ -258,6 +259,31 @@ impl Verdict<'_> {
             ),
             Standing::Stuck => self.stuck(drive),
         }
+    }
+
+    /// A drive of ours that is no part of the pool any more, or not yet again.
+    fn put_out(&mut self, drive: &DriveFacts) {
+        let about = About::drive(drive, Light::Amber).since(drive.since);
+        if drive.standing == Standing::Former {
+            return self.find(
+                "drive-former",
+                &about,
+                &format!(
+                    "the drive at {} was the main drive once, and another one took its place while it was away; \
+                     nothing is written to it",
+                    drive.id
+                ),
+                "Make it a copy again (shoebox drive adopt … --role mirror): photos that only it has are taken over first. \
+                 Or keep it as it is and unplug it.",
+            );
+        }
+        self.find(
+            "drive-retired",
+            &about,
+            &format!("the drive at {} was replaced by another one; nothing is written to it", drive.id),
+            "Unplug it, and keep it as long as you like: its photos are untouched. To use it again, adopt it \
+             (shoebox drive adopt … --role mirror).",
+        );
     }
 
     fn offline_absence(&mut self, drive: &DriveFacts) {

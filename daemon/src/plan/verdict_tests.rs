@@ -103,7 +103,11 @@ fn table() -> Vec<(&'static str, Change, Change)> {
     rows
 }
 
-fn drive_rows() -> [(&'static str, Change, Change); 21] {
+fn stranger(facts: &mut Facts, standing: Standing) {
+    facts.drives.push(DriveFacts { id: "/srv/x".to_owned(), standing, ..DriveFacts::default() });
+}
+
+fn drive_rows() -> [(&'static str, Change, Change); 23] {
     [
         ("red no-primary", |f| f.drives.clear(), |_| {}),
         ("red primary-absent", |f| drop(f.drives.remove(0)), |_| {}),
@@ -127,17 +131,9 @@ fn drive_rows() -> [(&'static str, Change, Change); 21] {
             |_| {},
         ),
         ("red drive-in-use aaaa", |f| f.drives[0].standing = Standing::InUse, |_| {}),
-        (
-            "amber drive-blank /srv/x",
-            |f| {
-                f.drives.push(DriveFacts {
-                    id: "/srv/x".to_owned(),
-                    standing: Standing::Blank,
-                    ..DriveFacts::default()
-                })
-            },
-            |_| {},
-        ),
+        ("amber drive-blank /srv/x", |f| stranger(f, Standing::Blank), |_| {}),
+        ("amber drive-former /srv/x", |f| stranger(f, Standing::Former), |_| {}),
+        ("amber drive-retired /srv/x", |f| stranger(f, Standing::Retired), |_| {}),
         ("red drive-read-only aaaa", |f| f.drives[0].standing = Standing::ReadOnly, |_| {}),
         (
             "red drive-suspect bbbb",

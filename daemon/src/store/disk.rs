@@ -463,7 +463,16 @@ impl Volume for DiskVolume {
         let mut staged = self.stage(Some(bytes.len() as u64))?;
         staged.write(bytes)?;
         staged.sync(None)?.publish_over(file)?;
-        self.sync_dir(&file.parent().unwrap_or_else(Place::root))
+        let dir = file.parent().unwrap_or_else(Place::root);
+        if *file == Place::marker() {
+            // By its new marker this is another drive than was opened: nothing proves it from here on.
+            let fd = open_dir(&self.inner.root, &dir).map_err(|e| fault("flush directory", &dir, e))?;
+            return match File::from(fd).sync_all() {
+                Err(e) if e.raw_os_error() != Some(libc::EINVAL) => Err(io_fault("flush directory", &dir, e)),
+                Ok(()) | Err(_) => Ok(()),
+            };
+        }
+        self.sync_dir(&dir)
     }
 
     fn space(&self) -> Result<Space, VolumeError> {

@@ -277,7 +277,7 @@ pub struct RoleChange {
 }
 
 /// All changes of a drive's role that came about, in order: a change is recorded before the marker is rewritten, so one with a
-/// higher generation than the marker's never did, and of several with the same generation only the last.
+/// higher generation than the marker's never did, and of several that are the same only the last.
 pub fn role_changes(volume: &dyn Volume, generation: u64) -> Result<Vec<RoleChange>, VolumeError> {
     let mut changes: Vec<RoleChange> = Vec::new();
     for file in files(volume)? {
@@ -298,9 +298,10 @@ pub fn role_changes(volume: &dyn Volume, generation: u64) -> Result<Vec<RoleChan
             }
         })?;
     }
-    changes.sort_by_key(|change| (change.generation, change.seq));
+    changes.sort_by_key(|change| (change.generation, change.was, change.role, change.seq));
     let last = |later: &mut RoleChange, kept: &mut RoleChange| {
-        let same = later.generation == kept.generation;
+        let kind = |change: &RoleChange| (change.generation, change.was, change.role);
+        let same = kind(later) == kind(kept);
         if same {
             *kept = *later;
         }

@@ -6,6 +6,7 @@
 //! file that the rescan finds; never a row without its file. A batch that fails in the middle closes the primary: it is
 //! opened again through the recovery of a power cut, which puts names and record back in step (crash-only).
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -98,6 +99,7 @@ struct Job {
 pub(crate) struct GroupCommit {
     queue: Mutex<VecDeque<Job>>,
     lead: Mutex<Committer>,
+    changes: Arc<AtomicU64>,
 }
 
 /// What one commit at a time works with.
@@ -110,6 +112,8 @@ pub(crate) struct Committer {
     pub(crate) claimed: HashSet<i64>,
     /// Folders made in this batch, by fold key.
     pub(crate) new_folders: HashMap<String, RelPath>,
+    /// Counts what other drives have to follow.
+    changes: Arc<AtomicU64>,
     closed: bool,
 }
 
@@ -117,9 +121,18 @@ impl GroupCommit {
     pub(crate) fn new(attached: Arc<Attached>, catalogue: Arc<Catalogue>, manifest: Manifest) -> Self {
         let directories = Directories::new(Arc::clone(&attached.volume));
         let (claimed, new_folders) = (HashSet::new(), HashMap::new());
-        let committer =
-            Committer { attached, catalogue, manifest, directories, claimed, new_folders, closed: false };
-        Self { queue: Mutex::default(), lead: Mutex::new(committer) }
+        let changes = Arc::<AtomicU64>::default();
+        let committer = Committer {
+            attached,
+            catalogue,
+            manifest,
+            directories,
+            claimed,
+            new_folders,
+            changes: Arc::clone(&changes),
+            closed: false,
+        };
+        Self { queue: Mutex::default(), lead: Mutex::new(committer), changes }
     }
 
     /// Carries a change out; returns when it is durable. The first to get the lead works for all who wait.
@@ -155,6 +168,11 @@ impl GroupCommit {
             }
             lead.run(jobs, now);
         }
+    }
+
+    /// How many changes that other drives have to follow were begun.
+    pub(crate) fn changes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.changes)
     }
 
     /// Waits for the commit under way, if any.
@@ -245,6 +263,10 @@ impl Committer {
         }
         // 2. Manifest: the truth beside the files. If the catalogue commit is lost, start-up replays these lines.
         let what: Vec<What> = drafts.iter().flat_map(|d| d.events.iter().cloned()).collect();
+        let follows = |what: &&What| {
+            !matches!(what, What::Proved { .. } | What::Damaged { .. } | What::Quarantined { .. })
+        };
+        self.changes.fetch_add(what.iter().filter(follows).count() as u64, Ordering::AcqRel);
         let events = self.manifest.append(now, &what).map_err(heed)?;
         if events.is_empty() {
             // Nothing has asked the drive yet, and the catalogue's open file outlives it: a pulled drive would take a

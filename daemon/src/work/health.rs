@@ -119,6 +119,11 @@ impl HealthCheck {
         let Some(census) = self.pool.census() else { return };
         self.catalogue = census.catalogue;
         let now = self.pool.now();
+        // Another one is the main drive now: this one is missed no more. Nor is one that was retired.
+        self.known.retain(|id, known| {
+            let counted = census.drives.iter().any(|(there, _)| there == id);
+            counted || (known.role != DriveRole::Primary && !self.pool.is_retired(*id))
+        });
         for (id, role) in census.drives {
             let new = Known { role, last_ready: None, since: now };
             self.known.entry(id).or_insert(new).role = role;

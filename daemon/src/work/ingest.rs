@@ -169,12 +169,12 @@ impl Received {
             digests,
             mtime: offer.mtime,
             dated,
+            received: None,
             expect: offer.expect,
             make_parents: offer.make_parents,
             only_adds: offer.by.kind == DeviceKind::Phone,
             by: offer.by.label(),
             known,
-            received: None,
         }));
         let done = primary.submit(change, now)?;
         drop(turn);

@@ -3,6 +3,7 @@
 //!
 //! Works from the catalogue's queue alone: wakes from ingest or inotify only make it sooner (invariant I16).
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,12 +22,15 @@ use crate::work::carry::GoOn;
 use crate::work::directories::Directories;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
+use crate::work::mirror::strays::Strays;
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::{Primary, sweep};
+use crate::work::promote;
 use crate::work::record;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
 mod copying;
+mod strays;
 mod telling;
 
 /// Renames and removals done in one step at most.
@@ -48,6 +52,8 @@ struct End {
     directories: Directories,
     /// The state of the pool's facts of which this drive has been told all.
     told: Option<u64>,
+    /// Set until a drive that was the primary once was looked through.
+    strays: Option<Strays>,
 }
 
 /// What one piece of work on a drive amounts to, before it is durable.
@@ -100,6 +106,15 @@ impl Mirror {
     ) -> Result<bool, Refusal> {
         attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
         let id = attached.id();
+        let generation = primary.attached.marker.generation;
+        if attached.marker.generation < generation {
+            self.ends.remove(&id);
+            promote::raise(attached, generation)?;
+            attached.reopen("its marker was brought up to date");
+            self.pool.wake(Wake::Drives);
+            return Ok(false);
+        }
+        let changes = primary.changes.load(Ordering::Acquire);
         let mut end = match self.ends.remove(&id) {
             Some(end) => end,
             None => {
@@ -109,6 +124,9 @@ impl Mirror {
             }
         };
         let result = end.step(&self.pool, primary, go_on);
+        if matches!(result, Ok(false)) && end.has_all(primary)? {
+            self.pool.note_level(id, primary, changes);
+        }
         // After a failure nothing is assumed of the drive: manifest and directories are looked at anew.
         if result.is_ok() {
             self.ends.insert(id, end);
@@ -156,11 +174,13 @@ impl End {
         sweep(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
         record::enrol(&attached, &primary.catalogue, now)?;
         let directories = Directories::new(Arc::clone(&attached.volume));
-        Ok(Self { attached, catalogue: Arc::downgrade(&primary.catalogue), directories, told: None })
+        let strays = Strays::of(&attached, primary)?;
+        let catalogue = Arc::downgrade(&primary.catalogue);
+        Ok(Self { attached, catalogue, directories, told: None, strays })
     }
 
     fn step(&mut self, pool: &Pool, primary: &Arc<Primary>, go_on: GoOn<'_>) -> Result<bool, Refusal> {
-        if self.tell(pool, primary)? {
+        if self.look_through(pool, primary, go_on)? || self.tell(pool, primary)? {
             return Ok(go_on());
         }
         let held = pool.alarm(primary)?.is_some();
@@ -171,6 +191,11 @@ impl End {
         let copied = self.copy_batch(pool, primary, held, go_on)?;
         let left = !held && self.let_go(pool, primary)?;
         Ok((copied || left) && go_on())
+    }
+
+    /// Whether this drive lacks nothing of what the primary has.
+    fn has_all(&self, primary: &Primary) -> Result<bool, Refusal> {
+        Ok(self.told.is_some() && !primary.catalogue.read(|r| r.lacks_any(self.attached.id()))?)
     }
 
     fn heed(&self, error: VolumeError) -> Refusal {

@@ -20,7 +20,9 @@ use crate::work::drive::Attached;
 use crate::work::eject::Ejected;
 use crate::work::error::Refusal;
 use crate::work::news::{Feed, PhotoNews};
+use crate::work::pace::Pace;
 use crate::work::primary::Primary;
+use crate::work::promote::Roles;
 use crate::work::views::{DriveView, RescanReport};
 
 /// The clock everything below is given: `os::clock` in the daemon, a manual one in the simulation.
@@ -70,6 +72,8 @@ pub struct Slot {
     pub tally: Tally,
     /// The date of its newest snapshot of the catalogue.
     pub snapshot: Option<Timestamp>,
+    /// How fast it is being filled.
+    pub(super) pace: Option<Pace>,
 }
 
 /// What can be woken.
@@ -121,6 +125,8 @@ pub struct Pool {
     holds: Mutex<HashMap<PathBuf, Hold>>,
     identity: Mutex<Option<PoolId>>,
     accounts: RwLock<Accounts>,
+    /// What is known of the roles of drives.
+    pub(super) roles: Mutex<Roles>,
     /// Who was seen since it was last written down. Apart from `accounts`, which every request reads.
     seen: Mutex<HashMap<String, (Device, Timestamp)>>,
     /// What was last counted.
@@ -165,7 +171,9 @@ impl Slot {
 impl From<Slot> for DriveView {
     fn from(slot: Slot) -> Self {
         let drive = slot.drive();
+        let seconds_left = slot.pace.as_ref().and_then(|pace| pace.left(slot.tally.wanted_bytes));
         Self {
+            seconds_left,
             mount: slot.mount,
             id: drive.map(|(id, _)| id),
             role: drive.map(|(_, role)| role),
@@ -197,6 +205,7 @@ impl Pool {
             device: None,
             tally: Tally::default(),
             snapshot: None,
+            pace: None,
         };
         Self {
             slots: Mutex::new(options.mounts.iter().map(slot).collect()),
@@ -206,6 +215,7 @@ impl Pool {
             holds: Mutex::default(),
             identity: Mutex::default(),
             accounts: RwLock::default(),
+            roles: Mutex::default(),
             seen: Mutex::default(),
             census: Mutex::default(),
             reloading: Mutex::default(),
@@ -280,6 +290,8 @@ impl Pool {
                     }
                     Standing::Absent
                     | Standing::Ejected
+                    | Standing::Former
+                    | Standing::Retired
                     | Standing::Blank
                     | Standing::Ready
                     | Standing::ReadOnly
@@ -367,6 +379,7 @@ impl Pool {
         if let Some(primary) = &primary {
             *self.identity() = Some(primary.attached.marker.pool);
             self.load_accounts(primary)?;
+            self.remember_primary(primary)?;
         }
         let was =
             std::mem::replace(&mut *self.primary.write().unwrap_or_else(PoisonError::into_inner), primary);
@@ -477,6 +490,13 @@ impl Pool {
     /// When the tree was last compared from end to end, and what came of it.
     pub(super) fn last_rescan(&self) -> Option<(Timestamp, RescanReport)> {
         *self.last_rescan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A drive got so many bytes of what it lacked.
+    pub(super) fn note_pace(&self, id: DriveId, bytes: u64) {
+        for slot in self.slots().iter_mut().filter(|s| s.attached.as_ref().is_some_and(|a| a.id() == id)) {
+            slot.pace = Some(Pace::next(slot.pace.take(), bytes));
+        }
     }
 
     /// Counts of a drive's copies, as just read.

@@ -2,6 +2,7 @@
 //! every time it is attached, after a clean stop as after a power cut.
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
 
@@ -30,6 +31,8 @@ pub struct Primary {
     /// The catalogue on it.
     pub catalogue: Arc<Catalogue>,
     commit: GroupCommit,
+    /// How many changes that other drives have to follow it took since it was opened; counted before they are made.
+    pub(super) changes: Arc<AtomicU64>,
 }
 
 /// How many replayed files are looked for.
@@ -81,7 +84,8 @@ impl Primary {
         let unrecorded = Unrecorded::find(&attached, &catalogue, manifest.position().seq)?;
         recovered.put_back = unrecorded.put_back;
         let commit = GroupCommit::new(Arc::clone(&attached), Arc::clone(&catalogue), manifest);
-        let primary = Self { attached, catalogue, commit };
+        let changes = commit.changes();
+        let primary = Self { attached, catalogue, commit, changes };
         primary.recheck_tail(replayed, now)?;
         for (path, to) in unrecorded.replaced {
             // A name that vanished meanwhile needs no record.

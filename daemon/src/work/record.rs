@@ -66,7 +66,13 @@ pub(crate) fn replay(
     if end > from {
         manifest.settle().map_err(|e| Refusal::Drive(attached.heed(e)))?;
         let changes = manifest::role_changes(&*attached.volume, attached.marker.generation);
-        let roles = changes.map_err(|e| Refusal::Drive(attached.heed(e)))?;
+        let mut roles = changes.map_err(|e| Refusal::Drive(attached.heed(e)))?;
+        // For a copy nothing counts from before it last was the primary: what it had been proved to have may have changed.
+        if role != DriveRole::Primary
+            && let Some(last) = roles.iter().rposition(|change| change.was == DriveRole::Primary)
+        {
+            roles.drain(..last);
+        }
         let mut failed = None;
         let mut take = |line: Line| {
             // Memory may show more than the medium has.

@@ -1,4 +1,5 @@
 //! What the pool shows of itself: people, devices, drives, names, progress. Plain values for faces to print.
+use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -64,6 +65,9 @@ pub struct DriveView {
     pub probe_ms: Option<u64>,
     /// Device number of its filesystem.
     pub device: Option<(u32, u32)>,
+    /// When it has all it lacks, at the pace of the last minutes: seconds from now. `None`: nothing is being copied.
+    #[serde(default)]
+    pub seconds_left: Option<u64>,
     /// Its copies, counted.
     #[serde(flatten)]
     pub tally: Tally,
@@ -79,6 +83,86 @@ pub struct Ejection {
     pub drive: DriveView,
     /// Whether it is still mounted.
     pub mounted: bool,
+}
+
+/// What may be missing on a drive that takes the primary's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Files that the primary had and this drive had not, and their bytes, as last counted; `None`: this box has not seen the
+    /// primary since it was started.
+    pub lacking: Option<(u64, u64)>,
+    /// When the newest file on this drive was received.
+    pub newest: Option<Timestamp>,
+}
+
+impl fmt::Display for Losses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.lacking {
+            None => f.write_str("what the main drive had and this one never got is not known")?,
+            Some((0, _)) => f.write_str("this drive may lack what came to the main drive last")?,
+            Some((files, bytes)) => write!(
+                f,
+                "this drive was known to lack {files} files ({bytes} bytes) of the main drive, and may lack what came last"
+            )?,
+        }
+        match self.newest {
+            Some(at) => {
+                write!(f, "; the newest photo on it was received {}", at.strftime("%Y-%m-%d %H:%M:%S UTC"))
+            }
+            None => f.write_str("; there is no photo on it"),
+        }
+    }
+}
+
+/// A drive that took the primary's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// How it stands.
+    pub drive: DriveView,
+    /// What may be missing on it; `None`: nothing.
+    pub losses: Option<Losses>,
+}
+
+/// A drive that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// The new drive.
+    pub drive: DriveView,
+    /// Where the primary was dead: the copy that took its place.
+    pub promotion: Option<Promotion>,
+}
+
+/// What a rebuild from one drive found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebuildReport {
+    /// The drive.
+    pub drive: DriveId,
+    /// People.
+    pub people: u64,
+    /// Devices that may sign in.
+    pub devices: u64,
+    /// Files with a name.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Good lines of the drive's record.
+    pub lines: u64,
+    /// Lines that are not believed.
+    pub bad_lines: u64,
+    /// Places where lines are missing.
+    pub breaks: u64,
+    /// Files that the record does not know, taken over.
+    pub adopted: u64,
+    /// Files that the record knows and that are not there.
+    pub missing: u64,
+    /// Files whose names no drive could hold.
+    pub unholdable: u64,
+    /// Files read back equal; `None`: that was not asked for.
+    pub equal: Option<u64>,
+    /// Names whose file differs or cannot be read.
+    pub damaged: Vec<RelPath>,
+    /// Names whose file could not be read for a reason that says nothing about its bytes.
+    pub not_read: Vec<RelPath>,
 }
 
 /// What to look for.

@@ -18,6 +18,7 @@ use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Slot};
 use crate::work::primary::Primary;
+use crate::work::promote::PromoteError;
 use crate::work::views::DriveView;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
@@ -65,6 +66,9 @@ pub enum AdoptError {
     /// The pool could not be opened on it.
     #[error("could not open the drive: {0}")]
     Refused(#[from] Refusal),
+    /// A drive that was ours before could not be taken back.
+    #[error("could not take it back into use: {0}")]
+    Again(#[from] PromoteError),
     /// No random numbers.
     #[error("no random numbers from the kernel: {0}")]
     Random(String),
@@ -92,8 +96,11 @@ impl DriveWatch {
     }
 
     fn look_after(&mut self, attached: &Arc<Attached>) -> Result<(), Refusal> {
-        // Attached before the pool's own primary was seen, and not of this pool after all (promise P3).
-        if self.pool.identity().is_some_and(|pool| pool != attached.marker.pool) {
+        // Attached before the pool's own primary was seen, and not of this pool after all (promise P3). Or another drive took
+        // its place before this box was started, as one that was found later says.
+        if self.pool.identity().is_some_and(|pool| pool != attached.marker.pool)
+            || self.pool.put_out(&attached.marker).is_some()
+        {
             self.pool.detach(attached);
             return self.pool.look_at(&self.mount);
         }
@@ -222,7 +229,7 @@ impl Pool {
                 stands(Standing::Foreign { why: format!("its marker is unreadable: {why}") })
             }
             Found::Marked(volume, marker) => match self.claim(mount, &volume, &marker) {
-                Claim::Foreign(why) => stands(Standing::Foreign { why }),
+                Claim::Not(standing) => stands(standing),
                 // Adopted, and opened by somebody else at this moment.
                 Claim::Busy => Ok(()),
                 Claim::Ours(_moving) => {
@@ -254,8 +261,15 @@ impl Pool {
     /// Decides whether a marked drive is to be used, and keeps everybody else from opening it, or another one in the same
     /// role, until the answer is dropped.
     fn claim(&self, mount: &Path, volume: &DiskVolume, marker: &Marker) -> Claim<'_> {
+        let foreign = |why: &str| Claim::Not(Standing::Foreign { why: why.to_owned() });
         if let Some(why) = self.objection(volume, marker) {
-            return Claim::Foreign(why);
+            return foreign(&why);
+        }
+        if let Some(standing) = self.put_out(marker) {
+            return Claim::Not(standing);
+        }
+        if marker.role == DriveRole::Primary {
+            self.let_former_go(marker);
         }
         let mut slots = self.slots();
         let taken = |slot: &Slot| slot.attached.as_ref().map(|a| (a.id(), a.role())).or(slot.moving);
@@ -264,16 +278,29 @@ impl Pool {
         }
         let others: Vec<_> = slots.iter().filter_map(taken).collect();
         if others.iter().any(|(id, _)| *id == marker.drive) {
-            return Claim::Foreign("it is a second copy of a drive that is attached".to_owned());
+            return foreign("it is a second copy of a drive that is attached");
         }
         let primary = DriveRole::Primary;
         if marker.role == primary && others.iter().any(|(_, role)| *role == primary) {
-            return Claim::Foreign("it claims to be a second primary drive".to_owned());
+            return foreign("it claims to be a second primary drive");
         }
         if let Some(slot) = slots.iter_mut().find(|s| s.mount == mount) {
             slot.moving = Some((marker.drive, marker.role));
         }
         Claim::Ours(Moving::of(self, mount))
+    }
+
+    /// The primary in use gives way at once to one of a higher generation: it is a former one that was plugged in first.
+    fn let_former_go(&self, marker: &Marker) {
+        let former = self.slots().iter().filter_map(|s| s.attached.clone()).find(|there| {
+            there.role() == DriveRole::Primary
+                && there.marker.pool == marker.pool
+                && there.marker.generation < marker.generation
+        });
+        if let Some(former) = former {
+            log::warn!("drive {} is a former main drive and gives way", former.id().short());
+            self.detach(&former);
+        }
     }
 
     /// Why a marked drive is not to be used, whatever else is attached.
@@ -319,7 +346,7 @@ impl Pool {
     }
 
     /// The watch of the mount point may have been the first to see a new marker, and be opening the drive at this moment.
-    fn wait_while_moving(&self, mount: &Path) {
+    pub(super) fn wait_while_moving(&self, mount: &Path) {
         const PAUSE: Duration = Duration::from_millis(10);
         for _ in 0..3000 {
             if self.slot_at(mount).is_none_or(|slot| slot.moving.is_none()) {
@@ -335,6 +362,18 @@ impl Pool {
             || self.slots().iter().any(|slot| slot.attached.is_some() || slot.moving.is_some())
     }
 
+    /// A drive that was put out of the pool comes back into it as a copy.
+    fn adopt_again(&self, mount: &Path, marker: &Marker, role: DriveRole) -> Result<DriveView, AdoptError> {
+        let Ok(primary) = self.primary() else { return Err(AdoptError::NoPrimary) };
+        if primary.attached.marker.pool != marker.pool {
+            return Err(AdoptError::Marked(mount.to_owned()));
+        }
+        let drive = if self.is_retired(marker.drive) { random_id()? } else { marker.drive };
+        let generation = primary.attached.marker.generation;
+        let next = Marker { drive, role, generation, ..marker.clone() };
+        Ok(self.rejoin(mount, marker, &next)?)
+    }
+
     /// Makes the drive at a mount point one of ours: writes our marker beside what is there. Formats nothing.
     pub fn adopt(&self, mount: &Path, role: DriveRole) -> Result<DriveView, AdoptError> {
         let here = || mount.to_owned();
@@ -344,6 +383,9 @@ impl Pool {
         match disk::look(mount) {
             Found::Unmarked => {}
             Found::Nothing(why) => return Err(AdoptError::Nothing(here(), why)),
+            Found::Marked(_, marker) if role != DriveRole::Primary && self.put_out(&marker).is_some() => {
+                return self.adopt_again(mount, &marker, role);
+            }
             Found::Marked(..) | Found::Unreadable(_) => return Err(AdoptError::Marked(here())),
         }
         if self.options.require_mount && !disk::is_mount_point(mount) {
@@ -381,7 +423,7 @@ impl Pool {
 /// What is to become of a marked drive.
 enum Claim<'p> {
     Ours(Moving<'p>),
-    Foreign(String),
+    Not(Standing),
     Busy,
 }
 

@@ -16,6 +16,7 @@ mod hostile_bytes;
 mod hostile_names;
 mod hostile_sites;
 mod kill;
+mod lives;
 mod people;
 mod power;
 mod quota;

@@ -10,6 +10,7 @@ mod lists;
 mod manifests;
 mod mirroring;
 mod other_hands;
+mod promoting;
 mod queue;
 mod reopening;
 mod scrubbing;

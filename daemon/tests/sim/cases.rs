@@ -9,6 +9,7 @@ use shoebox::work::checksums::Checksums;
 use crate::faults::{Failure, Fault, Op};
 use crate::look::{self, Picture};
 use crate::medium::Kind;
+use crate::promoting;
 use crate::rng::Rng;
 use crate::world::{Which, World, device};
 
@@ -17,7 +18,7 @@ macro_rules! cases {
 }
 
 /// All of them by name, for the mutation test of the code.
-pub(crate) const CASES: [(&str, fn()); 14] = cases![
+pub(crate) const CASES: [(&str, fn()); 15] = cases![
     a_manifest_whose_first_append_failed_is_not_lost_with_its_name,
     two_moves_of_one_copy_are_replayed_one_after_the_other,
     a_file_of_other_hands_whose_flush_failed_is_not_taken_over_as_zeros,
@@ -32,6 +33,7 @@ pub(crate) const CASES: [(&str, fn()); 14] = cases![
     a_deletion_that_was_taken_back_stays_so,
     a_copy_that_another_hand_laid_on_b_stays,
     what_other_hands_wrote_anew_stays,
+    a_drive_that_took_another_role_has_it_after_a_cut,
 ];
 
 fn world(b: Kind) -> World {
@@ -342,4 +344,10 @@ fn what_other_hands_wrote_anew_stays() {
                 .any(|(at, bytes)| at.starts_with(".shoebox/trash/") && bytes.as_slice() == b"a photo")
         );
     }
+}
+
+/// Its marker is what it is by: written anew, it must not be the old one again.
+#[test]
+fn a_drive_that_took_another_role_has_it_after_a_cut() {
+    promoting::what_was_done_is_done();
 }

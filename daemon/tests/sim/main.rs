@@ -31,6 +31,8 @@ mod mutations;
 #[cfg(test)]
 mod own;
 #[cfg(test)]
+mod promoting;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod rng;

@@ -86,7 +86,7 @@ pub(crate) fn device(kind: DeviceKind) -> Device {
     Device { person: "anna".parse().expect("a slug"), name: name.parse().expect("a slug"), kind }
 }
 
-fn marker(which: Which) -> Marker {
+pub(crate) fn marker(which: Which) -> Marker {
     let (number, role) = match which {
         Which::A => (1, DriveRole::Primary),
         Which::B => (2, DriveRole::Mirror),

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::{Cx, Exit, screen};
 use crate::face::control::{Fault, FaultKind, Request};
 use crate::model::drive::{DriveId, DriveRole, Standing};
-use crate::work::views::{DriveView, Ejection};
+use crate::work::views::{DriveView, Ejection, Promotion, Replacement};
 
 /// List drives, make a new drive one of the box's, and let go of one
 #[derive(Debug, Subcommand)]
@@ -28,6 +28,9 @@ Examples:
     /// Writes a marker on the drive that says which drive it is and what for. From then on the box knows the drive
     /// by that marker, wherever it is plugged in. Nothing that is on the drive already is deleted, moved or
     /// formatted, and a drive that belongs to another box is declined.
+    ///
+    /// A former main drive, or one that was replaced, becomes a copy: photos, people and devices that only it has are taken
+    /// in first, and what it has already is not copied again.
     #[command(after_long_help = "\
 Examples:
   shoebox drive adopt /srv/shoebox/a --role primary
@@ -60,6 +63,57 @@ Examples:
         /// Which drive: 'primary', 'mirror', 'offline', the beginning of its id, or its mount point
         #[arg(value_name = "DRIVE")]
         drive: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a copy the main drive, because the main drive is dead
+    ///
+    /// The box goes on with the copy as its main drive: people, devices, folders and photos are those that the copy's own
+    /// record has, and the devices' passwords stay as they are. It is declined while the main drive is there. If something may
+    /// be missing on the copy it says what is known of that, and is declined without --yes.
+    ///
+    /// A former main drive that comes back is not used by itself, and nothing on it is changed. `shoebox drive adopt PATH
+    /// --role mirror` makes it a copy: what only it has is taken in first.
+    #[command(after_long_help = "\
+Examples:
+  shoebox drive promote mirror
+  shoebox drive promote 3f9a --yes")]
+    Promote {
+        /// Which drive: 'mirror', 'offline', the beginning of its id, or its mount point
+        #[arg(value_name = "DRIVE")]
+        drive: String,
+        /// Although something may be missing on it
+        #[arg(long)]
+        yes: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a new drive in the place of another one
+    ///
+    /// OLD may be there, away or dead. The new drive is adopted as a copy and filled. If OLD works, it is used until the new
+    /// one has everything, and the command waits for that; then the new one takes its place, as the main drive if OLD was that.
+    /// If the main drive is dead, the copy takes its place, and the new drive becomes the copy. A drive that was replaced is
+    /// not missed any more and nothing on it is changed.
+    ///
+    /// Killed or broken off, the command goes on from where it was when it is repeated. `shoebox drive list` shows how far a
+    /// drive is.
+    #[command(after_long_help = "\
+Examples:
+  shoebox drive replace mirror --with /srv/shoebox/c
+  shoebox drive replace 3f9a --with /srv/shoebox/c
+  shoebox drive replace primary --with /srv/shoebox/c --yes")]
+    Replace {
+        /// The drive to be replaced: 'primary', 'mirror', 'offline', or the beginning of its id
+        #[arg(value_name = "OLD")]
+        old: String,
+        /// Where the new drive is mounted
+        #[arg(long, value_name = "PATH")]
+        with: PathBuf,
+        /// Although something may be missing on the copy that takes a dead main drive's place
+        #[arg(long)]
+        yes: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -98,9 +152,46 @@ impl Drive {
                     write!(cx.out, "{}", ejected(&ejection))?;
                 }
             }
+            Self::Promote { drive, yes, json } => {
+                let drive = choose(&cx.ask::<Vec<DriveView>>(&Request::DriveList {})?, &drive)?;
+                let promotion: Promotion = cx.ask(&Request::DrivePromote { drive, agreed: yes })?;
+                if json {
+                    cx.json(&promotion)?;
+                } else {
+                    writeln!(cx.out, "This is the main drive now:")?;
+                    write!(cx.out, "{}", table(std::slice::from_ref(&promotion.drive), &zone))?;
+                    if let Some(losses) = &promotion.losses {
+                        writeln!(cx.out, "What may be missing: {losses}.")?;
+                    }
+                }
+            }
+            Self::Replace { old, with, yes, json } => {
+                let with = std::path::absolute(with)?;
+                let request = Request::DriveReplace { old, with, agreed: yes };
+                let replacement: Replacement = cx.ask_and_watch(&request, "filling the new drive")?;
+                if json {
+                    cx.json(&replacement)?;
+                } else {
+                    write!(cx.out, "{}", replaced(&replacement, &zone))?;
+                }
+            }
         }
         Ok(Exit::Fine)
     }
+}
+
+fn replaced(replacement: &Replacement, zone: &TimeZone) -> String {
+    let mut text = String::new();
+    if let Some(promotion) = &replacement.promotion {
+        text.push_str("This is the main drive now:\n");
+        text.push_str(&table(std::slice::from_ref(&promotion.drive), zone));
+        if let Some(losses) = &promotion.losses {
+            text.push_str(&format!("What may be missing: {losses}.\n"));
+        }
+    }
+    text.push_str("This is the new drive:\n");
+    text.push_str(&table(std::slice::from_ref(&replacement.drive), zone));
+    text
 }
 
 /// What people call a role.
@@ -137,7 +228,11 @@ fn what_lacks(drive: &DriveView, zone: &TimeZone) -> String {
     let mut words = Vec::new();
     if tally.wanted > 0 {
         let files = screen::many(tally.wanted, "file", "files");
-        words.push(format!("{files} ({}) still to copy", screen::size(tally.wanted_bytes)));
+        let left = match drive.seconds_left {
+            Some(seconds) => format!(", about {}", screen::span(seconds)),
+            None => String::new(),
+        };
+        words.push(format!("{files} ({}) still to copy{left}", screen::size(tally.wanted_bytes)));
     }
     if tally.settled > 0 {
         words.push(format!("{} not read back yet", screen::many(tally.settled, "file", "files")));
@@ -181,6 +276,8 @@ fn standing(standing: &Standing) -> String {
         }
         Standing::Absent
         | Standing::Ejected
+        | Standing::Former
+        | Standing::Retired
         | Standing::InUse
         | Standing::Blank
         | Standing::Ready
@@ -233,6 +330,7 @@ mod tests {
             probe_ms: None,
             device: None,
             snapshot: None,
+            seconds_left: None,
         };
         let mirror = ejected(&Ejection { drive: drive(DriveRole::Mirror, 17), mounted: true });
         let primary = ejected(&Ejection { drive: drive(DriveRole::Primary, 0), mounted: false });
@@ -259,6 +357,7 @@ mod tests {
             probe_ms: None,
             device: None,
             snapshot: None,
+            seconds_left: None,
         };
         let drives =
             [drive(1, DriveRole::Primary), drive(2, DriveRole::Offline), drive(0x23, DriveRole::Offline)];

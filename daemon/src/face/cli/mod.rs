@@ -1,7 +1,7 @@
 //! The command line: one file per sub-command, all alike: ask the daemon, print, return an exit code.
 //!
-//! Apart from `serve` and `demo`, which are the daemon, and `restore`, which only reads drives, nothing here touches a drive or
-//! the catalogue.
+//! Apart from `serve` and `demo`, which are the daemon, `restore`, which only reads drives, and `rebuild`, which works where no
+//! daemon is, nothing here touches a drive or the catalogue.
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ mod exit;
 mod find;
 mod man;
 mod person;
+mod rebuild;
 mod receipt;
 mod rescan;
 mod restore;
@@ -75,6 +76,7 @@ enum Command {
     #[command(subcommand)]
     Changes(changes::Changes),
     Restore(restore::Restore),
+    Rebuild(rebuild::Rebuild),
     Doctor(doctor::Doctor),
     Man(man::Man),
     Completions(completions::Completions),
@@ -121,6 +123,7 @@ impl CommandLine {
             Command::Rescan(command) => command.run(&mut cx),
             Command::Changes(command) => command.run(&mut cx),
             Command::Restore(command) => command.run(&mut cx),
+            Command::Rebuild(command) => command.run(&mut cx),
             Command::Doctor(command) => command.run(&mut cx),
             Command::Man(command) => command.run(&mut cx),
             Command::Completions(command) => command.run(&mut cx),

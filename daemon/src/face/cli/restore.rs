@@ -124,6 +124,9 @@ const fn may_be_read(standing: &Standing) -> bool {
         | Standing::Ejected
         | Standing::Foreign { .. }
         | Standing::Blank
+        // They may name what the pool has since deleted; with --from they are read all the same.
+        | Standing::Former
+        | Standing::Retired
         // Whoever reads from it hangs with it.
         | Standing::Stuck => false,
     }

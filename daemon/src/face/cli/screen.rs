@@ -47,6 +47,15 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
+/// `40 seconds`, `3 minutes`, `5 hours`: as exact as a guess can be.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        0..=89 => many(seconds.max(1), "second", "seconds"),
+        90..=5399 => many(seconds.div_ceil(60), "minute", "minutes"),
+        _ => many(seconds.div_ceil(3600), "hour", "hours"),
+    }
+}
+
 /// `1 file`, `2 files`
 pub(super) fn many(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
@@ -101,6 +110,12 @@ impl ProgressLine {
             // Progress that cannot be shown is no reason to stop.
             drop(write!(io::stderr(), "\r\x1b[K{}: {}{left}", self.doing, progress(now)));
         }
+    }
+
+    /// With what is being done now in the place of what was said at first.
+    pub(super) fn show_stage(&mut self, stage: &str, now: &Progress) {
+        stage.clone_into(&mut self.doing);
+        self.show(now);
     }
 
     pub(super) fn clear(&mut self) {

@@ -93,6 +93,7 @@ mod tests {
             probe_ms: None,
             device: None,
             snapshot: None,
+            seconds_left: None,
         };
         let mut report = StatusReport {
             version: "0.1.0".to_owned(),

@@ -11,6 +11,8 @@ use crate::model::health::Light;
 use crate::work::eject::EjectError;
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
+use crate::work::promote::PromoteError;
+use crate::work::replace::ReplaceError;
 use crate::work::views::{FindQuery, Progress, VerifyScope};
 
 /// The most names in one reply.
@@ -49,6 +51,12 @@ pub(super) fn answer(
             json(&pool.adopt(&mount, role).map_err(|e| Fault::new(FaultKind::Declined, one_line(&e), ""))?)
         }
         Request::DriveEject { drive } => json(&pool.eject(drive).map_err(|e| eject_fault(&e))?),
+        Request::DrivePromote { drive, agreed } => {
+            json(&pool.promote(drive, agreed).map_err(|e| promote_fault(&e))?)
+        }
+        Request::DriveReplace { old, with, agreed } => {
+            json(&pool.replace(&old, &with, agreed, progress).map_err(|e| replace_fault(&e))?)
+        }
         Request::Find { person, device, name, from, to, state, after, limit } => {
             let query = FindQuery {
                 person,
@@ -99,7 +107,10 @@ fn add_fault(refusal: &Refusal, person: &Slug, name: &Slug) -> Fault {
 /// Whether an answer takes the catalogue, and with it the main drive.
 const fn takes_the_catalogue(request: &Request) -> bool {
     match request {
-        Request::DriveAdopt { .. } | Request::DriveEject { .. } => false,
+        Request::DriveAdopt { .. }
+        | Request::DriveEject { .. }
+        | Request::DrivePromote { .. }
+        | Request::DriveReplace { .. } => false,
         Request::Status {}
         | Request::DriveList {}
         | Request::PersonList {}
@@ -149,6 +160,53 @@ fn eject_fault(error: &EjectError) -> Fault {
         }
     };
     Fault::new(kind, error.to_string(), remedy)
+}
+
+fn promote_fault(error: &PromoteError) -> Fault {
+    let list = "`shoebox drive list` shows them";
+    let (kind, remedy) = match error {
+        PromoteError::NotThere => (FaultKind::NotFound, list),
+        PromoteError::IsPrimary => (FaultKind::BadRequest, list),
+        PromoteError::PrimaryThere => (
+            FaultKind::Declined,
+            "eject it first, if another drive is to take its place: shoebox drive eject primary",
+        ),
+        PromoteError::NotReady(_) => {
+            (FaultKind::Unavailable, "see `shoebox status`; check its cable and its power")
+        }
+        PromoteError::MayLose(_) => (
+            FaultKind::Declined,
+            "if the old main drive can be had, plug it in instead. If it is dead, repeat the command with --yes. What only \
+             the old drive has is not lost: if it ever comes back, `shoebox drive adopt … --role mirror` takes it in",
+        ),
+        PromoteError::Refused(_) => {
+            (FaultKind::Unavailable, "see `shoebox drive list`, and repeat the command")
+        }
+    };
+    Fault::new(kind, one_line(error), remedy)
+}
+
+fn replace_fault(error: &ReplaceError) -> Fault {
+    let again = "what was done stays done; repeat the command, and it goes on from there";
+    match error {
+        ReplaceError::Promote(e) => promote_fault(e),
+        ReplaceError::Eject(e) => eject_fault(e),
+        ReplaceError::Unknown(_) => Fault::new(
+            FaultKind::NotFound,
+            one_line(error),
+            "`shoebox drive list` shows those that are there",
+        ),
+        ReplaceError::Several(_) => {
+            Fault::new(FaultKind::BadRequest, one_line(error), "say which by the beginning of its id")
+        }
+        ReplaceError::Unfit(_) | ReplaceError::Adopt(_) => {
+            Fault::new(FaultKind::Declined, one_line(error), "")
+        }
+        ReplaceError::NotFilled(_) => Fault::new(FaultKind::Unavailable, one_line(error), again),
+        ReplaceError::Refused(refusal) => {
+            Fault { remedy: again.to_owned(), ..Fault::refused(refusal, "such drive") }
+        }
+    }
 }
 
 fn status(pool: &Pool) -> StatusReport {

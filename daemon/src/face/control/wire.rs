@@ -61,6 +61,24 @@ pub enum Request {
         /// Which.
         drive: DriveId,
     },
+    /// Make a drive the primary, in the place of one that is dead: a `Promotion`.
+    DrivePromote {
+        /// Which.
+        drive: DriveId,
+        /// Although something may be missing on it.
+        #[serde(default)]
+        agreed: bool,
+    },
+    /// Put a new drive in another one's place: a `Replacement`.
+    DriveReplace {
+        /// Which: its role, or the beginning of its id. It need not be there.
+        old: String,
+        /// Where the new one is mounted.
+        with: PathBuf,
+        /// Although something may be missing on the copy that takes a dead primary's place.
+        #[serde(default)]
+        agreed: bool,
+    },
     /// Names that fit: a [`FoundPage`].
     Find {
         /// Below this person's folder.
@@ -134,7 +152,13 @@ impl Request {
             | Self::DeviceRevoke { .. }
             | Self::DriveAdopt { .. }
             | Self::DriveEject { .. } => Some(Duration::from_secs(120)),
-            Self::Verify { .. } | Self::Rescan {} | Self::PutItBack { .. } | Self::ItWasMe { .. } => None,
+            // The catalogue is built anew from the drive's record.
+            Self::DrivePromote { .. }
+            | Self::DriveReplace { .. }
+            | Self::Verify { .. }
+            | Self::Rescan {}
+            | Self::PutItBack { .. }
+            | Self::ItWasMe { .. } => None,
         }
     }
 }

@@ -342,6 +342,42 @@ pub fn want_everything(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> 
     .map(drop)
 }
 
+/// A drive has content under a name that is not the one it belongs under: it is to be moved there, if a name of this content
+/// waits for its copy. `false`: none does.
+pub fn lies_at(
+    tx: &Transaction<'_>,
+    drive: DriveId,
+    content: &ContentHash,
+    at: &RelPath,
+    now: Timestamp,
+) -> Result<bool, CatalogueError> {
+    tx.prepare_cached(
+        "UPDATE copy SET at = ?3, moved = 1, state = 'settled', since = ?4, settled = ?4
+         WHERE drive = ?1 AND name = (SELECT c.name FROM copy c WHERE c.hash = ?2 AND c.drive = ?1 AND c.state = 'wanted'
+                                      AND c.settled IS NULL AND c.at <> ?3 LIMIT 1)",
+    )
+    .and_then(|mut s| s.execute(params![drive.to_string(), content.as_bytes(), at.as_str(), nanos(now)]))
+    .tried("note where a copy lies")
+    .map(|changed| changed > 0)
+}
+
+/// A drive has content under a name that the pool does not have any more.
+pub fn leave_stray(
+    tx: &Transaction<'_>,
+    drive: DriveId,
+    content: &ContentHash,
+    at: &RelPath,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    tx.execute(
+        "INSERT OR IGNORE INTO leaving (drive, at, hash, since, by, why, received)
+         VALUES (?1, ?2, ?3, ?4, '', 'deleted', ?4)",
+        params![drive.to_string(), at.as_str(), content.as_bytes(), nanos(now)],
+    )
+    .tried("let a copy go")
+    .map(drop)
+}
+
 pub(super) fn copy_row(row: &Row<'_>) -> rusqlite::Result<CopyRow> {
     Ok(CopyRow {
         name: row.get(0)?,

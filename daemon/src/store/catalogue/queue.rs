@@ -121,6 +121,17 @@ impl Reader<'_> {
         Ok(rows)
     }
 
+    /// Whether anything is missing on a drive, bad, or not where it belongs.
+    pub fn lacks_any(&self, drive: DriveId) -> Result<bool, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM copy WHERE drive = ?1 AND state IN ('wanted', 'missing', 'damaged'))
+                     OR EXISTS (SELECT 1 FROM copy WHERE drive = ?1 AND moved = 1)",
+            )
+            .and_then(|mut s| s.query_row([drive.to_string()], |row| row.get(0)))
+            .tried("look for what is lacking")
+    }
+
     /// Copies that lie under an old name on a drive.
     pub fn moved(&self, drive: DriveId, limit: usize) -> Result<Vec<MovedRow>, CatalogueError> {
         self.connection

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
 use crate::model::copy::CopyState;
+use crate::model::drive::DriveId;
 use crate::model::event::{Answer, What};
 use crate::model::hash::{ContentHash, Digests};
 use crate::model::path::RelPath;
@@ -68,6 +69,8 @@ pub(crate) enum Change {
     Device { device: Device, token: TokenHash },
     /// A device may no longer sign in.
     Revoke { person: Slug, device: Slug },
+    /// A drive is used no more.
+    Retire { drive: DriveId },
 }
 
 impl Change {
@@ -92,6 +95,7 @@ impl Change {
             | Self::SweepScratch
             | Self::RecordReplaced { .. }
             | Self::Person { .. }
+            | Self::Retire { .. }
             | Self::Device { .. }
             | Self::Revoke { .. } => None,
         }
@@ -122,6 +126,7 @@ impl Committer {
             Change::Person { person } => {
                 Ok(Draft::of(vec![What::Person { person: person.clone(), since: None }]))
             }
+            Change::Retire { drive } => Ok(Draft::of(vec![What::Retired { drive: *drive, since: None }])),
             Change::Device { device, token } => self.draft_device(device, *token),
             Change::Revoke { person, device } => {
                 let (person, device) = (person.clone(), device.clone());

@@ -30,6 +30,8 @@ pub(crate) struct Store {
     pub(crate) mtime: Option<Timestamp>,
     /// The one the file was given.
     pub(crate) dated: Timestamp,
+    /// When it was received, if that was not now.
+    pub(crate) received: Option<Timestamp>,
     pub(crate) expect: Expect,
     pub(crate) make_parents: bool,
     pub(crate) by: String,
@@ -37,8 +39,6 @@ pub(crate) struct Store {
     pub(crate) only_adds: bool,
     /// A file on the drive that was just read from the medium and has these very bytes.
     pub(crate) known: Option<Known>,
-    /// When the box first received it, if that was not now.
-    pub(crate) received: Option<Timestamp>,
 }
 
 /// A file that was read from the medium a moment ago.

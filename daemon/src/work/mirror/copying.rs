@@ -89,6 +89,7 @@ impl End {
             let now = pool.now();
             self.commit(&primary.catalogue, piece, now)?;
             self.withdraw(primary, &made, now)?;
+            pool.note_pace(self.attached.id(), made.iter().map(|row| row.size).sum());
             for row in made {
                 pool.count_proved(row.size);
                 let drive_role = self.attached.role();

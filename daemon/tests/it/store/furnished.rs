@@ -235,6 +235,13 @@ impl Furnished {
         rows.unwrap().into_iter().find(|c| c.drive == id)
     }
 
+    /// How many copies the catalogue knows of a name, made or not.
+    pub(super) fn copy_count(&self, name: &str) -> usize {
+        let primary = self.pool.primary().unwrap();
+        let row = primary.catalogue.read(|r| r.name(&path(name).fold_key())).unwrap().unwrap();
+        primary.catalogue.read(|r| r.copies_of_name(row.id)).unwrap().len()
+    }
+
     /// The state of a name's copy on a drive, as a word.
     pub(super) fn state(&self, name: &str, drive: &str) -> &'static str {
         self.copy(name, drive).map_or("none", |c| c.state.as_str())

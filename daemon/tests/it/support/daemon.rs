@@ -127,12 +127,15 @@ impl Daemon {
     }
 
     fn settings(&self) -> String {
-        let (a, b, socket) = (self.dir.join("a"), self.dir.join("b"), self.dir.join("control.sock"));
+        // A third place for a drive, for whoever makes it.
+        let mounts: Vec<_> = ["a", "b", "c"].iter().map(|drive| self.dir.join(drive)).collect();
+        let mounts: Vec<_> = mounts.iter().filter(|mount| !mount.ends_with("c") || mount.exists()).collect();
+        let socket = self.dir.join("control.sock");
         let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
         let (mount, walk, more) = (self.require_mount, self.walk_minutes, &self.more);
         format!(
             "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = 128\nper_ip = 128\nheader_seconds = {idle}\n\
-             idle_seconds = {idle}\n[drives]\nmounts = [{a:?}, {b:?}]\nrequire_mount = {mount}\n[control]\n\
+             idle_seconds = {idle}\n[drives]\nmounts = {mounts:?}\nrequire_mount = {mount}\n[control]\n\
              socket = {socket:?}\n[rescan]\nperiod_minutes = {walk}\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n{more}"
         )
     }
