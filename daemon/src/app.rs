@@ -223,11 +223,6 @@ impl App {
             log::warn!("no snapshot of the catalogue: {e}");
         }
         self.pool.rest();
-        if let Ok(primary) = self.pool.primary()
-            && let Err(e) = primary.catalogue.checkpoint()
-        {
-            log::warn!("{e}");
-        }
         self.runtime.shutdown_timeout(Duration::from_secs(2));
         Ok(0)
     }

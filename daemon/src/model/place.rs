@@ -126,6 +126,11 @@ impl Place {
         ["", "-wal", "-journal"].map(|end| Self(format!("{RESERVED}/catalogue.db{end}")))
     }
 
+    /// What the catalogue's bytes hash to, while nobody has it open.
+    pub fn catalogue_seal() -> Self {
+        Self(format!("{RESERVED}/catalogue.sum"))
+    }
+
     /// A name beside this one for a file that is set aside and kept.
     pub fn set_aside(&self, when: &str) -> Self {
         Self(format!("{}.aside-{when}", self.0))
@@ -173,15 +178,21 @@ impl Place {
             || self.0.strip_prefix(&dir.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Whether our program may unlink what lies here: staging, scratch, snapshots of the catalogue, probe and ballast, nothing
-    /// else (promise P2).
+    /// Whether our program may unlink what lies here: staging, scratch, snapshots of the catalogue, damaged ones set aside, its seal, probe
+    /// and ballast, nothing else (promise P2).
     pub fn may_be_unlinked(&self) -> bool {
         let trees = [Self::incoming(), Self::scratches(), Self::snapshots()];
-        trees.iter().any(|tree| self.is_below(tree)) || self.is_own_filling()
+        trees.iter().any(|tree| self.is_below(tree)) || self.is_own_filling() || self.is_catalogue_aside()
     }
 
     fn is_own_filling(&self) -> bool {
-        *self == Self::probe() || *self == Self::ballast()
+        *self == Self::probe() || *self == Self::ballast() || *self == Self::catalogue_seal()
+    }
+
+    /// A catalogue that was damaged, or one of the files beside it, which was set aside.
+    pub fn is_catalogue_aside(&self) -> bool {
+        let name = self.0.strip_prefix(RESERVED).and_then(|name| name.strip_prefix("/catalogue.db"));
+        name.is_some_and(|rest| rest.contains(".aside-") && !rest.contains('/'))
     }
 }
 
@@ -191,7 +202,8 @@ impl Place {
         self.is_below(&Self::manifests())
     }
 
-    /// Whether our program may replace what lies here in one go: probe, ballast, marker and what is derived beside the manifests.
+    /// Whether our program may replace what lies here in one go: probe, ballast, marker, the catalogue's seal and what is derived
+    /// beside the manifests.
     pub fn may_be_rewritten(&self) -> bool {
         self.is_own_filling()
             || *self == Self::marker()
@@ -223,6 +235,9 @@ mod tests {
         assert!(Place::scratch(&hash).may_be_unlinked());
         let snapshot = Snapshot { day: "2026-11-21".into(), of: "1f0a3b5c".into(), seq: 1, hash };
         assert!(Place::snapshot(&snapshot).may_be_unlinked());
+        assert!(Place::catalogue_seal().may_be_unlinked());
+        assert!(Place::catalogue_files().iter().all(|file| file.set_aside("7").may_be_unlinked()));
+        assert!(!Place::photo(&RelPath::parse("catalogue.db.aside-7").unwrap()).may_be_unlinked());
         for kept in [
             Place::photo(&name),
             Place::trash("2026-11-21", 1, &name),
@@ -230,6 +245,7 @@ mod tests {
             Place::manifest("2026-11.jsonl"),
             Place::marker(),
             Place::catalogue(),
+            Place::manifest("catalogue.db.aside-7"),
             Place::snapshots(),
             Place::incoming(),
             Place::root(),

@@ -32,6 +32,23 @@ pub struct Manifest {
     torn: Vec<String>,
     /// The lowest part number in use: raised past a file whose append failed, which is never flushed again (I5).
     part: u32,
+    /// The file that was appended to last, and its length.
+    length: Option<(String, u64)>,
+}
+
+/// A file that has grown so far, bytes, takes no more: looking at the end of a long record, whether memory shows what the medium has, and
+/// where the last of it lies, takes no longer than for a short one.
+const PART: u64 = 16 << 20;
+
+/// How a position that somebody remembers fits to what a drive's manifest has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// The manifest goes on from there, or ends there.
+    Prefix,
+    /// The manifest ends before.
+    Ahead,
+    /// The manifest has something else there.
+    Other,
 }
 
 /// Where a manifest ends.
@@ -94,12 +111,18 @@ impl Manifest {
             unsound,
             torn,
             part: 0,
+            length: None,
         })
     }
 
     /// Where it ends now.
     pub fn position(&self) -> Position {
         Position { seq: self.next - 1, sum: self.after }
+    }
+
+    /// Leaves all numbers up to this one out: they were given to events that the drive has lost.
+    pub fn leave_out(&mut self, up_to: u64) {
+        self.next = self.next.max(up_to.saturating_add(1));
     }
 
     /// Makes durable what was there when this was opened. Whoever wrote the last of it may have been killed before its flush:
@@ -148,7 +171,10 @@ impl Manifest {
     }
 
     fn write(&mut self, file: &str, bytes: &[u8]) -> Result<(), VolumeError> {
+        // Unknown after an append that failed.
+        let length = self.length.take().filter(|(of, _)| of == file).map_or(0, |(_, length)| length);
         self.volume.append(&Place::manifest(file), bytes)?;
+        self.length = Some((file.to_owned(), length + bytes.len() as u64));
         if !self.known.iter().any(|f| f == file) {
             self.known.push(file.to_owned());
         }
@@ -163,7 +189,10 @@ impl Manifest {
     /// The file that takes events of this month, after a look at whether its pages are what the medium has.
     fn sound_file(&mut self, at: Timestamp) -> Result<String, VolumeError> {
         loop {
-            let file = self.file_for(at);
+            let mut file = self.file_for(at);
+            if self.length_of(&file)? >= PART {
+                file = format!("{}.{}.jsonl", month(at), part_of(&file, &month(at)).unwrap_or(0).max(1) + 1);
+            }
             let Some(index) = self.unchecked.iter().position(|f| *f == file) else { return Ok(file) };
             let sound = !self.unsound.contains(&file);
             if sound && same_on_medium(&*self.volume, &Place::manifest(&file))? {
@@ -172,6 +201,21 @@ impl Manifest {
             }
             self.part = part_of(&file, &month(at)).unwrap_or(0) + 1;
         }
+    }
+
+    fn length_of(&mut self, file: &str) -> Result<u64, VolumeError> {
+        if let Some((of, length)) = &self.length
+            && of == file
+        {
+            return Ok(*length);
+        }
+        let length = match self.volume.stat(&Place::manifest(file)) {
+            Ok(stat) => stat.size,
+            Err(VolumeError::NotFound { .. }) => 0,
+            Err(e) => return Err(e),
+        };
+        self.length = Some((file.to_owned(), length));
+        Ok(length)
     }
 
     /// The file that takes events of this month: the one with the highest part number.
@@ -229,6 +273,10 @@ pub fn read_lines(
     let mut found: Vec<Found> = Vec::new();
     let files = files(volume)?;
     for (number, file) in (0u32..).zip(&files) {
+        // Numbers rise within a file: one that ends before has nothing to tell.
+        if after > 0 && tail(volume, file)?.end.seq <= after {
+            continue;
+        }
         each_line(volume, file, &mut |at, text| match Line::read(text.unwrap_or_default()) {
             Ok(line) => {
                 reading.lines += 1;
@@ -280,6 +328,10 @@ pub struct RoleChange {
 /// higher generation than the marker's never did, and of several that are the same only the last.
 pub fn role_changes(volume: &dyn Volume, generation: u64) -> Result<Vec<RoleChange>, VolumeError> {
     let mut changes: Vec<RoleChange> = Vec::new();
+    // The first generation comes with adoption: nothing has changed since, and a long record need not be read to know.
+    if generation <= 1 {
+        return Ok(changes);
+    }
     for file in files(volume)? {
         each_line(volume, &file, &mut |_, text| {
             // Parsing every line of a long record for the few that matter would be felt at each start.
@@ -316,6 +368,33 @@ pub fn role_changes(volume: &dyn Volume, generation: u64) -> Result<Vec<RoleChan
 pub fn role_at(changes: &[RoleChange], seq: u64) -> Option<DriveRole> {
     let before = changes.iter().rfind(|change| change.seq <= seq);
     before.map(|change| change.role).or_else(|| changes.first().map(|change| change.was))
+}
+
+/// How a remembered position fits. Reads no more than what comes after it, and the ends of the other files.
+pub fn fit(volume: &dyn Volume, position: Position) -> Result<Fit, VolumeError> {
+    let mut end = Position::START;
+    for file in files(volume)? {
+        let tail = tail(volume, &file)?.end;
+        if tail.seq > end.seq {
+            end = tail;
+        }
+    }
+    if end.seq <= position.seq {
+        let same = end == position || (end.seq == 0 && position.seq == 0);
+        return Ok(if end.seq < position.seq {
+            Fit::Ahead
+        } else if same {
+            Fit::Prefix
+        } else {
+            Fit::Other
+        });
+    }
+    let mut next = None;
+    read_lines(volume, position.seq, &mut |line| {
+        next = Some(line.after);
+        false
+    })?;
+    Ok(if next == Some(position.sum) { Fit::Prefix } else { Fit::Other })
 }
 
 /// A piece of a file held in memory, moved along as lines are asked for.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::drive::{DriveId, DriveRole, Standing};
-use crate::os::process;
+use crate::os::{clock, process};
 use crate::store::disk::{self, Spot};
 use crate::work::drive::Attached;
+use crate::work::opening;
 use crate::work::pool::{Pool, Slot, Wake};
+use crate::work::primary::Primary;
 use crate::work::views::{DriveView, Ejection};
 use crate::work::watch::Moving;
 
@@ -68,11 +70,12 @@ impl Pool {
 
     /// The box ends in order, and nobody writes to a drive any more: what they were given is not doubted at the next start.
     pub fn rest(&self) {
-        let Ok(primary) = self.primary() else { return };
+        let (Ok(()), Ok(primary)) = (self.available(), self.primary()) else { return };
         for other in self.others().into_iter().filter(|other| other.is_enrolled()) {
             primary.rests(&other);
         }
         primary.rest();
+        seal(&primary);
     }
 
     /// Lets go of a drive that is gone, or is to be opened anew.
@@ -113,13 +116,28 @@ impl Pool {
         }
         if role == DriveRole::Primary {
             // Ends the commit under way, and closes the catalogue.
+            let primary = self.primary().ok().filter(|_| asked);
             drop(self.set_primary(None));
+            primary.iter().for_each(|primary| seal(primary));
         }
         attached.volume.let_go();
         self.holds().remove(mount);
         // The mirror's end of a drive and the watched tree are held until their workers look again.
         self.wake(Wake::Mirror);
         self.wake(Wake::Rescan);
+    }
+}
+
+/// Closes the catalogue of a primary that was let go in order, and puts down what it is.
+fn seal(primary: &Primary) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let until = clock::monotonic() + PATIENCE;
+    primary.close();
+    if primary.catalogue.unproved().is_some() {
+        return; // nobody has found out yet whether it is what it should be
+    }
+    if let Err(e) = opening::seal(&primary.attached, &|| clock::monotonic() < until) {
+        log::warn!("the catalogue will be checked at the next start: {e}");
     }
 }
 

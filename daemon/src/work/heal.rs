@@ -38,7 +38,12 @@ impl Healer {
         primary.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
         let (id, now) = (primary.attached.id(), self.pool.now());
         let latest = now.saturating_add(mirroring::LONGEST_WAIT).unwrap_or(Timestamp::MAX);
-        let rows = primary.catalogue.read(|r| r.curable(id, None, now, latest, PAGE))?;
+        let mut rows = primary.catalogue.read(|r| r.curable(id, None, now, latest, PAGE))?;
+        // Before the whole tree was looked at, a file that is not under its name may lie under another: a rename that was cut off.
+        if self.pool.is_compared(&primary) {
+            let left = PAGE.saturating_sub(rows.len());
+            rows.extend(primary.catalogue.read(|r| r.lost(id, now, latest, left))?);
+        }
         let full = rows.len() == PAGE;
         for row in rows {
             if !go_on() {

@@ -19,6 +19,7 @@ pub mod ingest;
 pub mod inquiry;
 pub mod mirror;
 pub mod news;
+mod opening;
 mod pace;
 pub mod pool;
 pub mod primary;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +12,7 @@ use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
 use crate::plan::mirroring::Brake;
 use crate::plan::scrubbing;
+use crate::store::catalogue::Doubt;
 use crate::store::catalogue::copies::Tally;
 use crate::store::disk::Hold;
 use crate::work::brake::{Braking, Held};
@@ -20,6 +21,7 @@ use crate::work::drive::Attached;
 use crate::work::eject::Ejected;
 use crate::work::error::Refusal;
 use crate::work::news::{Feed, PhotoNews};
+use crate::work::opening::Condemned;
 use crate::work::pace::Pace;
 use crate::work::primary::Primary;
 use crate::work::promote::Roles;
@@ -146,6 +148,9 @@ pub struct Pool {
     /// Held while an answer is carried out: one at a time.
     pub(super) answering: Mutex<()>,
     unwatched: Mutex<Option<Timestamp>>,
+    condemned: Mutex<Condemned>,
+    /// Whose whole tree was compared with the catalogue, with nothing left to wait for.
+    compared: Mutex<Weak<Primary>>,
     /// Since when the catalogue has had something that no snapshot contains.
     unsaved: Mutex<Option<Timestamp>>,
     /// Something changed that people should see, since the minute check last asked.
@@ -228,6 +233,8 @@ impl Pool {
             held: Mutex::default(),
             answering: Mutex::default(),
             unwatched: Mutex::default(),
+            condemned: Mutex::default(),
+            compared: Mutex::default(),
             unsaved: Mutex::default(),
             stirred: AtomicBool::default(),
             busy_taking_in: AtomicBool::default(),
@@ -300,6 +307,10 @@ impl Pool {
                 .unwrap_or_else(|| "the main drive is not there".to_owned());
             Refusal::Unavailable { why }
         })?;
+        if primary.catalogue.doubt() != Doubt::None {
+            self.wake(Wake::Drives);
+            return Err(Refusal::Unavailable { why: "the list of all photos is being made anew".to_owned() });
+        }
         match primary.attached.doubt().gone {
             Some(why) => {
                 self.wake(Wake::Drives);
@@ -307,6 +318,33 @@ impl Pool {
             }
             None => Ok(primary),
         }
+    }
+
+    /// The whole tree of this primary was compared since it was opened.
+    pub(super) fn set_compared(&self, primary: &Weak<Primary>) {
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        if !compared.ptr_eq(primary) {
+            *compared = Weak::clone(primary);
+            drop(compared);
+            self.wake_mirror();
+        }
+    }
+
+    /// Whether it was.
+    pub(super) fn is_compared(&self, primary: &Arc<Primary>) -> bool {
+        let compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        std::ptr::eq(compared.as_ptr(), Arc::as_ptr(primary))
+    }
+
+    pub(super) fn condemned(&self) -> MutexGuard<'_, Condemned> {
+        self.condemned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was noticed of the catalogue on this drive.
+    pub(super) fn catalogue_doubt(&self, attached: &Attached) -> Doubt {
+        let primary = self.primary.read().unwrap_or_else(PoisonError::into_inner);
+        let its = primary.as_ref().filter(|primary| std::ptr::eq(&*primary.attached, attached));
+        its.map_or(Doubt::None, |primary| primary.catalogue.doubt())
     }
 
     /// Whether the primary can take requests at this moment. Never touches a drive.

@@ -70,6 +70,8 @@ impl Primary {
         let known = row.map_or(0, |d| d.position.seq);
         // Opened before it is read, so that nothing can be appended in between.
         let mut manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
+        // Numbers are given once, also those of events that the drive has lost.
+        manifest.leave_out(known);
         let mut replayed: VecDeque<(RelPath, ContentHash)> = VecDeque::new();
         recovered.bad_lines = record::replay(&attached, &catalogue, &mut manifest, known, &mut |event| {
             recovered.replayed += 1;

@@ -7,7 +7,7 @@ use crate::model::drive::DriveRole;
 use crate::model::event::{Event, Line, What};
 use crate::store::catalogue::apply::{self, On};
 use crate::store::catalogue::{Catalogue, CatalogueError, accounts, copies};
-use crate::store::manifest::{self, Manifest, Position, RoleChange};
+use crate::store::manifest::{self, Fit, Manifest, Position, RoleChange};
 use crate::work::changes::Change;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -28,7 +28,15 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
         })?;
     }
     let mut manifest = Manifest::open(Arc::clone(&attached.volume)).map_err(heed)?;
-    let from = known.map_or(0, |d| d.position.seq);
+    let mut from = known.as_ref().map_or(0, |d| d.position.seq);
+    if let Some(known) = known
+        && manifest::fit(&*attached.volume, known.position).map_err(heed)? != Fit::Prefix
+    {
+        // An older state of the drive, or one that lost the end of its record: what it holds is what it says now.
+        log::error!("drive {} does not have what it had: its record is read anew", id.short());
+        catalogue.write(|tx| copies::forget_drive(tx, id, now))?;
+        from = 0;
+    }
     replay(attached, catalogue, &mut manifest, from, &mut |_| {})?;
     tail::opened(attached, catalogue, manifest.position().seq)?;
     *open = Some(manifest);

@@ -2,7 +2,7 @@
 //! takes in what they wrote anew, and notes what is gone. Changes nothing it finds, but for the spelling of a name a FAT drive
 //! could not hold, and for the time of a file that is not what was recorded.
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -83,6 +83,8 @@ pub struct Rescan {
     spent: Duration,
     /// How long reading and taking over took, in the folder being compared.
     apart: Duration,
+    /// Whose whole tree was walked last.
+    walked: Weak<Primary>,
 }
 
 impl Rescan {
@@ -98,6 +100,7 @@ impl Rescan {
             everything: false,
             spent: Duration::ZERO,
             apart: Duration::ZERO,
+            walked: Weak::new(),
         }
     }
 
@@ -165,6 +168,10 @@ impl Rescan {
         if self.todo.is_empty() && std::mem::take(&mut self.everything) {
             let done = Some((self.pool.now(), self.report));
             *self.pool.last_rescan.lock().unwrap_or_else(PoisonError::into_inner) = done;
+            self.walked = Arc::downgrade(&primary);
+        }
+        if self.todo.is_empty() && !self.is_waiting() && std::ptr::eq(self.walked.as_ptr(), &*primary) {
+            self.pool.set_compared(&self.walked);
         }
         Ok(!self.todo.is_empty() && go_on())
     }

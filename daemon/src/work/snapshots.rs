@@ -13,12 +13,13 @@ use crate::os::clock;
 use crate::plan::snapshots::{self, Now};
 use crate::store::catalogue::accounts::DriveRow;
 use crate::store::catalogue::snapshot::{self, AtRest};
+use crate::store::catalogue::{CatalogueError, Doubt, Unproved};
 use crate::store::manifest::day;
 use crate::store::volume::{Synced, VolumeError};
 use crate::work::carry::{self, Carried, GoOn, Load};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
 use crate::work::reading;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
@@ -38,8 +39,8 @@ pub struct Snapshots {
 }
 
 /// A snapshot on a drive, and its date.
-struct Kept {
-    snapshot: Snapshot,
+pub(crate) struct Kept {
+    pub(crate) snapshot: Snapshot,
     at: Timestamp,
 }
 
@@ -106,7 +107,11 @@ impl Pool {
         let adopted = primary.attached.marker.adopted;
         let know = Now { last: last_at, adopted, changed, stirred, stopping };
         let mut made = None;
-        if snapshots::is_wanted(&know, self.now()) {
+        if let Some(Unproved::Sealed(seal)) = primary.catalogue.unproved() {
+            self.prove(&primary, seal, go_on)?;
+        }
+        let unchecked = primary.catalogue.unproved() == Some(Unproved::Unchecked);
+        if (unchecked && !stopping) || snapshots::is_wanted(&know, self.now()) {
             made = self.make(&primary, stopping, go_on)?;
         }
         self.set_unsaved_since(if changed && made.is_none() {
@@ -127,6 +132,39 @@ impl Pool {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Compares a large catalogue that was closed in order with what it was then.
+    fn prove(&self, primary: &Primary, seal: ContentHash, go_on: GoOn<'_>) -> Result<(), Refusal> {
+        let Some(at_rest) = primary.catalogue.at_rest()? else { return Ok(()) };
+        let unread = |source| VolumeError::Io { op: "read", place: Place::catalogue(), source };
+        let mut hasher = Hasher::new(Also::default(), &[]);
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let _lane = primary.attached.turns.background();
+            let read = at_rest
+                .read_at(&mut buffer, hasher.size())
+                .map_err(|e| Refusal::Drive(primary.attached.heed(unread(e))))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            if !go_on() {
+                // The next start has a seal again, or checks.
+                return Ok(());
+            }
+            if at_rest.is_pressed() {
+                primary.catalogue.set_unproved(Some(Unproved::Unchecked));
+                return Ok(());
+            }
+        }
+        if at_rest.is_whole() && hasher.digests().content != seal {
+            log::error!("the catalogue's bytes are not those it was closed with");
+            primary.catalogue.condemn(Doubt::Damaged);
+            self.wake(Wake::Drives);
+        }
+        primary.catalogue.set_unproved(None);
+        Ok(())
+    }
+
     /// Copies the catalogue, has the copy checked, and names it: what has the name of a snapshot is whole.
     fn make(&self, primary: &Primary, stopping: bool, go_on: GoOn<'_>) -> Result<Option<Kept>, Refusal> {
         let drive = &primary.attached;
@@ -141,14 +179,21 @@ impl Pool {
         drop(at_rest);
         // Under a staging name, which whoever starts next would sweep. SQLite reads it from there.
         let staged = Place::staged("snapshot.db");
-        let checked = check(drive, &staged, synced);
-        let drives = match checked {
+        let drives = match check(drive, &staged, synced)? {
             Ok(drives) => drives,
-            Err(refusal) => {
+            Err(trouble) => {
                 drop(drive.volume.discard(&staged));
-                return Err(refusal);
+                if trouble.is_damage() {
+                    // What was copied was read back, and is what the catalogue is.
+                    primary.catalogue.condemn(Doubt::Damaged);
+                    self.wake(Wake::Drives);
+                }
+                return Err(trouble.into());
             }
         };
+        if primary.catalogue.unproved() == Some(Unproved::Unchecked) {
+            primary.catalogue.set_unproved(None);
+        }
         let seq = drives.iter().find(|row| row.id == drive.id()).map_or(0, |row| row.position.seq);
         let snapshot = Snapshot { day: day(now), of: drive.id().short(), seq, hash };
         let named = name(drive, |place| drive.volume.rename_new(&staged, place), &snapshot);
@@ -223,7 +268,7 @@ struct Copied {
 }
 
 /// The snapshots on a drive.
-fn kept(drive: &Attached) -> Result<Vec<Kept>, Refusal> {
+pub(crate) fn kept(drive: &Attached) -> Result<Vec<Kept>, Refusal> {
     let dir = Place::snapshots();
     let entries = match drive.volume.list(&dir) {
         Ok(entries) => entries,
@@ -288,7 +333,11 @@ fn copy(
 }
 
 /// Gives the copy a staging name and has SQLite check it there.
-fn check(drive: &Attached, staged: &Place, mut synced: Box<dyn Synced>) -> Result<Vec<DriveRow>, Refusal> {
+fn check(
+    drive: &Attached,
+    staged: &Place,
+    mut synced: Box<dyn Synced>,
+) -> Result<Result<Vec<DriveRow>, CatalogueError>, Refusal> {
     let heed = |e| Refusal::Drive(drive.heed(e));
     match drive.volume.discard(staged) {
         Ok(()) | Err(VolumeError::NotFound { .. }) => {}
@@ -298,7 +347,7 @@ fn check(drive: &Attached, staged: &Place, mut synced: Box<dyn Synced>) -> Resul
     drop(synced);
     let no_path = || Refusal::Unavailable { why: "the drive has no files".to_owned() };
     let path = drive.volume.os_path(staged).ok_or_else(no_path)?;
-    Ok(snapshot::check(&path)?)
+    Ok(snapshot::check(&path))
 }
 
 /// Gives durable, checked bytes the name of a snapshot. The directory is flushed last: a power cut leaves the name with the bytes, or

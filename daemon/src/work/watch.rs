@@ -10,12 +10,12 @@ use crate::model::account::TokenKey;
 use crate::model::drive::{DriveRole, Id, Marker, Standing};
 use crate::model::place::Place;
 use crate::plan::retrying;
-use crate::store::catalogue::Catalogue;
 use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
 use crate::work::ballast;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
+use crate::work::opening;
 use crate::work::pool::{Pool, Slot};
 use crate::work::primary::Primary;
 use crate::work::promote::PromoteError;
@@ -105,6 +105,11 @@ impl DriveWatch {
             return self.pool.look_at(&self.mount);
         }
         let now = self.pool.now();
+        if self.pool.condemn(attached, now) {
+            // Closed, set aside and made anew: requests are told to come back meanwhile.
+            self.pool.detach(attached);
+            return self.pool.look_at(&self.mount);
+        }
         self.pool.update_slot(&self.mount, |slot| slot.probing_since = Some(now));
         // Whether it is still the drive it was: cheap, and every few seconds.
         let proved = attached.volume.prove();
@@ -323,7 +328,7 @@ impl Pool {
         if attached.role() == DriveRole::Primary {
             // A catalogue of an older version is brought up to date, which takes room.
             ballast::throw(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
-            let catalogue = Arc::new(open_catalogue(&attached, self.now())?);
+            let catalogue = Arc::new(opening::open(&attached, self.now(), self.take_condemned(self.now())?)?);
             let (primary, recovered) = Primary::open(Arc::clone(&attached), catalogue, self.now())?;
             log::info!(
                 swept = recovered.swept, replayed = recovered.replayed, bad_lines = recovered.bad_lines.len();
@@ -454,24 +459,4 @@ fn random<const N: usize>() -> Result<[u8; N], AdoptError> {
 
 fn random_id() -> Result<Id, AdoptError> {
     random().map(Id::from_random)
-}
-
-/// The catalogue of a primary. One that does not open, or fails its own check, is set aside under a dated name and
-/// made anew: the manifest has everything.
-fn open_catalogue(attached: &Attached, now: Timestamp) -> Result<Catalogue, Refusal> {
-    let Some(path) = attached.volume.os_path(&Place::catalogue()) else { return Ok(Catalogue::in_memory()?) };
-    let trouble = match Catalogue::open_checked(&path) {
-        Ok(catalogue) => return Ok(catalogue),
-        Err(e) if e.is_damage() => e,
-        Err(e) => return Err(e.into()),
-    };
-    log::error!("the catalogue is unusable and will be rebuilt from the manifest: {trouble}");
-    for place in Place::catalogue_files() {
-        let aside = place.set_aside(&now.as_second().to_string());
-        match attached.volume.rename_new(&place, &aside) {
-            Ok(()) | Err(VolumeError::NotFound { .. }) => {}
-            Err(e) => return Err(Refusal::Drive(attached.heed(e))),
-        }
-    }
-    Ok(Catalogue::open_checked(&path)?)
 }

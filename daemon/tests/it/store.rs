@@ -7,6 +7,7 @@ mod decorated;
 mod disks;
 mod furnished;
 mod lists;
+mod lost_catalogues;
 mod manifests;
 mod mirroring;
 mod other_hands;

@@ -331,6 +331,19 @@ pub fn failed(
         .map(drop)
 }
 
+/// Nothing is known any more of what a drive holds: its record is about to be read from its beginning.
+pub fn forget_drive(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
+    let id = drive.to_string();
+    tx.execute(
+        "UPDATE copy SET state = 'wanted', since = ?2, settled = NULL, verified = NULL, reread = NULL, tries = 0,
+           retry = 0, moved = 0, tail = 0, at = (SELECT path FROM name WHERE id = copy.name) WHERE drive = ?1",
+        params![id, nanos(now)],
+    )
+    .and_then(|_| tx.execute("UPDATE drive SET seq = 0, sum = '' WHERE id = ?1", [&id]))
+    .tried("forget a drive's copies")
+    .map(drop)
+}
+
 /// Fills the queue of a drive that is new in the pool: everything, at once.
 pub fn want_everything(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
     tx.execute(

@@ -4,13 +4,14 @@
 //! derived from manifest events by [`apply`] and nowhere else, so that replaying manifests rebuilds them.
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use crate::model::event::Event;
+use crate::model::hash::ContentHash;
 use crate::store::catalogue::read::Reader;
 
 pub mod accounts;
@@ -43,7 +44,33 @@ pub struct Catalogue {
     open: Mutex<Option<Open>>,
     /// Counts changes to what every drive is told of the pool.
     facts: AtomicU64,
+    doubt: AtomicU8,
+    /// Not looked at all of it yet since it was opened: what its file must hash to, if that is known.
+    unproved: Mutex<Option<Unproved>>,
 }
+
+/// What is still to be found out about a catalogue that is too large to be looked through before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unproved {
+    /// It was closed in order, and its file must have this hash. Until that is compared, the file is at rest.
+    Sealed(ContentHash),
+    /// It was not: it must pass its check.
+    Unchecked,
+}
+
+/// What was noticed of the catalogue's file while it was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Doubt {
+    /// Nothing.
+    None,
+    /// It could not be read or written: it is to be opened anew, and checked all through.
+    Unread,
+    /// It is damaged: it is to be made anew.
+    Damaged,
+}
+
+/// A catalogue up to this size, bytes, is looked through before it is used; a larger one while it is.
+const AT_ONCE: u64 = 16 << 20;
 
 /// The one connection. Fields drop in this order: see [`snapshot`].
 struct Open {
@@ -79,6 +106,20 @@ impl CatalogueError {
         matches!(self.source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure))
     }
 
+    fn doubt(&self) -> Doubt {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+        match self.source.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => Doubt::Damaged,
+            Some(SystemIoFailure) => Doubt::Unread,
+            Some(_) | None => Doubt::None,
+        }
+    }
+
+    /// Whether SQLite said it, and not the parser of a value that a row has.
+    pub fn is_of_the_file(&self) -> bool {
+        self.source.sqlite_error_code().is_some()
+    }
+
     /// Whether the drive has no room for it.
     pub fn is_full(&self) -> bool {
         self.source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
@@ -112,14 +153,67 @@ impl Catalogue {
         Self::prepare(Connection::open_with_flags(path, flags).tried("open")?, "wal")
     }
 
-    /// Opens the catalogue; after an unclean stop (a write-ahead log is left) it must pass SQLite's quick check.
-    pub fn open_checked(path: &Path) -> Result<Self, CatalogueError> {
-        let unclean = std::fs::metadata(path.with_extension("db-wal")).is_ok_and(|m| m.len() > 0);
+    /// Opens a catalogue that must be sound. `seal`: what the file hashes to, if it was closed in order. Without a seal it is checked all
+    /// through. A large one is proved in the background, by whoever asks [`Catalogue::unproved`]; `at_once`: not so.
+    pub fn open_checked(
+        path: &Path,
+        seal: Option<ContentHash>,
+        at_once: bool,
+    ) -> Result<Self, CatalogueError> {
+        let corrupt = |words| CatalogueError { op: "open", source: said(ffi::SQLITE_CORRUPT, words) };
+        let size = std::fs::metadata(path).map_or(0, |m| m.len());
+        let (at_once, logged) = (at_once || size <= AT_ONCE, snapshot::has_log(path));
+        // What is in a log is not under the seal: whoever left one did not close in order.
+        let seal = seal.filter(|_| !logged);
+        if at_once && let Some(seal) = seal {
+            let found = snapshot::hash(path)?;
+            if found != seal {
+                return Err(corrupt("its bytes are not those it was closed with".to_owned()));
+            }
+        }
+        let seal =
+            if !at_once && seal.is_some() && !snapshot::is_of_this_version(path)? { None } else { seal };
         let catalogue = Self::open(path)?;
-        if unclean && let Err(words) = catalogue.quick_check()? {
-            return Err(CatalogueError { op: "open", source: said(ffi::SQLITE_CORRUPT, words) });
+        match (at_once, seal) {
+            (true, Some(_)) => {}
+            (true, None) => snapshot::look_through(catalogue.lock().as_ref().ok_or_else(closed)?)?,
+            (false, Some(seal)) => {
+                if let Some(at_rest) = catalogue.at_rest()? {
+                    at_rest.keep();
+                    catalogue.set_unproved(Some(Unproved::Sealed(seal)));
+                }
+            }
+            (false, None) => catalogue.set_unproved(Some(Unproved::Unchecked)),
         }
         Ok(catalogue)
+    }
+
+    /// What is still to be found out about it.
+    pub fn unproved(&self) -> Option<Unproved> {
+        *self.unproved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more is to be found out.
+    pub fn set_unproved(&self, what: Option<Unproved>) {
+        *self.unproved.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+
+    /// What was noticed of its file while it was used.
+    pub fn doubt(&self) -> Doubt {
+        match self.doubt.load(Ordering::Acquire) {
+            0 => Doubt::None,
+            1 => Doubt::Unread,
+            _ => Doubt::Damaged,
+        }
+    }
+
+    /// Something is wrong with its file: nothing more is answered from it.
+    pub fn condemn(&self, doubt: Doubt) {
+        self.doubt.fetch_max(doubt as u8, Ordering::AcqRel);
+    }
+
+    fn heed<T>(&self, result: Result<T, CatalogueError>) -> Result<T, CatalogueError> {
+        result.inspect_err(|e| self.condemn(e.doubt()))
     }
 
     /// A catalogue in memory, for the simulation.
@@ -143,8 +237,9 @@ impl Catalogue {
         expect_pragma(&connection, "foreign_keys", "1")?;
         migrate(&mut connection)?;
         connection.set_prepared_statement_cache_capacity(64);
-        let open = Open { connection, file: None, at_rest: false };
-        Ok(Self { open: Mutex::new(Some(open)), facts: AtomicU64::default() })
+        let open = Mutex::new(Some(Open { connection, file: None, at_rest: false }));
+        let facts = AtomicU64::default();
+        Ok(Self { open, facts, doubt: AtomicU8::new(0), unproved: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -169,10 +264,13 @@ impl Catalogue {
     ) -> Result<T, CatalogueError> {
         let mut open = self.lock();
         let connection = &mut open.as_mut().ok_or_else(closed)?.connection;
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).tried("begin")?;
-        let value = body(&tx)?;
-        tx.commit().tried("commit")?;
-        Ok(value)
+        let write = || {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).tried("begin")?;
+            let value = body(&tx)?;
+            tx.commit().tried("commit")?;
+            Ok(value)
+        };
+        self.heed(write())
     }
 
     /// Runs a bounded number of queries. Holds up writers as long as it takes: pages, not whole tables.
@@ -181,7 +279,7 @@ impl Catalogue {
         body: impl FnOnce(&Reader<'_>) -> Result<T, CatalogueError>,
     ) -> Result<T, CatalogueError> {
         let open = self.lock();
-        body(&Reader::new(&open.as_ref().ok_or_else(closed)?.connection))
+        self.heed(body(&Reader::new(&open.as_ref().ok_or_else(closed)?.connection)))
     }
 
     /// Another number than before whenever [`facts`] may have changed since: cheap to ask.
@@ -194,15 +292,6 @@ impl Catalogue {
         if events.iter().any(|event| facts::concerned(&event.what)) {
             self.facts.fetch_add(1, Ordering::AcqRel);
         }
-    }
-
-    /// SQLite's quick check; `Err` with its words if it is not `ok`.
-    pub fn quick_check(&self) -> Result<Result<(), String>, CatalogueError> {
-        let open = self.lock();
-        let connection = &open.as_ref().ok_or_else(closed)?.connection;
-        let word: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).tried("check itself")?;
-        Ok(if word == "ok" { Ok(()) } else { Err(word) })
     }
 
     /// Moves the write-ahead log into the database, for a small file at rest.

@@ -86,8 +86,8 @@ impl Reader<'_> {
             .tried("read the queue")
     }
 
-    /// Damaged copies of a drive, and those it lost in the tail of an unclean stop, that some other drive has a good one of, as far as is
-    /// known, due for another try like those of [`Reader::wanted`]. `from`: only what this other drive has.
+    /// Damaged copies of a drive that some other drive has a good one of, as far as is known, due for another try like those
+    /// of [`Reader::wanted`]. `from`: only what this other drive has.
     pub fn curable(
         &self,
         drive: DriveId,
@@ -96,29 +96,43 @@ impl Reader<'_> {
         latest: Timestamp,
         limit: usize,
     ) -> Result<Vec<WantedRow>, CatalogueError> {
-        let from = from.map(|id| id.to_string());
-        let mut rows: Vec<WantedRow> = Vec::new();
-        // What other hands removed is for people to decide about: what is missing counts only in the tail.
-        for which in ["c.state = 'damaged'", "c.tail = 1 AND +c.state = 'missing'"] {
-            let left = limit.saturating_sub(rows.len()) as i64;
-            let found: Vec<WantedRow> = self
-                .connection
-                .prepare_cached(&format!(
-                    "SELECT c.name, n.path, c.hash, n.size, n.mtime, n.received, n.by, c.tries
-                     FROM copy c JOIN name n ON n.id = c.name
-                     WHERE c.drive = ?1 AND {which} AND c.moved = 0 AND (c.retry <= ?2 OR c.retry > ?3)
-                       AND EXISTS (SELECT 1 FROM copy g WHERE g.name = c.name AND g.state IN ('settled', 'verified')
-                                   AND (?5 IS NULL OR g.drive = ?5))
-                     LIMIT ?4"
-                ))
-                .and_then(|mut s| {
-                    let due = params![drive.to_string(), nanos(now), nanos(latest), left, from];
-                    s.query_map(due, wanted_row(true))?.collect()
-                })
-                .tried("read what can be healed")?;
-            rows.extend(found);
-        }
-        Ok(rows)
+        self.bad("c.state = 'damaged'", drive, from, [now, latest], limit)
+    }
+
+    /// The same for copies that the drive lost in the tail of an unclean stop. What other hands removed is for people to decide about.
+    pub fn lost(
+        &self,
+        drive: DriveId,
+        now: Timestamp,
+        latest: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<WantedRow>, CatalogueError> {
+        self.bad("c.tail = 1 AND +c.state = 'missing'", drive, None, [now, latest], limit)
+    }
+
+    fn bad(
+        &self,
+        which: &str,
+        drive: DriveId,
+        from: Option<DriveId>,
+        [now, latest]: [Timestamp; 2],
+        limit: usize,
+    ) -> Result<Vec<WantedRow>, CatalogueError> {
+        self.connection
+            .prepare_cached(&format!(
+                "SELECT c.name, n.path, c.hash, n.size, n.mtime, n.received, n.by, c.tries
+                 FROM copy c JOIN name n ON n.id = c.name
+                 WHERE c.drive = ?1 AND {which} AND c.moved = 0 AND (c.retry <= ?2 OR c.retry > ?3)
+                   AND EXISTS (SELECT 1 FROM copy g WHERE g.name = c.name AND g.state IN ('settled', 'verified')
+                               AND (?5 IS NULL OR g.drive = ?5))
+                 LIMIT ?4"
+            ))
+            .and_then(|mut s| {
+                let from = from.map(|id| id.to_string());
+                let due = params![drive.to_string(), nanos(now), nanos(latest), limit as i64, from];
+                s.query_map(due, wanted_row(true))?.collect()
+            })
+            .tried("read what can be healed")
     }
 
     /// Whether anything is missing on a drive, bad, or not where it belongs.
