@@ -31,6 +31,14 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<Timestamp>,
     },
+    /// What a person may use at most.
+    Quota {
+        /// Name.
+        person: Slug,
+        /// Bytes; absent: as much as there is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+    },
     /// A device was added.
     Device {
         /// Its person.

@@ -41,6 +41,8 @@ pub struct Facts {
     pub last_rescan: Option<Timestamp>,
     /// Files on drive A whose names cannot be spelled on every drive, so that they are not mirrored.
     pub unholdable: u64,
+    /// Of everybody with a quota: bytes used, and the quota.
+    pub quotas: Vec<(u64, u64)>,
     /// Uploads refused for lack of room since the last check.
     pub refused_for_room: u64,
 }

@@ -6,6 +6,7 @@ pub mod editing;
 pub mod facts;
 pub mod mirroring;
 pub mod placing;
+pub mod quota;
 pub mod restoring;
 pub mod retrying;
 pub mod rights;

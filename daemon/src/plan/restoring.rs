@@ -93,6 +93,7 @@ impl Book {
             // The event after it says what has the name now.
             What::Quarantined { path, .. } => drop(self.live.remove(&path.fold_key())),
             What::Person { .. }
+            | What::Quota { .. }
             | What::Device { .. }
             | What::Revoked { .. }
             | What::Folder { .. }

@@ -10,6 +10,8 @@ use crate::model::drive::{DriveRole, Standing};
 use crate::model::health::{Finding, Light};
 use crate::plan::facts::{CatalogueFacts, DriveFacts, Facts, Limits, WorkerReport};
 
+mod room;
+
 /// Judges. `before` is the last verdict: what persists (same code, same subject) keeps its date.
 /// The answer is sorted, worst first.
 pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp) -> Vec<Finding> {
@@ -23,6 +25,7 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
         verdict.lag(drive);
         verdict.twins(drive);
     }
+    verdict.quotas();
     verdict.catalogue();
     verdict.snapshots();
     verdict.brake();
@@ -335,40 +338,6 @@ impl Verdict<'_> {
                 &About::drive(drive, Light::Amber),
                 &format!("{} takes {} seconds to answer", name(drive), slowest.as_secs()),
                 "If it stays so for a day, try another cable or port; a slow drive is often a failing one.",
-            );
-        }
-    }
-
-    fn room(&mut self, drive: &DriveFacts) {
-        let Some(space) = drive.space.filter(|space| space.total > 0) else {
-            return;
-        };
-        let percent = space.percent_used();
-        let primary = drive.role == Some(DriveRole::Primary);
-        let refused = if primary { self.facts.refused_for_room } else { 0 };
-        let full = percent >= self.limits.full_percent || space.inodes < self.limits.inodes || refused > 0;
-        let who = name(drive);
-        if full {
-            let meaning = if refused > 0 {
-                "and photos were refused for lack of room"
-            } else {
-                "and will soon take nothing more"
-            };
-            self.find(
-                "drive-full",
-                &About::drive(
-                    drive,
-                    if primary || drive.role.is_none() { Light::Red } else { self.weight(drive) },
-                ),
-                &format!("{who} is {percent} % full {meaning}"),
-                "It has to be replaced by a larger one. Nothing that is on it is lost or thinned out.",
-            );
-        } else if percent >= self.limits.filling_percent {
-            self.find(
-                "drive-filling",
-                &About::drive(drive, Light::Amber),
-                &format!("{who} is {percent} % full"),
-                "Get a larger drive in the coming weeks.",
             );
         }
     }

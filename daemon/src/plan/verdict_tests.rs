@@ -107,7 +107,7 @@ fn stranger(facts: &mut Facts, standing: Standing) {
     facts.drives.push(DriveFacts { id: "/srv/x".to_owned(), standing, ..DriveFacts::default() });
 }
 
-fn drive_rows() -> [(&'static str, Change, Change); 23] {
+fn drive_rows() -> [(&'static str, Change, Change); 24] {
     [
         ("red no-primary", |f| f.drives.clear(), |_| {}),
         ("red primary-absent", |f| drop(f.drives.remove(0)), |_| {}),
@@ -159,6 +159,7 @@ fn drive_rows() -> [(&'static str, Change, Change); 23] {
         ("amber drive-filling aaaa", |f| f.drives[0].space = space(85), |f| f.drives[0].space = space(84)),
         ("red drive-full aaaa", |f| f.drives[0].space = space(95), |f| f.drives[0].space = space(40)),
         ("red drive-full aaaa", |f| f.refused_for_room = 1, |_| {}),
+        ("amber quota-nearly-used", |f| f.quotas = vec![(90, 100), (1, 2)], |f| f.quotas = vec![(89, 100)]),
         ("red two-drives-one-disk aaaa", twins, |f| (twins(f), f.demo = true).1),
     ]
 }
@@ -275,7 +276,7 @@ fn each_condition_is_raised_and_cleared() {
 
 #[test]
 fn every_code_of_this_file_is_in_the_table() {
-    let source = include_str!("verdict.rs");
+    let source = concat!(include_str!("verdict.rs"), include_str!("verdict/room.rs"));
     let mut codes = std::collections::BTreeSet::new();
     for part in source.split("self.find(").skip(1) {
         codes.extend(part.split('"').nth(1));

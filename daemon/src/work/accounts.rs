@@ -6,14 +6,21 @@ use crate::store::catalogue::accounts;
 use crate::work::changes::Change;
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
-use crate::work::views::{DeviceView, PersonView};
+use crate::work::views::{DeviceView, PersonView, QuotaView};
 
 impl Pool {
     /// All people.
     pub fn people(&self) -> Result<Vec<PersonView>, Refusal> {
-        let rows = self.primary()?.catalogue.read(|r| r.people())?;
-        let view = |(name, devices, files, bytes)| PersonView { name, devices, files, bytes };
-        Ok(rows.into_iter().map(view).collect())
+        let primary = self.primary()?;
+        let (rows, quotas) = primary.catalogue.read(|r| Ok((r.people()?, r.quotas()?)))?;
+        let view = |(name, devices, files, bytes)| {
+            let quota = quotas.iter().find(|(person, _)| *person == name).map(|(_, quota)| *quota);
+            let quota = quota
+                .map(|bytes| Ok::<_, Refusal>(QuotaView { bytes, used: self.used(&primary, &name)? }))
+                .transpose()?;
+            Ok(PersonView { name, devices, files, bytes, quota })
+        };
+        rows.into_iter().map(view).collect()
     }
 
     /// Adds a person; `Exists`.

@@ -17,6 +17,8 @@ pub(super) struct Census {
     pub(super) catalogue: CatalogueFacts,
     /// Every drive it knows, there or not.
     pub(super) drives: Vec<(DriveId, DriveRole)>,
+    /// Of everybody with a quota: bytes used, and the quota.
+    pub(super) quotas: Vec<(u64, u64)>,
 }
 
 impl Pool {
@@ -24,11 +26,12 @@ impl Pool {
     pub fn take_census(&self) -> Result<(), Refusal> {
         let primary = self.primary()?;
         drop(self.record_seen());
+        let quotas = self.quotas_used(&primary).unwrap_or_default();
         let counted = self.count(&primary);
         let trouble = |e: &Refusal| CatalogueFacts::Trouble { why: e.to_string() };
         let census = match &counted {
-            Ok(drives) => Census { catalogue: CatalogueFacts::Open, drives: drives.clone() },
-            Err(e) => Census { catalogue: trouble(e), drives: Vec::new() },
+            Ok(drives) => Census { catalogue: CatalogueFacts::Open, drives: drives.clone(), quotas },
+            Err(e) => Census { catalogue: trouble(e), drives: Vec::new(), quotas },
         };
         *self.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census);
         self.wake(Wake::Health);

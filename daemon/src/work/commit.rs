@@ -310,6 +310,7 @@ fn broke_off(refusal: &Refusal) -> bool {
         Refusal::Drive(_) | Refusal::Catalogue(_) => true,
         Refusal::Unavailable { .. }
         | Refusal::Full { .. }
+        | Refusal::OverQuota { .. }
         | Refusal::NotFound
         | Refusal::NoParent
         | Refusal::NotAFolder

@@ -20,6 +20,14 @@ pub enum Refusal {
         /// What uploads may take.
         available: u64,
     },
+    /// Not enough left of the person's quota (507).
+    #[error("no room in this person's quota: {needed} bytes offered, {available} left")]
+    OverQuota {
+        /// What was announced or already sent.
+        needed: u64,
+        /// What is left of it.
+        available: u64,
+    },
     /// Nothing under that name.
     #[error("not found")]
     NotFound,

@@ -20,6 +20,7 @@ use crate::work::error::Refusal;
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
+use crate::work::quotas::Promise;
 use crate::work::tree::Node;
 
 /// Takes uploads.
@@ -37,8 +38,8 @@ impl Ingest {
     /// Checks room, the folder above and what the client expects, and opens a staging file. Blocking.
     pub fn begin(&self, offer: Offer) -> Result<Incoming, Refusal> {
         let primary = self.pool.primary()?;
-        self.admit(&primary, &offer)?;
         let needed = offer.size.unwrap_or(0);
+        let promise = self.admit(&primary, &offer, needed)?;
         let space = self.pool.space_for_uploads(&primary)?;
         if needed > space {
             self.pool.count_refused_full(needed);
@@ -50,13 +51,13 @@ impl Ingest {
             .stage(offer.size)
             .map_err(|e| full_or(primary.attached.heed(e), needed, space))?;
         let hasher = Hasher::new(Also::default(), &offer.declared);
-        Ok(Incoming { pool: Arc::clone(&self.pool), primary, offer, staged, hasher, room: space })
+        Ok(Incoming { pool: Arc::clone(&self.pool), primary, offer, staged, hasher, room: space, promise })
     }
 
     /// What can be refused before a byte has come. The commit decides again, on what holds then.
-    fn admit(&self, primary: &Primary, offer: &Offer) -> Result<(), Refusal> {
+    fn admit(&self, primary: &Primary, offer: &Offer, needed: u64) -> Result<Option<Promise>, Refusal> {
         primary.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
-        let (row, above) = primary.catalogue.read(|r| {
+        let (row, above, quota) = primary.catalogue.read(|r| {
             let above = match offer.path.parent() {
                 None => Above::Folder,
                 Some(parent) => match r.name(&parent.fold_key())? {
@@ -65,7 +66,7 @@ impl Ingest {
                     Some(_) => Above::Folder,
                 },
             };
-            Ok((r.name(&offer.path.fold_key())?, above))
+            Ok((r.name(&offer.path.fold_key())?, above, r.quota(&offer.by.person)?))
         })?;
         Situation {
             existing: existing(row.as_ref()),
@@ -74,7 +75,12 @@ impl Ingest {
             expect: &offer.expect,
         }
         .admit()
-        .map_err(Refusal::from)
+        .map_err(Refusal::from)?;
+        // What has the name now goes to the trash, or is the same: it counts once.
+        let replaced = row.map_or(0, |row| row.size);
+        let promise =
+            quota.map(|quota| self.pool.promise(primary, &offer.by.person, quota, replaced, needed));
+        promise.transpose()
     }
 }
 
@@ -100,6 +106,8 @@ pub struct Incoming {
     hasher: Hasher,
     /// What uploads could take when this one began.
     room: u64,
+    /// Room in the person's quota.
+    promise: Option<Promise>,
 }
 
 impl Incoming {
@@ -115,6 +123,9 @@ impl Incoming {
         if received > self.room {
             return Err(Refusal::Full { needed: received, available: self.room });
         }
+        if let Some(promise) = &mut self.promise {
+            promise.grow(&self.primary, received)?;
+        }
         let _turn = self.primary.attached.turns.upload();
         self.staged.write(bytes).map_err(|e| full_or(self.primary.attached.heed(e), received, self.room))?;
         self.hasher.update(bytes);
@@ -123,7 +134,7 @@ impl Incoming {
 
     /// Ends the body: length and hashes are compared with what was announced, then the data is flushed. Blocking.
     pub fn finish(self) -> Result<Received, Refusal> {
-        let Self { pool, primary, offer, staged, hasher, room } = self;
+        let Self { pool, primary, offer, staged, hasher, room, promise } = self;
         let received = hasher.size();
         if let Some(announced) = offer.size
             && received != announced
@@ -136,7 +147,7 @@ impl Incoming {
         let synced =
             staged.sync(Some(dated)).map_err(|e| full_or(primary.attached.heed(e), received, room))?;
         drop(turn);
-        Ok(Received { pool, primary, offer, synced, digests, dated })
+        Ok(Received { pool, primary, offer, synced, digests, dated, promise })
     }
 }
 
@@ -149,6 +160,7 @@ pub struct Received {
     digests: Digests,
     /// The modification time the file was given.
     dated: Timestamp,
+    promise: Option<Promise>,
 }
 
 impl Received {
@@ -159,7 +171,7 @@ impl Received {
 
     /// Names it, and returns once name, manifest and catalogue are durable. Blocking.
     pub fn settle(self) -> Result<Ack, Refusal> {
-        let Self { pool, primary, offer, synced, digests, dated } = self;
+        let Self { pool, primary, offer, synced, digests, dated, promise } = self;
         let turn = primary.attached.turns.upload();
         let known = prove_known(&primary, &offer.path, &digests)?;
         let now = pool.now();
@@ -180,6 +192,9 @@ impl Received {
         drop(turn);
         let node = done.name.map(Node::from).ok_or(Refusal::Changed)?;
         pool.count_received(digests.size);
+        if let Some(promise) = promise.filter(|_| done.outcome != Outcome::Unchanged) {
+            promise.keep();
+        }
         if node.shelf == Shelf::Photos && done.outcome != Outcome::Unchanged {
             let what = NewsKind::Received { size: digests.size };
             pool.news().tell(&PhotoNews { path: node.path.clone(), what, at: now });

@@ -24,6 +24,7 @@ mod pace;
 pub mod pool;
 pub mod primary;
 pub mod promote;
+mod quotas;
 mod reading;
 pub mod rebuild;
 mod record;

@@ -25,6 +25,7 @@ use crate::work::opening::Condemned;
 use crate::work::pace::Pace;
 use crate::work::primary::Primary;
 use crate::work::promote::Roles;
+use crate::work::quotas::Quotas;
 use crate::work::views::{DriveView, RescanReport};
 
 /// The clock everything below is given: `os::clock` in the daemon, a manual one in the simulation.
@@ -135,6 +136,7 @@ pub struct Pool {
     pub(super) census: Mutex<Option<Census>>,
     /// Held while `accounts` is read anew: what was read first must not be put there last.
     reloading: Mutex<()>,
+    pub(super) quotas: Quotas,
     findings: RwLock<Arc<Vec<Finding>>>,
     feed: Feed,
     wakers: Mutex<Vec<(Wake, Waker)>>,
@@ -224,6 +226,7 @@ impl Pool {
             seen: Mutex::default(),
             census: Mutex::default(),
             reloading: Mutex::default(),
+            quotas: Quotas::default(),
             findings: RwLock::default(),
             feed: Feed::default(),
             wakers: Mutex::default(),

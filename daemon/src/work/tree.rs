@@ -3,9 +3,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::account::Device;
+use crate::model::account::{Device, Slug};
 use crate::model::copy::CopyState;
-use crate::model::drive::Space;
 use crate::model::hash::ContentHash;
 use crate::model::offer::{Expect, Offer};
 use crate::model::path::RelPath;
@@ -383,8 +382,16 @@ impl Tree {
         self.submit(Change::Properties { path: path.clone(), changes: changes.to_vec() }).map(drop)
     }
 
-    /// Room on the primary, as last measured.
-    pub fn space(&self) -> Result<Space, Refusal> {
-        self.pool.primary_space()
+    /// What a person may still store, and what is used: of the person's quota, or of the primary where there is none.
+    pub fn room(&self, person: &Slug) -> Result<(u64, u64), Refusal> {
+        let space = self.pool.primary_space()?;
+        let primary = self.pool.primary()?;
+        match primary.catalogue.read(|r| r.quota(person))? {
+            Some(quota) => {
+                let used = self.pool.used(&primary, person)?;
+                Ok((quota.saturating_sub(used).min(space.for_uploads()), used))
+            }
+            None => Ok((space.for_uploads(), space.total.saturating_sub(space.available))),
+        }
     }
 }

@@ -23,6 +23,18 @@ pub struct PersonView {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// What the person may use at most; none: as much as there is.
+    #[serde(default)]
+    pub quota: Option<QuotaView>,
+}
+
+/// A person's quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaView {
+    /// Bytes.
+    pub bytes: u64,
+    /// What is used of it: what is there twice counts once.
+    pub used: u64,
 }
 
 /// A device.

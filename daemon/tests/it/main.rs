@@ -18,6 +18,7 @@ mod hostile_sites;
 mod kill;
 mod lives;
 mod people;
+mod people_quotas;
 mod power;
 mod quota;
 mod requests;

@@ -329,6 +329,7 @@ impl World {
             | What::Revoked { .. }
             | What::Retired { .. }
             | What::Role { .. }
+            | What::Quota { .. }
             | What::Folder { .. }
             | What::Answered { .. }
             | What::Touched { .. } => {}

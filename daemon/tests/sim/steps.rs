@@ -28,7 +28,11 @@ const NAMES: [&str; 6] = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"];
 fn is_passing(refusal: &Refusal) -> bool {
     matches!(
         refusal,
-        Refusal::Unavailable { .. } | Refusal::Full { .. } | Refusal::Drive(_) | Refusal::Catalogue(_)
+        Refusal::Unavailable { .. }
+            | Refusal::Full { .. }
+            | Refusal::OverQuota { .. }
+            | Refusal::Drive(_)
+            | Refusal::Catalogue(_)
     )
 }
 

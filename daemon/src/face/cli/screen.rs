@@ -56,6 +56,26 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// Reads a size as people write it: `200G`, `1.5TB`, `500 MB`, or bytes; in powers of ten, as [`size`] writes it.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is no size like 200G, 1.5T or 500000000");
+    let plain = text.trim().to_ascii_lowercase();
+    let plain = plain.strip_suffix('b').unwrap_or(&plain).trim_end();
+    let unit = plain.chars().last().ok_or_else(bad)?;
+    let (digits, zeros) = match "kmgtp".find(unit) {
+        Some(at) => (plain[..plain.len() - 1].trim_end(), 3 * (at + 1)),
+        None => (plain, 0),
+    };
+    let (whole, tenths) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = format!("{whole}{tenths}");
+    if whole.is_empty() || tenths.len() > zeros || !all.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let power = u32::try_from(zeros - tenths.len()).map_err(|_| bad())?;
+    let number: u64 = all.parse().map_err(|_| bad())?;
+    10u64.checked_pow(power).and_then(|unit| number.checked_mul(unit)).ok_or_else(bad)
+}
+
 /// `1 file`, `2 files`
 pub(super) fn many(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
@@ -189,6 +209,18 @@ mod tests {
         assert_eq!(at(500, 30), ", 30 s left");
         assert_eq!(at(100, 60), ", 9 min left");
         assert_eq!(at(10, 3600), ", 99 h left");
+    }
+
+    #[test]
+    fn sizes_are_read_as_they_are_written() {
+        for (text, number) in
+            [("0", 0), ("200G", 200_000_000_000), ("1.5 TB", 1_500_000_000_000), ("12kb", 12_000), ("7 b", 7)]
+        {
+            assert_eq!(bytes(text), Ok(number), "{text}");
+        }
+        for bad in ["", "G", ".5G", "1.2345k", "-1", "1e9", "200GiB", "99999999999P", "1.5"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -34,8 +34,14 @@ pub(super) fn answer(
     match request {
         Request::Status {} => json(&status(pool)),
         Request::PersonList {} => json(&pool.people().map_err(refused("catalogue"))?),
-        Request::PersonAdd { name } => {
-            json(&pool.add_person(&name).map_err(refused(&format!("person {name}")))?)
+        Request::PersonAdd { name, quota } => {
+            let what = format!("person {name}");
+            pool.add_person(&name).map_err(refused(&what))?;
+            // Killed in between, the person is there without it, and the answer was not given.
+            json(&quota.map_or(Ok(()), |bytes| pool.set_quota(&name, Some(bytes))).map_err(refused(&what))?)
+        }
+        Request::PersonQuota { name, quota } => {
+            json(&pool.set_quota(&name, quota).map_err(refused(&format!("person {name}")))?)
         }
         Request::DeviceList {} => json(&pool.devices().map_err(refused("catalogue"))?),
         Request::DeviceAdd { person, name, kind } => {
@@ -115,6 +121,7 @@ const fn takes_the_catalogue(request: &Request) -> bool {
         | Request::DriveList {}
         | Request::PersonList {}
         | Request::PersonAdd { .. }
+        | Request::PersonQuota { .. }
         | Request::DeviceList {}
         | Request::DeviceAdd { .. }
         | Request::DeviceRevoke { .. }

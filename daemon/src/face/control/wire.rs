@@ -28,6 +28,16 @@ pub enum Request {
     PersonAdd {
         /// The name.
         name: Slug,
+        /// What they may use at most, bytes.
+        #[serde(default)]
+        quota: Option<u64>,
+    },
+    /// What a person may use at most: nothing.
+    PersonQuota {
+        /// The name.
+        name: Slug,
+        /// Bytes; none: as much as there is.
+        quota: Option<u64>,
     },
     /// All devices: `Vec<DeviceView>`.
     DeviceList {},
@@ -148,6 +158,7 @@ impl Request {
             | Self::Receipt { .. } => Some(Duration::from_secs(60)),
             // These flush to drives, and a drive may have to spin up first.
             Self::PersonAdd { .. }
+            | Self::PersonQuota { .. }
             | Self::DeviceAdd { .. }
             | Self::DeviceRevoke { .. }
             | Self::DriveAdopt { .. }
@@ -272,6 +283,9 @@ impl Fault {
                 refusal.to_string(),
                 "make room on the primary drive, or replace it with a larger one",
             ),
+            Refusal::OverQuota { .. } => {
+                Self::new(FaultKind::Unavailable, refusal.to_string(), "see `shoebox person quota --help`")
+            }
             Refusal::NotFound | Refusal::NoParent => {
                 Self::new(FaultKind::NotFound, format!("there is no {what}"), "")
             }

@@ -42,7 +42,7 @@ fn status(method: &Method, refusal: &Refusal) -> StatusCode {
         Refusal::Unavailable { .. } | Refusal::Drive(_) | Refusal::Catalogue(_) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        Refusal::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refusal::Full { .. } | Refusal::OverQuota { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::NoParent | Refusal::NotAFolder => StatusCode::CONFLICT,
         // RFC 4918 §9.7.2: PUT on a collection.
@@ -64,6 +64,7 @@ fn words(refusal: &Refusal) -> String {
         }
         Refusal::WrongHash(_) => "the bytes do not have the announced checksum".to_owned(),
         Refusal::Full { .. }
+        | Refusal::OverQuota { .. }
         | Refusal::NotFound
         | Refusal::NoParent
         | Refusal::NotAFolder
@@ -183,6 +184,7 @@ mod tests {
         assert_eq!(code("PUT", Refusal::Unavailable { why: String::new() }), 503);
         assert_eq!(code("PUT", Refusal::Catalogue(String::new())), 503);
         assert_eq!(code("PUT", Refusal::Full { needed: 1, available: 0 }), 507);
+        assert_eq!(code("PUT", Refusal::OverQuota { needed: 1, available: 0 }), 507);
         assert_eq!(code("GET", Refusal::NotFound), 404);
         assert_eq!(code("PUT", Refusal::NoParent), 409);
         assert_eq!(code("MKCOL", Refusal::NotAFolder), 409);

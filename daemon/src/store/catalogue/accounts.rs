@@ -48,6 +48,19 @@ pub(super) fn add_person(tx: &Transaction<'_>, name: &Slug, now: Timestamp) -> R
     .map(drop)
 }
 
+pub(super) fn set_quota(
+    tx: &Transaction<'_>,
+    person: &Slug,
+    bytes: Option<u64>,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    add_person(tx, person, now)?;
+    let bytes = bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+    tx.execute("UPDATE person SET quota = ?2 WHERE name = ?1", params![person.as_str(), bytes])
+        .tried("set a quota")
+        .map(drop)
+}
+
 pub(super) fn add_device(
     tx: &Transaction<'_>,
     person: &Slug,
@@ -161,6 +174,33 @@ impl Reader<'_> {
             )
             .and_then(|mut s| s.query_row([from, to], |row| Ok((count(row, 0)?, count(row, 1)?))))
             .tried("count files")
+    }
+
+    /// A person's quota, if there is one.
+    pub fn quota(&self, person: &Slug) -> Result<Option<u64>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT quota FROM person WHERE name = ?1 AND quota IS NOT NULL")
+            .and_then(|mut s| s.query_row([person.as_str()], |row| count(row, 0)).optional())
+            .tried("look a quota up")
+    }
+
+    /// Everybody with a quota.
+    pub fn quotas(&self) -> Result<Vec<(Slug, u64)>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT name, quota FROM person WHERE quota IS NOT NULL ORDER BY name")
+            .and_then(|mut s| s.query_map([], |row| Ok((parsed(row, 0)?, count(row, 1)?)))?.collect())
+            .tried("list quotas")
+    }
+
+    /// Bytes of the different contents under a person's names: what is there twice is used once.
+    pub fn used_by(&self, person: &Slug) -> Result<u64, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT hash, size FROM name
+                 WHERE fold >= ?1 AND fold < ?2 AND shelf = 'photos' AND hash IS NOT NULL)",
+            )
+            .and_then(|mut s| s.query_row([format!("{person}/"), format!("{person}0")], |row| count(row, 0)))
+            .tried("count what a person uses")
     }
 
     /// Whether a person exists.

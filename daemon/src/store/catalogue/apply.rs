@@ -77,6 +77,7 @@ fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<
         What::Device { person, device, kind, token, since } => {
             accounts::add_device(tx, person, device, *kind, token, since.unwrap_or(event.at))
         }
+        What::Quota { person, bytes } => accounts::set_quota(tx, person, *bytes, event.at),
         What::Revoked { person, device, since } => {
             accounts::revoke(tx, person, device, since.unwrap_or(event.at))
         }

@@ -249,6 +249,7 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
         | What::Person { .. }
         | What::Device { .. }
         | What::Revoked { .. }
+        | What::Quota { .. }
         | What::Answered { .. }
         | What::Folder { .. }
         | What::Retired { .. }

@@ -1,5 +1,5 @@
 //! Facts of the pool that every drive's own record is to have, so that any one drive brings them back (promise P7): people,
-//! devices, drives that were retired, and folders with nothing in them. What a drive lacks is computed, never remembered.
+//! their quotas, devices, drives that were retired, and folders with nothing in them. What a drive lacks is computed, never remembered.
 //!
 //! A new kind of fact needs an arm in [`telling`] and [`concerned`], and its rows in [`Reader::facts`].
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
+use crate::model::account::Slug;
 use crate::model::drive::DriveId;
 use crate::model::event::{Event, What};
 use crate::model::path::RelPath;
@@ -24,6 +25,10 @@ fn telling(what: &What, at: Timestamp) -> Option<(String, String)> {
             Some((format!("device {person}/{device}"), format!("{} {token} {}", kind.as_str(), when(since))))
         }
         What::Revoked { person, device, since } => Some((format!("revoked {person}/{device}"), when(since))),
+        What::Quota { person, bytes } => Some((
+            format!("quota {person}"),
+            bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string()),
+        )),
         What::Retired { drive, since } => Some((format!("retired {drive}"), when(since))),
         What::Folder { path } => Some((folder_key(path), path.as_str().to_owned())),
         What::Stored { .. }
@@ -42,6 +47,7 @@ fn telling(what: &What, at: Timestamp) -> Option<(String, String)> {
 pub(super) fn concerned(what: &What) -> bool {
     match what {
         What::Person { .. }
+        | What::Quota { .. }
         | What::Device { .. }
         | What::Revoked { .. }
         | What::Retired { .. }
@@ -86,6 +92,8 @@ impl Reader<'_> {
     fn facts(&self) -> Result<Vec<What>, CatalogueError> {
         let person = |(person, since)| What::Person { person, since: Some(since) };
         let mut facts: Vec<What> = self.people_since()?.into_iter().map(person).collect();
+        let quota = |(person, bytes)| What::Quota { person, bytes: Some(bytes) };
+        facts.extend(self.quotas()?.into_iter().map(quota));
         for row in self.devices()? {
             let (person, device, kind) = (row.device.person, row.device.name, row.device.kind);
             let revoked = row.revoked.map(|since| What::Revoked {
@@ -114,6 +122,12 @@ impl Reader<'_> {
             telling(what, Timestamp::UNIX_EPOCH).is_some_and(|(key, value)| told.get(&key) != Some(&value))
         };
         let mut untold = self.facts()?;
+        // A quota that was taken back is to be told only to a drive that knows of one.
+        for person in told.keys().filter_map(|key| key.strip_prefix("quota ")?.parse::<Slug>().ok()) {
+            if self.quota(&person)?.is_none() {
+                untold.push(What::Quota { person, bytes: None });
+            }
+        }
         // A device that is told of anew may sign in again where the line is replayed: its revocation follows once more.
         let again: Vec<String> = untold
             .iter()

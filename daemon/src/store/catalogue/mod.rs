@@ -30,12 +30,13 @@ pub mod tail;
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 5] = [
+const LADDER: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("reread.sql"),
     include_str!("changes.sql"),
     include_str!("tail.sql"),
     include_str!("facts.sql"),
+    include_str!("quota.sql"),
 ];
 
 /// The open catalogue.

@@ -65,6 +65,8 @@ pub(crate) enum Change {
     Proofs { proofs: Vec<What> },
     /// A person.
     Person { person: Slug },
+    /// What a person may use at most.
+    Quota { person: Slug, bytes: Option<u64> },
     /// A device and its folder.
     Device { device: Device, token: TokenHash },
     /// A device may no longer sign in.
@@ -96,6 +98,7 @@ impl Change {
             | Self::RecordReplaced { .. }
             | Self::Person { .. }
             | Self::Retire { .. }
+            | Self::Quota { .. }
             | Self::Device { .. }
             | Self::Revoke { .. } => None,
         }
@@ -127,6 +130,9 @@ impl Committer {
                 Ok(Draft::of(vec![What::Person { person: person.clone(), since: None }]))
             }
             Change::Retire { drive } => Ok(Draft::of(vec![What::Retired { drive: *drive, since: None }])),
+            Change::Quota { person, bytes } => {
+                Ok(Draft::of(vec![What::Quota { person: person.clone(), bytes: *bytes }]))
+            }
             Change::Device { device, token } => self.draft_device(device, *token),
             Change::Revoke { person, device } => {
                 let (person, device) = (person.clone(), device.clone());

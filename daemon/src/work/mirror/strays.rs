@@ -225,6 +225,7 @@ impl End {
             | What::Damaged { .. }
             | What::Retired { .. }
             | What::Role { .. }
+            | What::Quota { .. }
             | What::Answered { .. }
             | What::Quarantined { .. } => {}
         });

@@ -13,7 +13,6 @@ use super::{Cx, Depth, date, depth, lock, path, xml_reply};
 use crate::face::http::Shared;
 use crate::face::http::body::Payload;
 use crate::face::http::reply::{Deny, Reply};
-use crate::model::drive::Space;
 use crate::model::path::RelPath;
 use crate::os::clock;
 use crate::work::error::Refusal;
@@ -112,8 +111,8 @@ pub(super) fn propfind(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
     }
     let asks_quota =
         wanted.names().iter().any(|name| [QUOTA_AVAILABLE, QUOTA_USED].contains(&name.local.as_str()));
-    let space = if asks_quota { Some(cx.tree().space()?) } else { None };
-    let view = View { shared: cx.shared.clone(), root: cx.root.clone(), space, wanted };
+    let room = if asks_quota { Some(cx.tree().room(&cx.device.person)?) } else { None };
+    let view = View { shared: cx.shared.clone(), root: cx.root.clone(), room, wanted };
     let mut text = String::from(HEAD);
     view.write(&node, &mut text)?;
     if !folder || depth == Depth::Zero {
@@ -171,7 +170,8 @@ const OK: &str = "<D:status>HTTP/1.1 200 OK</D:status>";
 struct View {
     shared: Arc<Shared>,
     root: RelPath,
-    space: Option<Space>,
+    /// What may still be stored, and what is used.
+    room: Option<(u64, u64)>,
     wanted: Wanted,
 }
 
@@ -267,12 +267,10 @@ impl View {
             "resourcetype" => {}
             "supportedlock" => value.push_str(SUPPORTED_LOCKS),
             QUOTA_AVAILABLE if file.is_none() => {
-                let space = self.space?;
-                value = space.available.saturating_sub(space.reserve()).to_string();
+                value = self.room?.0.to_string();
             }
             QUOTA_USED if file.is_none() => {
-                let space = self.space?;
-                value = space.total.saturating_sub(space.available).to_string();
+                value = self.room?.1.to_string();
             }
             _ => return None,
         }
