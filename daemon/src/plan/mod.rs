@@ -11,6 +11,7 @@ pub mod restoring;
 pub mod retrying;
 pub mod rights;
 pub mod safety;
+pub mod salvaging;
 pub mod scrubbing;
 pub mod shelving;
 pub mod snapshots;

@@ -18,6 +18,7 @@ use crate::work::views::Progress;
 
 mod copying;
 mod looking;
+mod salvage;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Order {
     pub to: PathBuf,
     /// Which files.
     pub wish: Wish,
+    /// Of a file without a good copy, salvage what can be read.
+    pub salvage: bool,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -91,6 +94,21 @@ pub struct Remark {
     pub what: String,
 }
 
+/// What could be read of a file that no drive has a good copy of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Salvaged {
+    /// The file.
+    pub path: RelPath,
+    /// The name of what was salvaged of it; beside it lies a list of the same name and `.txt`.
+    pub name: String,
+    /// Put together from several bad copies, it has the content that was received.
+    pub whole: bool,
+    /// Byte ranges, the second number excluded, that no drive has: zeros instead.
+    pub lost: Vec<(u64, u64)>,
+    /// Byte ranges in which drives differ, and nobody knows which is right.
+    pub unsure: Vec<(u64, u64)>,
+}
+
 /// A file that would be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
@@ -124,6 +142,9 @@ pub struct RestoreReport {
     pub unproved: Vec<RelPath>,
     /// Copies that were no good; another one was taken.
     pub passed_over: Vec<Remark>,
+    /// Of files that could not be restored: what could be read of them.
+    #[serde(default)]
+    pub salvaged: Vec<Salvaged>,
     /// Files that could not be restored.
     pub failed: Vec<Remark>,
     /// Folders that could not be read, and names that are no text.
@@ -138,7 +159,11 @@ pub struct RestoreReport {
 impl RestoreReport {
     /// Whether everything that was asked for is there now, and proved.
     pub fn is_whole(&self) -> bool {
-        self.failed.is_empty() && self.unproved.is_empty() && self.unread.is_empty() && self.stopped.is_none()
+        self.failed.is_empty()
+            && self.salvaged.iter().all(|file| file.whole)
+            && self.unproved.is_empty()
+            && self.unread.is_empty()
+            && self.stopped.is_none()
     }
 }
 
@@ -169,6 +194,7 @@ pub fn restore(order: &Order, progress: &mut dyn FnMut(&Progress)) -> Result<Res
         recorded: restoring::recorded(&books),
         any_name: target.takes_any_name(),
         target: &target,
+        salvage: order.salvage,
         changed: BTreeSet::new(),
         there: HashSet::new(),
         failed: Vec::new(),
@@ -220,6 +246,7 @@ fn plain(error: &io::Error) -> String {
 struct Run<'r> {
     shelves: &'r [Shelf],
     target: &'r Folder,
+    salvage: bool,
     /// Contents that some record knows.
     recorded: HashSet<ContentHash>,
     /// Whether names are written as people see them, and not as FAT can hold them.

@@ -205,6 +205,55 @@ fn a_damaged_copy_is_named_and_another_drive_has_a_good_one() {
 }
 
 #[test]
+fn what_is_damaged_everywhere_is_salvaged_on_request() {
+    let left = left().gone();
+    let name = "photos/anna/Journey/b.jpg";
+    let right = luck::bytes(1, 2_500_000);
+    let spoil = |drive: &str, at: &[usize]| {
+        let mut bytes = right.clone();
+        at.iter().for_each(|at| bytes[*at] ^= 1);
+        fs::write(left.to(&format!("{drive}/{name}")), bytes).unwrap();
+    };
+    let salvaged = |to: &str, ends: &str| {
+        fs::read(left.to(to).join(format!("anna/Journey/b.salvaged.jpg{ends}"))).unwrap()
+    };
+
+    // In different places: together they are whole.
+    spoil("a", &[5000, 700_000]);
+    spoil("b", &[2_400_000]);
+    assert_eq!(left.restore(&["a", "b"], &left.to("asked-not"), &[name]).0, 1);
+    assert!(names(&left.to("asked-not")).is_empty());
+    for _again in 0..2 {
+        let (code, report) = left.restore(&["a", "b"], &left.to("whole"), &["--salvage", name]);
+        assert_eq!((code, &report["salvaged"][0]["whole"]), (0, &json!(true)), "{report}");
+        assert_eq!(
+            names(&left.to("whole")),
+            ["anna/Journey/b.salvaged.jpg", "anna/Journey/b.salvaged.jpg.txt"]
+        );
+        assert!(salvaged("whole", "") == right);
+    }
+
+    // In the same place, differently; and one lacks its end.
+    spoil("b", &[5001]);
+    fs::write(left.to(&format!("a/{name}")), &right[..2_000_000]).unwrap();
+    let (code, report) = left.restore(&["b"], &left.to("bad"), &["--salvage", name]);
+    assert_eq!((code, &report["salvaged"][0]["whole"]), (1, &json!(false)), "{report}");
+    spoil("b", &[5001, 5002]);
+    let mut cut = right[..2_000_000].to_vec();
+    cut[5000] ^= 1;
+    fs::write(left.to(&format!("a/{name}")), cut).unwrap();
+    let (_, report) = left.restore(&["a", "b"], &left.to("bad-both"), &["--salvage", name]);
+    assert_eq!(report["salvaged"][0]["unsure"], json!([[4096, 8192]]), "{report}");
+    let (code, report) = left.restore(&["a"], &left.to("cut"), &["--salvage", name]);
+    let lost = json!([[1_998_848, 2_500_000]]);
+    assert_eq!((code, &report["salvaged"][0]["lost"]), (1, &lost), "{report}");
+    assert!(salvaged("cut", "")[8192..1_998_848] == right[8192..1_998_848]);
+    assert!(salvaged("cut", "")[1_998_848..].iter().all(|byte| *byte == 0));
+    let said = String::from_utf8(salvaged("cut", ".txt")).unwrap();
+    assert!(said.contains("missing, zeros instead: bytes 1998848 to 2499999"), "{said}");
+}
+
+#[test]
 fn without_a_whole_record_everything_comes_and_what_is_not_proved_is_named() {
     let left = left().gone();
     let manifests = manifests(&left.to("a"));

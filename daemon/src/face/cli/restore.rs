@@ -12,7 +12,7 @@ use crate::face::control::{Fault, FaultKind, Request};
 use crate::model::account::Slug;
 use crate::model::drive::Standing;
 use crate::model::path::RelPath;
-use crate::work::restore::{self, Order, Planned, Remark, RestoreError, RestoreReport, Wish};
+use crate::work::restore::{self, Order, Planned, Remark, RestoreError, RestoreReport, Salvaged, Wish};
 use crate::work::views::DriveView;
 
 /// Of a long list, people are shown so many; `--json` has all.
@@ -30,6 +30,9 @@ const SHOWN: usize = 20;
 /// Nothing in the folder is overwritten. A file that is there already and equal counts as done, so that a restore that was broken
 /// off is simply run again; beside a different one the restored file is called 'IMG_1 (restored).JPG'.
 ///
+/// With --salvage, and only then, what can be read of a file whose every copy is damaged is written beside, block by block from
+/// whichever drive has it, never under the file's own name. If the copies are damaged in different places it may be whole again.
+///
 /// Exit code 1 if a file could not be restored or not be proved, 4 if nothing fits or there is no such drive, 5 if there is not
 /// enough room.
 #[derive(Debug, Args)]
@@ -38,6 +41,7 @@ Examples:
   shoebox restore --from /media/me/drive --to ~/photos
   shoebox restore --from /media/me/a --from /media/me/b --to ~/photos anna/iphone
   shoebox restore --to /tmp/back --person anna --since 2026-11-01 --until 2026-11-30
+  shoebox restore --to /tmp/back --salvage anna/iphone/IMG_4711.HEIC
   shoebox restore --to /tmp/back --deleted --since 2026-11-14 --dry-run")]
 pub(super) struct Restore {
     /// Only these files and folders, as they are called below photos/
@@ -64,6 +68,9 @@ pub(super) struct Restore {
     /// What was deleted or replaced and still lies in the drive's trash
     #[arg(long)]
     deleted: bool,
+    /// Of files without a good copy on any drive, bring what can be read, as NAME.salvaged.END with a list of what is missing
+    #[arg(long, requires = "paths")]
+    salvage: bool,
     /// Only list what would be restored
     #[arg(long)]
     dry_run: bool,
@@ -83,7 +90,7 @@ impl Restore {
             until: self.until,
             deleted: self.deleted,
         };
-        let order = Order { from, to: self.to, wish, dry_run: self.dry_run };
+        let order = Order { from, to: self.to, wish, salvage: self.salvage, dry_run: self.dry_run };
         let mut line = screen::ProgressLine::new("restoring");
         let done = restore::restore(&order, &mut |now| line.show(now));
         line.clear();
@@ -197,16 +204,30 @@ fn text(report: &RestoreReport) -> String {
         "Nothing fits.\n".clone_into(&mut text);
     }
     remarks(&mut text, "NOT RESTORED", &report.failed);
+    named(&mut text, "SALVAGED    ", report.salvaged.iter().map(salvaged));
     named(&mut text, "NOT PROVED  ", report.unproved.iter().map(|path| path.as_str().to_owned()));
     named(&mut text, "NOT READ    ", report.unread.iter().cloned());
     remarks(&mut text, "bad copy    ", &report.passed_over);
     named(&mut text, "beside      ", report.beside.iter().map(|r| format!("{} is now {}", r.path, r.what)));
     if let Some(why) = &report.stopped {
-        let left = report.files - report.restored - report.already - report.failed.len() as u64;
+        let left = report.files
+            - report.restored
+            - report.already
+            - (report.failed.len() + report.salvaged.len()) as u64;
         let why = screen::plain(why);
         let _always_fits = writeln!(text, "Ended early: {why}. {} not looked at.", files(left));
     }
     text
+}
+
+fn salvaged(file: &Salvaged) -> String {
+    let bytes = |ranges: &[(u64, u64)]| screen::size(ranges.iter().map(|(from, to)| to - from).sum());
+    let state = match (file.whole, file.lost.is_empty(), file.unsure.is_empty()) {
+        (true, ..) => "whole again: it has the content that was received".to_owned(),
+        (false, true, true) => "nobody can say which of its bytes are wrong".to_owned(),
+        (false, ..) => format!("{} missing, {} unsure", bytes(&file.lost), bytes(&file.unsure)),
+    };
+    format!("{}: {state}", file.name)
 }
 
 fn remarks(text: &mut String, word: &str, remarks: &[Remark]) {

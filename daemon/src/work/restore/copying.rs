@@ -14,16 +14,18 @@ const PIECE: usize = 1 << 20;
 const NAMES: u32 = 1000;
 
 /// What a name in the folder is for an item.
-enum Name {
+pub(super) enum Name {
     Free(RelPath),
     /// It has the item's content already.
-    Done,
+    Done(RelPath),
 }
 
 /// Why an item is not restored.
-enum No {
+pub(super) enum No {
     /// That one; the others are.
     This(String),
+    /// No copy of it is good.
+    Bad(String),
     /// The folder takes nothing any more.
     All(String),
 }
@@ -39,9 +41,16 @@ impl<'r> Run<'r> {
     /// Restores one item. `Err`: there is no point in going on.
     pub(super) fn restore(&mut self, item: &Item) -> Result<(), String> {
         let before = self.now.bytes;
-        match self.bring(item) {
+        let brought = match self.bring(item) {
+            Err(No::Bad(bad)) if self.salvage => {
+                self.now.bytes = before;
+                self.salvage(item, &bad)
+            }
+            other => other,
+        };
+        match brought {
             Ok(()) => {}
-            Err(No::This(what)) => {
+            Err(No::This(what) | No::Bad(what)) => {
                 self.failed.push((item.hash, Remark { path: item.path.clone(), what }));
             }
             Err(No::All(why)) => return Err(why),
@@ -55,7 +64,7 @@ impl<'r> Run<'r> {
     fn bring(&mut self, item: &Item) -> Result<(), No> {
         // With a record, what is there is compared without a look at the drive.
         if let Some(hash) = item.hash
-            && let Name::Done = self.name_for(item, item.size, hash)?
+            && let Name::Done(_) = self.name_for(item, item.size, hash)?
         {
             self.report.already += 1;
             return Ok(());
@@ -64,7 +73,7 @@ impl<'r> Run<'r> {
         let (mut file, hash, size) = self.copy(item)?;
         for _ in 0..NAMES {
             let path = match self.name_for(item, size, hash)? {
-                Name::Done => {
+                Name::Done(_) => {
                     self.report.already += 1;
                     self.note_unproved(item, hash);
                     return Ok(());
@@ -97,6 +106,11 @@ impl<'r> Run<'r> {
             self.report.beside.push(Remark { path: item.path.clone(), what: path.to_string() });
         }
         self.note_unproved(item, hash);
+        self.note_new(at);
+    }
+
+    /// The name is durable once its directory is flushed.
+    pub(super) fn note_new(&mut self, at: &str) {
         self.changed.insert(at.rsplit_once('/').map_or("", |(above, _)| above).to_owned());
     }
 
@@ -107,7 +121,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn make_above(&mut self, at: &str) -> Result<(), No> {
+    pub(super) fn make_above(&mut self, at: &str) -> Result<(), No> {
         let Some((above, _)) = at.rsplit_once('/') else { return Ok(()) };
         if self.changed.contains(above) {
             return Ok(());
@@ -120,7 +134,7 @@ impl<'r> Run<'r> {
     }
 
     /// The first name that is free, or has the content already.
-    fn name_for(&mut self, item: &Item, size: u64, hash: ContentHash) -> Result<Name, No> {
+    pub(super) fn name_for(&mut self, item: &Item, size: u64, hash: ContentHash) -> Result<Name, No> {
         for nth in 0..NAMES {
             let path = if nth == 0 { Some(item.path.clone()) } else { restoring::beside(&item.path, nth) };
             let path = path.ok_or_else(|| No::This("no free name was found for it".to_owned()))?;
@@ -137,7 +151,7 @@ impl<'r> Run<'r> {
                             let what = path.to_string();
                             self.report.beside.push(Remark { path: item.path.clone(), what });
                         }
-                        return Ok(Name::Done);
+                        return Ok(Name::Done(path));
                     }
                 }
                 Some(_) => {}
@@ -180,7 +194,7 @@ impl<'r> Run<'r> {
                 }
             }
         }
-        Err(No::This(bad.join("; ")))
+        Err(No::Bad(bad.join("; ")))
     }
 
     fn copy_from(&mut self, item: &Item, source: &Source) -> Result<Copied<'r>, No> {
@@ -223,7 +237,7 @@ impl<'r> Run<'r> {
 }
 
 /// What the folder answers about one name is that file's trouble; what it answers about anything is the end.
-fn fatal_or(error: &io::Error, what: &str) -> No {
+pub(super) fn fatal_or(error: &io::Error, what: &str) -> No {
     let why = format!("could not {what} it: {}", plain(error));
     let only_this = [
         libc::EFBIG,
