@@ -265,12 +265,11 @@ impl Restoring<'_> {
 
     /// The bytes, proved: in the primary's own trash, where they only need their name again, else from any drive that is here.
     fn find_bytes(&self, lost: &Lost, free: bool) -> Result<Result<Box<dyn Synced>, String>, Refusal> {
-        let kept = self.primary.catalogue.read(|r| r.kept(&lost.hash))?;
-        if kept.is_empty() {
-            return Ok(Err("no drive is known to have it".to_owned()));
-        }
-        let mut drives = vec![Arc::clone(&self.primary.attached)];
-        drives.extend(self.pool.others());
+        let mut kept = self.primary.catalogue.read(|r| r.kept(&lost.hash))?;
+        let mut drives = self.pool.others();
+        // A catalogue made anew does not know what waits to leave a drive: it lies under its name there.
+        kept.extend(drives.iter().map(|d| KeptRow { drive: d.id(), path: lost.path.clone(), trash: None }));
+        drives.push(Arc::clone(&self.primary.attached));
         let mut why = "no drive that is here has it".to_owned();
         for row in &kept {
             let Some(drive) = drives.iter().find(|d| d.id() == row.drive) else { continue };

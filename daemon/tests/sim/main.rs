@@ -1,5 +1,7 @@
 //! The power-cut simulation: seeded histories against drives that keep only what was made durable.
 #[cfg(test)]
+mod answering;
+#[cfg(test)]
 mod behind;
 mod calls;
 #[cfg(test)]

@@ -466,8 +466,18 @@ impl Committer {
         let dir = place.parent().unwrap_or_else(Place::root);
         self.ensure(&dir, &mut draft.dirs)?;
         draft.dirs.insert(dir);
-        let (by, why) = (String::new(), "replaced".to_owned());
-        draft.events.push(What::Trashed { path: row.path.clone(), to: String::new(), by, why });
+        let gone = |why: &str| {
+            let (to, by, why) = (String::new(), String::new(), why.to_owned());
+            What::Trashed { path: row.path.clone(), to, by, why }
+        };
+        // Another photo was renamed over it: that one has its name now.
+        if let Some(from) = self.other_end(&place, digests)?.filter(|from| from.shelf == Shelf::Photos) {
+            draft.rows.push(Row::Settled { name: from.id });
+            draft.events.push(gone("deleted"));
+            draft.events.push(What::Moved { path: from.path, to: row.path.clone(), by: String::new() });
+            return Ok(draft);
+        }
+        draft.events.push(gone("replaced"));
         draft.events.push(stored(&row.path, digests, seen.mtime, String::new(), now));
         Ok(draft)
     }

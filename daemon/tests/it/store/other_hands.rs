@@ -1,6 +1,7 @@
 //! What other programs do on drive A: it is taken over, or told, and it never takes the drive out of use.
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -234,6 +235,31 @@ fn what_other_hands_wrote_anew_is_another_version_and_b_keeps_the_old() {
     let trash = home.mount("b").join(".shoebox/trash");
     let found = Command::new("grep").args(["-rl", "as it was"]).arg(trash).output().unwrap();
     assert_eq!(found.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+}
+
+#[test]
+fn a_photo_renamed_over_another_by_hand_takes_its_name() {
+    let mut home = Furnished::new();
+    home.put("anna/good.jpg", b"the good one");
+    home.put("anna/bad.jpg", b"blurred");
+    let taken: Timestamp = "2010-05-01T12:00:00Z".parse().unwrap();
+    home.tree().set_mtime(&computer(), &path("anna/good.jpg"), taken).unwrap();
+    home.mirrored();
+    let on_b = fs::metadata(home.at("b", "anna/good.jpg")).unwrap().ino();
+    fs::rename(home.at("a", "anna/good.jpg"), home.at("a", "anna/bad.jpg")).unwrap();
+    assert_eq!(home.rescanned().missing, 0);
+    assert_eq!(home.rescanned().missing, 0);
+    home.mirrored();
+    assert_eq!((home.state("anna/good.jpg", "a"), home.state("anna/bad.jpg", "a")), ("none", "settled"));
+    assert_eq!(home.state("anna/bad.jpg", "b"), "verified");
+    assert_eq!(fs::read(home.at("b", "anna/bad.jpg")).unwrap(), b"the good one");
+    assert_eq!(fs::metadata(home.at("b", "anna/bad.jpg")).unwrap().ino(), on_b, "moved, not copied");
+    let trash = home.mount("b").join(".shoebox/trash");
+    let found = Command::new("grep").args(["-rl", "blurred"]).arg(trash).output().unwrap();
+    assert_eq!(found.stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+    assert_eq!(rows_tell_the_truth(&home), 1);
+    let home = home.restarted();
+    assert_eq!((rows_tell_the_truth(&home), home.rescanned().missing), (1, 0));
 }
 
 #[test]
