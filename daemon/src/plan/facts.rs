@@ -64,6 +64,8 @@ pub struct DriveFacts {
     pub last_ready: Option<Timestamp>,
     /// Room, as last measured.
     pub space: Option<Space>,
+    /// In about how many days it is full.
+    pub full_in: Option<u64>,
     /// How long the last probe took.
     pub probe: Option<Duration>,
     /// How long the probe under way has been waiting.
@@ -92,6 +94,7 @@ impl Default for DriveFacts {
             since: None,
             last_ready: None,
             space: None,
+            full_in: None,
             probe: None,
             probe_waiting: None,
             wanted: 0,
@@ -201,6 +204,8 @@ pub struct Limits {
     pub filling_percent: u8,
     /// Fuller than this, percent: full.
     pub full_percent: u8,
+    /// Full in fewer days than this: soon.
+    pub soon_days: u64,
     /// Fewer free inodes than this: full.
     pub inodes: u64,
     /// A copy wanted for longer: behind.
@@ -231,6 +236,7 @@ impl Default for Limits {
             stuck_worker: Duration::from_secs(90),
             filling_percent: 85,
             full_percent: 95,
+            soon_days: 30,
             inodes: 1000,
             mirror_lag: Duration::from_secs(15 * 60),
             one_copy: Duration::from_secs(HOUR),

@@ -1,6 +1,8 @@
 //! What the mirror may do next: how many files in one batch, when to try again, when to hold deletions back.
 use jiff::{SignedDuration, Timestamp};
 
+use crate::model::drive::Space;
+
 /// Files in one batch at most: they share the flushes of directory, manifest and catalogue.
 pub const BATCH_FILES: usize = 16;
 /// Bytes in one batch at most, unless a single file is larger.
@@ -29,6 +31,13 @@ pub fn retry_at(tries: u32, now: Timestamp) -> Timestamp {
     now.saturating_add(SignedDuration::from_secs(seconds).min(LONGEST_WAIT)).unwrap_or(Timestamp::MAX)
 }
 
+/// Whether a drive has noticeably more room than when it was last measured: what did not fit may fit now. What comes back
+/// little by little is met by the tries that come anyway.
+pub fn has_more_room(before: Option<Space>, now: Option<Space>) -> bool {
+    let (Some(before), Some(now)) = (before, now) else { return false };
+    now.for_uploads() > before.for_uploads().saturating_add(now.total / 200)
+}
+
 /// The brake on deletions (promise P5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Brake {
@@ -52,6 +61,17 @@ impl Brake {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn room_that_came_back_is_noticed() {
+        let space = |available| Some(Space { total: 1000, available, inodes: u64::MAX });
+        for (before, now, more) in
+            [(150, 160, true), (150, 155, false), (160, 150, false), (0, 100, false), (0, 120, true)]
+        {
+            assert_eq!(has_more_room(space(before), space(now)), more, "{before} {now}");
+        }
+        assert!(!has_more_room(None, space(900)) && !has_more_room(space(900), None));
+    }
 
     #[test]
     fn the_brake() {

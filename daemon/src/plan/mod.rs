@@ -4,6 +4,7 @@
 pub mod braking;
 pub mod editing;
 pub mod facts;
+pub mod forecasting;
 pub mod mirroring;
 pub mod placing;
 pub mod quota;

@@ -107,7 +107,7 @@ fn stranger(facts: &mut Facts, standing: Standing) {
     facts.drives.push(DriveFacts { id: "/srv/x".to_owned(), standing, ..DriveFacts::default() });
 }
 
-fn drive_rows() -> [(&'static str, Change, Change); 24] {
+fn drive_rows() -> [(&'static str, Change, Change); 25] {
     [
         ("red no-primary", |f| f.drives.clear(), |_| {}),
         ("red primary-absent", |f| drop(f.drives.remove(0)), |_| {}),
@@ -159,6 +159,11 @@ fn drive_rows() -> [(&'static str, Change, Change); 24] {
         ("amber drive-filling aaaa", |f| f.drives[0].space = space(85), |f| f.drives[0].space = space(84)),
         ("red drive-full aaaa", |f| f.drives[0].space = space(95), |f| f.drives[0].space = space(40)),
         ("red drive-full aaaa", |f| f.refused_for_room = 1, |_| {}),
+        (
+            "amber drive-full-soon bbbb",
+            |f| f.drives[1].full_in = Some(29),
+            |f| f.drives[1].full_in = Some(30),
+        ),
         ("amber quota-nearly-used", |f| f.quotas = vec![(90, 100), (1, 2)], |f| f.quotas = vec![(89, 100)]),
         ("red two-drives-one-disk aaaa", twins, |f| (twins(f), f.demo = true).1),
     ]

@@ -2,10 +2,14 @@
 //!
 //! Counting may wait for the drive. The minute check reads the last count and waits for nobody.
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::{DriveId, DriveRole};
+use crate::os::clock;
 use crate::plan::facts::CatalogueFacts;
-use crate::plan::scrubbing;
+use crate::plan::{forecasting, scrubbing};
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
@@ -21,6 +25,16 @@ pub(super) struct Census {
     pub(super) quotas: Vec<(u64, u64)>,
 }
 
+/// How much came on which day, and when the first photo came.
+pub(super) struct Inflow {
+    counted: Instant,
+    days: Vec<forecasting::Day>,
+    first: Option<Timestamp>,
+}
+
+/// It is counted again so often.
+const INFLOW_KEPT: Duration = Duration::from_secs(3600);
+
 impl Pool {
     /// Counts. Blocking, as long as the primary takes.
     pub fn take_census(&self) -> Result<(), Refusal> {
@@ -33,6 +47,7 @@ impl Pool {
             Ok(drives) => Census { catalogue: CatalogueFacts::Open, drives: drives.clone(), quotas },
             Err(e) => Census { catalogue: trouble(e), drives: Vec::new(), quotas },
         };
+        self.forecast(&primary);
         *self.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census);
         self.wake(Wake::Health);
         counted.map(drop)
@@ -50,6 +65,22 @@ impl Pool {
         // Said at once, long before the first deletion would reach another drive.
         self.count_held(primary)?;
         Ok(drives.into_iter().map(|drive| (drive.id, drive.role)).collect())
+    }
+
+    /// Says of every drive in about how many days it is full. Without a count, what was said before holds.
+    fn forecast(&self, primary: &Primary) {
+        let (now, counting) = (self.now(), clock::monotonic());
+        let mut inflow = self.inflow.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |inflow: &Inflow| counting.saturating_duration_since(inflow.counted) < INFLOW_KEPT;
+        if !inflow.as_ref().is_some_and(fresh) {
+            let span = SignedDuration::from_hours(24 * forecasting::LONG);
+            let from = now.saturating_sub(span).unwrap_or(Timestamp::MIN);
+            let Ok((days, first)) = primary.catalogue.read(|r| r.received_by_day(from)) else { return };
+            *inflow = Some(Inflow { counted: counting, days, first });
+        }
+        let Some(Inflow { days, first: Some(first), .. }) = &*inflow else { return };
+        let (first, today) = (forecasting::day(*first), forecasting::day(now));
+        self.set_forecast(|room| forecasting::full_in(room, days, first, today));
     }
 
     pub(super) fn census(&self) -> Option<Census> {

@@ -254,6 +254,7 @@ fn attached_facts(slot: &Slot, id: DriveId, known: Known, now: Timestamp, slots:
         since: Some(slot.since),
         last_ready: known.last_ready,
         space: slot.space,
+        full_in: slot.full_in,
         probe: slot.probe_ms.map(Duration::from_millis),
         probe_waiting: slot.probing_since.map(|since| waited(since, now)),
         wanted: slot.tally.wanted,

@@ -16,7 +16,7 @@ use crate::store::catalogue::Doubt;
 use crate::store::catalogue::copies::Tally;
 use crate::store::disk::Hold;
 use crate::work::brake::{Braking, Held};
-use crate::work::census::Census;
+use crate::work::census::{Census, Inflow};
 use crate::work::drive::Attached;
 use crate::work::eject::Ejected;
 use crate::work::error::Refusal;
@@ -65,6 +65,8 @@ pub struct Slot {
     pub moving: Option<(DriveId, DriveRole)>,
     /// Room, as last measured.
     pub space: Option<Space>,
+    /// In about how many days it is full.
+    pub full_in: Option<u64>,
     /// How long the last probe took, milliseconds.
     pub probe_ms: Option<u64>,
     /// When the probe that has not come back yet was started.
@@ -137,6 +139,7 @@ pub struct Pool {
     /// Held while `accounts` is read anew: what was read first must not be put there last.
     reloading: Mutex<()>,
     pub(super) quotas: Quotas,
+    pub(super) inflow: Mutex<Option<Inflow>>,
     findings: RwLock<Arc<Vec<Finding>>>,
     feed: Feed,
     wakers: Mutex<Vec<(Wake, Waker)>>,
@@ -189,6 +192,7 @@ impl From<Slot> for DriveView {
             since: slot.since,
             probe_ms: slot.probe_ms,
             device: slot.device,
+            full_in_days: slot.full_in,
             tally: slot.tally,
             snapshot: slot.snapshot,
         }
@@ -207,6 +211,7 @@ impl Pool {
             ejected: None,
             moving: None,
             space: None,
+            full_in: None,
             probe_ms: None,
             probing_since: None,
             device: None,
@@ -227,6 +232,7 @@ impl Pool {
             census: Mutex::default(),
             reloading: Mutex::default(),
             quotas: Quotas::default(),
+            inflow: Mutex::default(),
             findings: RwLock::default(),
             feed: Feed::default(),
             wakers: Mutex::default(),
@@ -546,6 +552,16 @@ impl Pool {
             if slot.drive().is_some_and(|(there, _)| there == id) {
                 slot.tally = tally;
             }
+        }
+    }
+
+    /// In about how many days a drive is full, as just forecast from its room and what it lacks.
+    pub(super) fn set_forecast(&self, forecast: impl Fn(u64) -> Option<u64>) {
+        for slot in self.slots().iter_mut() {
+            let lacks = slot.tally.wanted_bytes;
+            let ours = slot.attached.is_some();
+            let room = slot.space.filter(|_| ours).map(|space| space.for_uploads().saturating_sub(lacks));
+            slot.full_in = room.and_then(&forecast);
         }
     }
 

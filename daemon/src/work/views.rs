@@ -80,6 +80,9 @@ pub struct DriveView {
     /// When it has all it lacks, at the pace of the last minutes: seconds from now. `None`: nothing is being copied.
     #[serde(default)]
     pub seconds_left: Option<u64>,
+    /// In about how many days it is full, if photos go on coming as they did; none: not soon, or not known.
+    #[serde(default)]
+    pub full_in_days: Option<u64>,
     /// Its copies, counted.
     #[serde(flatten)]
     pub tally: Tally,

@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::account::TokenKey;
 use crate::model::drive::{DriveRole, Id, Marker, Standing};
 use crate::model::place::Place;
-use crate::plan::retrying;
+use crate::plan::{mirroring, retrying};
+use crate::store::catalogue::copies;
 use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
 use crate::work::ballast;
@@ -150,15 +151,29 @@ impl DriveWatch {
         } else {
             Standing::Ready
         };
+        let mut more_room = false;
         self.pool.update_slot(&self.mount, |slot| {
             // It may have been ejected meanwhile.
             if slot.attached.as_ref().is_some_and(|there| Arc::ptr_eq(there, attached)) {
                 slot.probing_since = None;
+                more_room = mirroring::has_more_room(slot.space, space);
                 slot.space = space.or(slot.space);
                 slot.standing = standing;
             }
         });
+        if more_room && attached.role() != DriveRole::Primary {
+            self.fill_up(attached);
+        }
         Ok(())
+    }
+
+    /// What did not fit on a drive is tried again now.
+    fn fill_up(&self, attached: &Attached) {
+        let Ok(primary) = self.pool.primary() else { return };
+        if let Err(e) = primary.catalogue.write(|tx| copies::try_again(tx, attached.id())) {
+            log::warn!("{e}");
+        }
+        self.pool.wake_mirror();
     }
 }
 

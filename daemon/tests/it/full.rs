@@ -149,3 +149,42 @@ fn a_full_drive_refuses_and_recovers() {
     drop(daemon);
     drop(small);
 }
+
+fn finding<'s>(status: &'s serde_json::Value, code: &str) -> Option<&'s serde_json::Value> {
+    status["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == code)
+}
+
+#[test]
+fn a_full_second_drive_keeps_nobody_from_uploading_and_is_filled_up_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = match Small::mount(&dir.path().join("b"), "64m") {
+        Ok(small) => small,
+        Err(why) => return leave_out("full-second-drive", &why),
+    };
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let who = daemon.add_person("anna", "laptop", "computer");
+    let put = |d: &Daemon, n: u64| {
+        d.request(&who, "PUT", &format!("/dav/{n}.mov"), "", &luck::bytes(n, 3 * MIB)).status
+    };
+    assert_eq!(put(&daemon, 1), 201);
+    daemon.until("B has the first", |d| d.is_mirrored("anna/1.mov"));
+    small.fill(3 * MIB as u64);
+    for n in 2..6 {
+        assert_eq!(put(&daemon, n), 201, "A has room");
+    }
+    daemon.until("it is told", |d| {
+        let status = d.ask(&["status", "--json"]);
+        finding(&status, "drive-full").is_some_and(|f| f["sentence"].as_str().unwrap().starts_with("Drive B"))
+    });
+    assert!(!daemon.is_mirrored("anna/5.mov"));
+    let reply = daemon.request(&who, "GET", "/dav/5.mov", "", b"");
+    assert_eq!((reply.status, reply.body == luck::bytes(5, 3 * MIB)), (200, true));
+    assert!(listing(&dir.path().join("b/.shoebox/incoming")).is_empty(), "nothing half made stays");
+
+    // Room again: nobody has to ask.
+    small.make_room();
+    daemon.until("B has all", |d| (1..6).all(|n| d.is_mirrored(&format!("anna/{n}.mov"))));
+    daemon.until("it is told no more", |d| finding(&d.ask(&["status", "--json"]), "drive-full").is_none());
+    drop(daemon);
+    drop(small);
+}

@@ -5,6 +5,7 @@ mod cut_moves;
 mod damaged_catalogues;
 mod decorated;
 mod disks;
+mod forecast;
 mod furnished;
 mod lists;
 mod lost_catalogues;

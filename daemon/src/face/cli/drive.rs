@@ -208,7 +208,10 @@ pub(super) fn table(drives: &[DriveView], zone: &TimeZone) -> String {
     let rows = drives.iter().map(|drive| {
         let name = drive.role.map_or("no drive of ours", role_name);
         let space = drive.space.map_or_else(String::new, |space| {
-            format!("{} % of {} used", space.percent_used(), screen::size(space.total))
+            let soon = drive.full_in_days.map_or_else(String::new, |days| {
+                format!(", full in about {}", screen::many(days, "day", "days"))
+            });
+            format!("{} % of {} used{soon}", space.percent_used(), screen::size(space.total))
         });
         vec![
             name.to_owned(),
@@ -331,6 +334,7 @@ mod tests {
             device: None,
             snapshot: None,
             seconds_left: None,
+            full_in_days: None,
         };
         let mirror = ejected(&Ejection { drive: drive(DriveRole::Mirror, 17), mounted: true });
         let primary = ejected(&Ejection { drive: drive(DriveRole::Primary, 0), mounted: false });
@@ -358,6 +362,7 @@ mod tests {
             device: None,
             snapshot: None,
             seconds_left: None,
+            full_in_days: None,
         };
         let drives =
             [drive(1, DriveRole::Primary), drive(2, DriveRole::Offline), drive(0x23, DriveRole::Offline)];

@@ -94,6 +94,7 @@ mod tests {
             device: None,
             snapshot: None,
             seconds_left: None,
+            full_in_days: None,
         };
         let mut report = StatusReport {
             version: "0.1.0".to_owned(),

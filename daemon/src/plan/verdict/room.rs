@@ -30,6 +30,13 @@ impl Verdict<'_> {
                 &format!("{who} is {percent} % full {meaning}"),
                 "It has to be replaced by a larger one. Nothing that is on it is lost or thinned out.",
             );
+        } else if let Some(days) = drive.full_in.filter(|days| *days < self.limits.soon_days) {
+            self.find(
+                "drive-full-soon",
+                &About::drive(drive, Light::Amber),
+                &format!("{who} is full in about {days} {}", if days == 1 { "day" } else { "days" }),
+                "Get a larger drive now. Nothing that is on this one is lost or thinned out.",
+            );
         } else if percent >= self.limits.filling_percent {
             self.find(
                 "drive-filling",

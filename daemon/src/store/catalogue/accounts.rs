@@ -39,6 +39,9 @@ pub struct DriveRow {
     pub position: Position,
 }
 
+/// Bytes by day, counted in days since 1970; and when the first photo of all came.
+pub type Received = (Vec<(i64, u64)>, Option<Timestamp>);
+
 pub(super) fn add_person(tx: &Transaction<'_>, name: &Slug, now: Timestamp) -> Result<(), CatalogueError> {
     tx.execute(
         "INSERT OR IGNORE INTO person (name, created) VALUES (?1, ?2)",
@@ -201,6 +204,24 @@ impl Reader<'_> {
             )
             .and_then(|mut s| s.query_row([format!("{person}/"), format!("{person}0")], |row| count(row, 0)))
             .tried("count what a person uses")
+    }
+
+    /// What came on each day from `from` on.
+    pub fn received_by_day(&self, from: Timestamp) -> Result<Received, CatalogueError> {
+        let first = self
+            .connection
+            .prepare_cached("SELECT min(received) FROM name WHERE shelf = 'photos' AND hash IS NOT NULL")
+            .and_then(|mut s| s.query_row([], |row| at_or_none(row, 0)))
+            .tried("find the first photo")?;
+        let days = self
+            .connection
+            .prepare_cached(
+                "SELECT received / 86400000000000, sum(size) FROM name
+                 WHERE received >= ?1 AND shelf = 'photos' AND hash IS NOT NULL GROUP BY 1",
+            )
+            .and_then(|mut s| s.query_map([nanos(from)], |row| Ok((row.get(0)?, count(row, 1)?)))?.collect())
+            .tried("count what came by day")?;
+        Ok((days, first))
     }
 
     /// Whether a person exists.

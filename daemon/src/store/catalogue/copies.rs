@@ -345,6 +345,14 @@ pub fn forget_drive(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> Res
     .map(drop)
 }
 
+/// What waits for its next try on a drive need not wait any longer.
+pub fn try_again(tx: &Transaction<'_>, drive: DriveId) -> Result<(), CatalogueError> {
+    tx.prepare_cached("UPDATE copy SET retry = 0 WHERE drive = ?1 AND state = 'wanted' AND retry > 0")
+        .and_then(|mut s| s.execute([drive.to_string()]))
+        .tried("let copies be tried again")
+        .map(drop)
+}
+
 /// Fills the queue of a drive that is new in the pool: everything, at once.
 pub fn want_everything(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
     tx.execute(
