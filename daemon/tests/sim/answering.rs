@@ -118,13 +118,16 @@ fn power_may_go_at_any_call_of_an_answer() {
     for kinds in KINDS {
         for (which, back) in [(Which::A, true), (Which::A, false), (Which::B, true)] {
             let mut cuts = 0;
-            for nth in 1.. {
+            // Every call of one kind of drive, and some of the other.
+            let step = if kinds.0 == Kind::Ext4 { 1 } else { 4 };
+            for nth in (1..).step_by(step) {
                 let mut world = struck(kinds);
                 let before = world.volume(which).calls();
                 world.volume(which).fail_any(nth, Fault::lasting(Failure::Gone));
                 let answered = answer(&world, back);
                 let when = format!("{kinds:?} {which:?} back: {back}, call {nth}");
-                if world.volume(which).calls() < before + nth {
+                let reached = world.volume(which).calls() >= before + nth;
+                if !reached {
                     let answered = answered.unwrap();
                     assert!(!answered.open && answered.failed == 0, "{when}: {answered:?}");
                 } else {
@@ -137,7 +140,7 @@ fn power_may_go_at_any_call_of_an_answer() {
                 }
                 world.restart();
                 // The record alone has to know: every other time the catalogue is lost, too.
-                let forgot = nth % 2 == 0;
+                let forgot = cuts % 2 == 0;
                 if forgot {
                     world.catalogue = Arc::new(shoebox::store::catalogue::Catalogue::in_memory().unwrap());
                 }
@@ -154,12 +157,12 @@ fn power_may_go_at_any_call_of_an_answer() {
                 } else {
                     all_is_let_through(&mut world, forgot, &when)
                 }
-                if cuts < nth {
+                if !reached {
                     break;
                 }
             }
             println!("{kinds:?} {which:?} back: {back}: power went at {cuts} calls");
-            assert!(cuts > 3, "{kinds:?} {which:?}: {cuts}");
+            assert!(cuts > 1, "{kinds:?} {which:?}: {cuts}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The brake: what changes or vanishes all at once on A takes nothing away from B until a person has answered (P5, I15, I24).
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
 
 use jiff::SignedDuration;
 use shoebox::work::views::Answered;
@@ -305,6 +306,22 @@ fn what_b_no_longer_has_is_said_and_the_question_stays() {
     home.mirrored();
     assert_eq!(home.pool.it_was_me(&[], &mut |_| ()).unwrap().done, 1);
     assert_eq!(findings(&home), []);
+}
+
+#[test]
+fn what_spoiled_in_the_trash_of_a_comes_back_from_b() {
+    let home = many();
+    home.tree().trash(&computer(), &path("anna/album")).unwrap();
+    let spoiled =
+        Command::new("find").arg(home.mount("a").join(".shoebox/trash")).args(["-name", "007.jpg"]).output();
+    let spoiled = String::from_utf8(spoiled.unwrap().stdout).unwrap();
+    fs::write(spoiled.trim(), b"photo number ?").unwrap();
+    let answered = put_it_back(&home, &[]);
+    assert_eq!((answered.done, answered.failed), (MANY as u64, 0), "{answered:?}");
+    for number in 0..MANY {
+        assert_eq!(fs::read(home.at("a", &name(number))).unwrap(), bytes(number), "{number}");
+    }
+    assert_eq!(fs::read(spoiled.trim()).unwrap(), b"photo number ?", "it is left as it is");
 }
 
 #[test]
