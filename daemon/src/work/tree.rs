@@ -50,6 +50,29 @@ pub enum NodeKind {
     Folder,
 }
 
+/// A file on the primary; from where it cannot be read, a copy on another drive is read on.
+struct Reading {
+    reader: Box<dyn ReadAt>,
+    tree: Tree,
+    node: Node,
+    /// Until it was turned to another drive.
+    begun_on: Option<Arc<Primary>>,
+}
+
+impl ReadAt for Reading {
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
+        let error = match self.reader.read_at(buf, offset) {
+            Err(error) => error,
+            read => return read,
+        };
+        let Some(primary) = self.begun_on.take() else { return Err(error) };
+        let Ok(Some(reader)) = self.tree.open_elsewhere(&primary, &self.node) else { return Err(error) };
+        log::warn!("{}: read on from another drive: {error}", Place::photo(&self.node.path).as_str());
+        self.reader = reader;
+        self.reader.read_at(buf, offset)
+    }
+}
+
 impl Node {
     fn place(&self) -> Place {
         match (self.shelf, &self.kind) {
@@ -134,25 +157,27 @@ impl Tree {
         Ok(rows.into_iter().map(Node::from).collect())
     }
 
-    /// Opens a file for reading; a copy on another drive serves where the primary's cannot be opened.
+    /// Opens a file for reading; a copy on another drive serves where the primary's cannot be opened, or not read to its end.
     pub fn open(&self, node: &Node) -> Result<Box<dyn ReadAt>, Refusal> {
         let primary = self.pool.primary()?;
         let volume = &primary.attached.volume;
         let same = |stat: Stat| matches!(node.kind, NodeKind::File { size, .. } if size == stat.size);
         let failed = match volume.stat(&node.place()).and_then(|stat| Ok((stat, volume.open(&node.place())?)))
         {
-            Ok((stat, reader)) if same(stat) => return Ok(reader),
+            Ok((stat, reader)) if same(stat) => {
+                return Ok(Box::new(Reading {
+                    reader,
+                    tree: self.clone(),
+                    node: node.clone(),
+                    begun_on: Some(primary),
+                }));
+            }
             // Bytes that nobody has hashed are not sent as if they were the photo.
             Ok(_) => None,
             Err(e) => Some(e),
         };
-        for copy in primary.catalogue.read(|r| r.copies_of_name(node.id))? {
-            let good = matches!(copy.state, CopyState::Verified);
-            if let (true, Some(other)) = (good, self.pool.attached(copy.drive))
-                && let Ok(reader) = other.volume.open(&Place::photo(&copy.at))
-            {
-                return Ok(reader);
-            }
+        if let Some(reader) = self.open_elsewhere(&primary, node)? {
+            return Ok(reader);
         }
         Err(match failed {
             Some(error) => Refusal::Drive(primary.attached.heed(error)),
@@ -162,6 +187,22 @@ impl Tree {
                 Refusal::Unavailable { why }
             }
         })
+    }
+
+    /// The same content on another drive.
+    fn open_elsewhere(&self, primary: &Primary, node: &Node) -> Result<Option<Box<dyn ReadAt>>, Refusal> {
+        let copies = primary.catalogue.read(|r| r.copies_of_name(node.id))?;
+        for copy in copies {
+            let same = matches!(node.kind, NodeKind::File { hash, .. } if hash == copy.hash);
+            let good =
+                same && matches!(copy.state, CopyState::Verified) && copy.drive != primary.attached.id();
+            if let (true, Some(other)) = (good, self.pool.attached(copy.drive))
+                && let Ok(reader) = other.volume.open(&Place::photo(&copy.at))
+            {
+                return Ok(Some(reader));
+            }
+        }
+        Ok(None)
     }
 
     fn submit(&self, change: Change) -> Result<Done, Refusal> {
