@@ -5,6 +5,7 @@
 mod absent;
 mod changes;
 mod cli;
+mod clocks;
 mod cuts;
 mod demo;
 mod eject;
@@ -25,6 +26,8 @@ mod requests;
 mod restore;
 mod rivals;
 mod rot;
+mod scarce;
+mod sectors;
 mod service;
 mod store;
 mod support;

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -29,6 +29,8 @@ pub(super) struct World {
     /// Waits for what is written once a minute, too.
     pub(super) patient: bool,
     away: BTreeSet<Drive>,
+    /// Edits so far, each with a date of its own.
+    minutes: u64,
 }
 
 impl World {
@@ -53,6 +55,7 @@ impl World {
             granted: 0,
             patient: false,
             away: BTreeSet::new(),
+            minutes: 0,
         };
         world.daemon.until("both are ready", |d| Drive::ALL.iter().all(|one| standing(d, *one) == "ready"));
         world.usual = findings(&world.daemon);
@@ -112,7 +115,10 @@ impl World {
         let at = |path: &str| format!("/dav/{path}");
         let to = |path: &str| format!("Destination: {}\r\n", at(path));
         let (method, target, more, body) = match step {
-            Step::Put(name, number) => ("PUT", at(name), String::new(), content(*number)),
+            // Dated as photos are: long ago.
+            Step::Put(name, number) => {
+                ("PUT", at(name), "X-OC-Mtime: 1700000000\r\n".into(), content(*number))
+            }
             Step::Folder(name) => ("MKCOL", at(name), String::new(), Vec::new()),
             Step::Delete(name) => ("DELETE", at(name), String::new(), Vec::new()),
             Step::Move(from, name) => ("MOVE", at(from), to(name), Vec::new()),
@@ -241,12 +247,14 @@ impl World {
                     && fs::metadata(self.photos(Drive::A).join(one)).is_ok_and(|meta| meta.ino() == inode)
         };
         let names: Vec<String> = self.tree.files.keys().filter(same).cloned().collect();
-        if in_place {
-            fs::write(&file, content(number)).unwrap();
-        } else {
-            let beside = file.with_extension("part");
-            fs::write(&beside, content(number)).unwrap();
-            fs::rename(&beside, &file).unwrap();
+        let written = if in_place { file.clone() } else { file.with_extension("part") };
+        fs::write(&written, content(number)).unwrap();
+        // An edit within two seconds of what it changes cannot be told from damage.
+        self.minutes += 1;
+        let dated = UNIX_EPOCH + Duration::from_secs(1_710_000_000 + 60 * self.minutes);
+        File::options().write(true).open(&written).unwrap().set_modified(dated).unwrap();
+        if !in_place {
+            fs::rename(&written, &file).unwrap();
         }
         self.taken_in(&names, number);
     }

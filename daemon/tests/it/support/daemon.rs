@@ -35,6 +35,8 @@ pub(crate) struct Daemon {
     idle_seconds: u64,
     /// Whether it takes only mount points for drives, as the box does and no test with mere folders can.
     pub(crate) require_mount: bool,
+    /// Connections it takes, in all and from one address.
+    pub(crate) connections: [u32; 2],
     /// Settings besides those that every test has: whole tables.
     pub(crate) more: String,
     /// Minutes between two walks over the whole tree.
@@ -76,6 +78,7 @@ impl Daemon {
             address,
             idle_seconds,
             require_mount: false,
+            connections: [128, 128],
             more: String::new(),
             walk_minutes: 60,
             under,
@@ -133,8 +136,9 @@ impl Daemon {
         let socket = self.dir.join("control.sock");
         let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
         let (mount, walk, more) = (self.require_mount, self.walk_minutes, &self.more);
+        let [connections, per_ip] = self.connections;
         format!(
-            "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = 128\nper_ip = 128\nheader_seconds = {idle}\n\
+            "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = {connections}\nper_ip = {per_ip}\nheader_seconds = {idle}\n\
              idle_seconds = {idle}\n[drives]\nmounts = {mounts:?}\nrequire_mount = {mount}\n[control]\n\
              socket = {socket:?}\n[rescan]\nperiod_minutes = {walk}\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n{more}"
         )

@@ -1,6 +1,6 @@
 //! A disk in user space: a file that FUSE shows, behind a loop device, with a filesystem on it. It has a memory of its own, as
 //! disks do, which is lost with the power unless it was flushed; and it hangs when it is told to.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -57,6 +57,10 @@ struct Cache {
     calls: u64,
     /// The call at which the plug is pulled.
     pull_at: Option<u64>,
+    /// The call that fails, once.
+    fail_at: Option<u64>,
+    /// Sectors that cannot be read until they are written anew.
+    unreadable: BTreeSet<u64>,
 }
 
 /// A request that is carried out when the disk answers again.
@@ -98,6 +102,9 @@ impl Medium {
         if cache.pull_at == Some(cache.calls) {
             self.plug.pull();
         }
+        if cache.fail_at == Some(cache.calls) {
+            return Err(std::io::Error::from_raw_os_error(libc::EIO));
+        }
         Ok(())
     }
 
@@ -110,6 +117,9 @@ impl Medium {
         self.file.read_exact_at(&mut bytes, offset)?;
         let cache = self.cache.lock().unwrap();
         let first = offset / SECTOR as u64;
+        if cache.unreadable.range(first..(offset + left).div_ceil(SECTOR as u64)).next().is_some() {
+            return Err(std::io::Error::from_raw_os_error(libc::EIO));
+        }
         for (number, sector) in cache.sectors.range(first..=first + bytes.len().div_ceil(SECTOR) as u64) {
             for (at, byte) in (number * SECTOR as u64..).zip(sector) {
                 if let Some(there) = at.checked_sub(offset).and_then(|at| bytes.get_mut(at as usize)) {
@@ -139,6 +149,8 @@ impl Medium {
             };
             sector[within..within + piece.len()].copy_from_slice(piece);
             cache.sectors.insert(number, sector);
+            // As disks do it: another place is taken for it.
+            cache.unreadable.remove(&number);
             (at, data) = (at + piece.len() as u64, rest);
         }
         if self.plug.is_pulled() { Err(std::io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
@@ -278,6 +290,7 @@ impl Filesystem for Shown {
 /// A disk. What is on it outlives it as an image file.
 pub(crate) struct Disk {
     medium: Arc<Medium>,
+    image: PathBuf,
     shown_at: PathBuf,
     _session: BackgroundSession,
 }
@@ -317,7 +330,12 @@ impl Disk {
         let (plug, cache, hangs) = (plug.clone(), Mutex::default(), Mutex::default());
         let medium = Arc::new(Medium { file, size, plug, cache, hangs });
         let session = fuser::spawn_mount(Shown(Arc::clone(&medium)), shown_at, &fuser::Config::default());
-        Ok(Self { medium, shown_at: shown_at.to_owned(), _session: session.map_err(plain)? })
+        Ok(Self {
+            medium,
+            image: image.to_owned(),
+            shown_at: shown_at.to_owned(),
+            _session: session.map_err(plain)?,
+        })
     }
 
     /// Mounts the filesystem that is on it.
@@ -329,6 +347,19 @@ impl Disk {
     pub(crate) fn pull_at(&self, call: u64) {
         let mut cache = self.medium.cache.lock().unwrap();
         (cache.calls, cache.pull_at) = (0, Some(call));
+    }
+
+    /// Counts writes and flushes from now on, and answers one of them with an error; all others are carried out.
+    pub(crate) fn fail_at(&self, call: u64) {
+        let mut cache = self.medium.cache.lock().unwrap();
+        (cache.calls, cache.fail_at) = (0, Some(call));
+    }
+
+    /// From now on the sector in which these bytes are cannot be read. `false`: they are not on the medium.
+    pub(crate) fn spoil(&self, bytes: &[u8]) -> bool {
+        let image = std::fs::read(&self.image).unwrap();
+        let Some(at) = image.windows(bytes.len()).position(|window| window == bytes) else { return false };
+        self.medium.cache.lock().unwrap().unreadable.insert((at / SECTOR) as u64)
     }
 
     /// Writes and flushes since it was asked to count.

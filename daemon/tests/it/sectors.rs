@@ -1,0 +1,84 @@
+//! A sector that cannot be read, under a photo on A or on B: found, and the photo made anew from the other drive (P4, goal 12).
+//! The real binary, real ext4, and a disk with bad sectors.
+use std::fs;
+use std::path::Path;
+
+use crate::support::daemon::{Account, Daemon};
+use crate::support::disk::Disk;
+use crate::support::luck;
+use crate::support::mounted::{Mounted, leave_out};
+
+const NAME: &str = "anna/a.jpg";
+const MKFS: &[&str] = &["mkfs.ext4", "-q", "-F"];
+
+struct Box {
+    daemon: Daemon,
+    who: Account,
+    _mounted: [Mounted; 2],
+    disks: [Disk; 2],
+    photo: Vec<u8>,
+}
+
+fn furnish(dir: &Path) -> Result<Box, String> {
+    let mount = |drive: &str| {
+        fs::create_dir(dir.join(drive)).unwrap();
+        Disk::mounted(64, MKFS, &dir.join(drive))
+    };
+    let ((a, at_a), (b, at_b)) = (mount("a")?, mount("b")?);
+    let mut daemon = Daemon::new(dir, 5, &[]);
+    daemon.require_mount = true;
+    daemon.begin();
+    let who = daemon.add_person("anna", "laptop", "computer");
+    let photo = luck::bytes(12, 400_000);
+    for (name, bytes) in [("a.jpg", &photo[..]), ("b.jpg", b"another")] {
+        assert_eq!(daemon.request(&who, "PUT", &format!("/dav/{name}"), "", bytes).status, 201);
+        daemon.until("B has it", |d| d.is_mirrored(&format!("anna/{name}")));
+    }
+    assert_eq!(daemon.run(&["verify"]).0, 0);
+    Ok(Box { daemon, who, _mounted: [at_a, at_b], disks: [a, b], photo })
+}
+
+impl Box {
+    fn is_whole(&self) -> bool {
+        let reply = self.daemon.request(&self.who, "GET", "/dav/a.jpg", "", b"");
+        reply.status == 200 && reply.body == self.photo
+    }
+}
+
+#[test]
+fn a_bad_sector_is_found_and_the_photo_made_anew() {
+    for (drive, name) in ["a", "b"].into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = match furnish(dir.path()) {
+            Ok(all) => all,
+            Err(why) => return leave_out("bad-sectors", &why),
+        };
+        if drive == 0 {
+            // Nothing of it in memory: what a person asks for is read, and where that fails, from the other drive.
+            let file = fs::File::open(dir.path().join("a/photos").join(NAME)).unwrap();
+            nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED)
+                .unwrap();
+        }
+        assert!(all.disks[drive].spoil(&all.photo[200_000..200_064]), "the photo is on the medium");
+        assert!(all.is_whole(), "{name}: served all the same");
+        if drive == 0 {
+            assert!(all.daemon.log().contains("read on from another drive"), "{}", all.daemon.log());
+        }
+        let report = all.daemon.ask(&["verify", "--json"]);
+        assert_eq!((&report["damaged"], &report["equal"]), (&serde_json::json!([NAME]), &3.into()), "{name}");
+        let Box { daemon, .. } = &mut all;
+        daemon.until("it is healed", |d| {
+            let receipt = d.ask(&["receipt", NAME, "--json"]);
+            receipt["copies"].as_array().unwrap().iter().all(|copy| copy["state"] == "verified")
+        });
+        let there = fs::read(dir.path().join(name).join("photos").join(NAME)).unwrap();
+        assert!(there == all.photo && all.is_whole(), "{name}: made anew");
+        let (code, text) = all.daemon.run(&["verify"]);
+        assert_eq!(code, 0, "{name}: {text}");
+        let Box { daemon, who, .. } = &mut all;
+        daemon.until("uploads go on", |d| {
+            matches!(d.request(who, "PUT", "/dav/c.jpg", "", b"after").status, 201 | 204)
+        });
+        daemon.until("B has it", |d| d.is_mirrored("anna/c.jpg"));
+    }
+}
