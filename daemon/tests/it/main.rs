@@ -17,6 +17,7 @@ mod hostile_bytes;
 mod hostile_names;
 mod hostile_sites;
 mod kill;
+mod large;
 mod lives;
 mod people;
 mod people_quotas;
