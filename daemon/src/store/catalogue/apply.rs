@@ -54,9 +54,13 @@ fn take_over(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), 
     if let What::Trashed { path, to, by, why } = &event.what
         && why == "replaced"
     {
-        return trash(tx, drive, path, to, by, "deleted", event.at);
+        trash(tx, drive, path, to, by, "deleted", event.at)?;
+        return changes::no_question(tx, drive);
     }
     apply_primary(tx, drive, event)?;
+    if matches!(event.what, What::Trashed { .. }) {
+        return changes::no_question(tx, drive);
+    }
     // It got its name when it had been read back.
     let What::Stored { path, hash, .. } = &event.what else { return Ok(()) };
     let what = What::Proved { path: path.clone(), hash: *hash };

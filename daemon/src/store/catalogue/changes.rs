@@ -208,6 +208,15 @@ pub(super) fn answered(tx: &Transaction<'_>) -> Result<(), CatalogueError> {
     tx.execute("UPDATE trashed SET open = 0 WHERE open = 1", []).tried("record an answer").map(drop)
 }
 
+/// What left a drive while it was a copy had been answered for, or was no more than a hand does: as the primary it asks about
+/// nothing of that.
+pub(super) fn no_question(tx: &Transaction<'_>, drive: DriveId) -> Result<(), CatalogueError> {
+    tx.prepare_cached("UPDATE trashed SET open = 0 WHERE open = 1 AND drive = ?1")
+        .and_then(|mut s| s.execute([drive.to_string()]))
+        .tried("record an answer")
+        .map(drop)
+}
+
 /// A name, and all below it, lost its content to the trash of the primary, or to other hands.
 #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
 pub(super) fn lost(

@@ -351,6 +351,28 @@ fn it_was_me_lets_it_through_in_its_time() {
     assert_eq!(findings(&home), []);
 }
 
+/// What B let go while it was the copy was answered for: as the main drive it does not ask again.
+#[test]
+fn a_promoted_copy_asks_nothing_about_what_was_answered() {
+    let mut home = many();
+    struck(&mut home);
+    home.pool.it_was_me(&[], &mut |_| ()).unwrap();
+    home.mirrored();
+    home.pass(25);
+    home.mirrored();
+    let b = home.id("b");
+    let a = home.mount("a");
+    fs::rename(&a, a.with_extension("gone")).unwrap();
+    fs::create_dir(&a).unwrap();
+    home.watch("a");
+    home.watch("a");
+    home.pool.promote(b, true).unwrap();
+    assert_eq!((home.rescanned().missing, findings(&home)), (0, Vec::new()));
+    for number in THIRD..2 * THIRD {
+        assert_eq!(fs::read(home.at("b", &name(number))).unwrap(), b"pay us, or else!");
+    }
+}
+
 #[test]
 fn a_few_files_that_vanished_can_be_answered_for_one_by_one() {
     let mut home = many();
