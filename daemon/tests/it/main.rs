@@ -19,6 +19,7 @@ mod hostile_sites;
 mod kill;
 mod large;
 mod lives;
+mod lying;
 mod people;
 mod people_quotas;
 mod power;

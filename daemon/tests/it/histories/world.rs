@@ -265,6 +265,10 @@ impl World {
         let wanted = hash(&content(number));
         for name in names {
             self.daemon.until(&format!("{name} is taken in as content {number}"), |d| {
+                // Of a file with several names, the others are seen by a walk.
+                if names.len() > 1 {
+                    drop(d.run(&["rescan"]));
+                }
                 let (_, text) = d.run(&["receipt", &format!("anna/{name}"), "--json"]);
                 serde_json::from_str::<Value>(&text).is_ok_and(|receipt| receipt["hash"] == *wanted)
             });

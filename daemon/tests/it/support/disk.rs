@@ -30,13 +30,20 @@ const SECTOR: usize = 512;
 #[derive(Clone, Default)]
 pub(crate) struct Plug {
     pulled: Arc<AtomicBool>,
-    lie: bool,
+    lies: Arc<AtomicBool>,
 }
 
 impl Plug {
     /// Of disks that say of every flush that it is done, and do nothing.
     pub(crate) fn of_liars() -> Self {
-        Self { lie: true, ..Self::default() }
+        let plug = Self::default();
+        plug.lie();
+        plug
+    }
+
+    /// From now on they do.
+    pub(crate) fn lie(&self) {
+        self.lies.store(true, Ordering::SeqCst);
     }
 
     /// From now on the disks answer nothing but errors.
@@ -162,7 +169,7 @@ impl Medium {
         if self.plug.is_pulled() {
             return Err(std::io::Error::from_raw_os_error(libc::EIO));
         }
-        if self.plug.lie {
+        if self.plug.lies.load(Ordering::SeqCst) {
             return Ok(());
         }
         for (number, sector) in std::mem::take(&mut cache.sectors) {

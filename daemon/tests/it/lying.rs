@@ -1,0 +1,119 @@
+//! Drive A says of its flushes that they are done, and they are not; then the power goes. Whatever reached B is there, and is on A
+//! again if A still knows of it; what did not is not called safe (goal 15). The real binary on real ext4.
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::daemon::{Account, Daemon};
+use crate::support::disk::{Disk, Plug};
+use crate::support::luck::{self, Luck};
+use crate::support::mounted::{Mounted, leave_out};
+
+const DRIVES: [&str; 2] = ["a", "b"];
+
+struct Box {
+    daemon: Daemon,
+    who: Account,
+    plugs: [Plug; 2],
+    disks: Vec<Disk>,
+    mounted: Vec<Mounted>,
+}
+
+fn furnish(dir: &Path) -> Result<Box, String> {
+    let plugs = [Plug::default(), Plug::default()];
+    let (mut disks, mut mounted) = (Vec::new(), Vec::new());
+    for (drive, plug) in DRIVES.into_iter().zip(&plugs) {
+        fs::create_dir(dir.join(drive)).unwrap();
+        let image = dir.join(format!("{drive}.img"));
+        Mounted::image(&image, 64, &["mkfs.ext4", "-q", "-F"], &dir.join(drive))?.unmount()?;
+        let disk = Disk::show(&image, &dir.join(format!("{drive}.disk")), plug)?;
+        mounted.push(disk.mount(&dir.join(drive))?);
+        disks.push(disk);
+    }
+    let mut daemon = Daemon::new(dir, 20, &[]);
+    daemon.require_mount = true;
+    daemon.begin();
+    let who = daemon.add_person("anna", "laptop", "computer");
+    Ok(Box { daemon, who, plugs, disks, mounted })
+}
+
+fn photo(number: u64) -> Vec<u8> {
+    luck::bytes(number, 1 + (number as usize * 7919) % 60_000)
+}
+
+impl Box {
+    fn put(&mut self, number: u64, mirrored: bool) {
+        let reply = self.daemon.request(&self.who, "PUT", &format!("/dav/{number}.jpg"), "", &photo(number));
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        if mirrored {
+            self.daemon.until("B has it", |d| d.is_mirrored(&format!("anna/{number}.jpg")));
+        }
+    }
+}
+
+#[test]
+fn what_reached_b_is_safe_from_a_drive_that_lies() {
+    let (times, seed) = (luck::size("SHOEBOX_LIES", 2), luck::seed("lying"));
+    let (mut back, mut named) = (0, 0);
+    for time in 0..times {
+        let mut luck = Luck::new(seed.wrapping_add(time));
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = match furnish(dir.path()) {
+            Ok(all) => all,
+            Err(why) => return leave_out("a-drive-that-lies", &why),
+        };
+        (0..3).for_each(|number| all.put(number, true));
+        all.plugs[0].lie();
+        (3..9).for_each(|number| all.put(number, true));
+        // One that B never gets.
+        assert_eq!(all.daemon.run(&["drive", "eject", "mirror"]).0, 0);
+        all.put(9, false);
+
+        all.plugs.iter().for_each(Plug::pull);
+        all.daemon.kill();
+        let Box { mut daemon, who, plugs: _, disks, mounted } = all;
+        drop(mounted);
+        disks.iter().for_each(|disk| disk.lose_power(&mut luck));
+        drop(disks);
+        let images = DRIVES.map(|drive| dir.path().join(format!("{drive}.img")));
+        // As a Pi does it at every start.
+        let _corrected = Command::new("e2fsck").arg("-fy").arg(&images[0]).output().unwrap();
+        let there: Vec<Mounted> = DRIVES
+            .iter()
+            .zip(&images)
+            .map(|(drive, image)| Mounted::behind(image, &dir.path().join(drive)).unwrap())
+            .collect();
+        daemon.spawn();
+        daemon.until_it_answers();
+        let on =
+            |drive: &str, number: u64| fs::read(dir.path().join(format!("{drive}/photos/anna/{number}.jpg")));
+        daemon.until("A serves", |d| d.request(&who, "PROPFIND", "/dav/", "Depth: 0\r\n", b"").status == 207);
+        for number in 0..9 {
+            daemon.until(&format!("{number} is on A again or unknown, time {time}"), |d| {
+                let reply = d.request(&who, "GET", &format!("/dav/{number}.jpg"), "", b"");
+                // What A forgot with its record is on B, and nobody takes it from there yet.
+                reply.status == 404 && number > 2
+                    || reply.status == 200
+                        && reply.body == photo(number)
+                        && on("a", number).is_ok_and(|bytes| bytes == photo(number))
+            });
+            assert!(
+                on("b", number).is_ok_and(|bytes| bytes == photo(number)),
+                "{number} was proved on B, time {time}"
+            );
+            back += u64::from(on("a", number).is_ok());
+        }
+        let (_, text) = daemon.run(&["receipt", "anna/9.jpg", "--json"]);
+        let receipt: Value = serde_json::from_str(&text).unwrap_or_default();
+        assert_ne!(receipt["safe_to_delete"], true, "{text}");
+        named += u64::from(!receipt.is_null());
+        daemon.kill();
+        drop(there);
+    }
+    println!(
+        "lying: {times} times, {} photos on B, {back} of them on A again; of {times} that only A had {named} are still known",
+        times * 9
+    );
+}
