@@ -28,6 +28,8 @@ use crate::work::promote::Roles;
 use crate::work::quotas::Quotas;
 use crate::work::views::{DriveView, RescanReport};
 
+mod notes;
+
 /// The clock everything below is given: `os::clock` in the daemon, a manual one in the simulation.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -532,96 +534,5 @@ impl Pool {
     fn primary_size(&self) -> u64 {
         let primary = |s: &&Slot| s.attached.as_ref().is_some_and(|a| a.role() == DriveRole::Primary);
         self.slots().iter().find(primary).and_then(|s| s.space).map_or(0, |space| space.total)
-    }
-
-    /// When the tree was last compared from end to end, and what came of it.
-    pub(super) fn last_rescan(&self) -> Option<(Timestamp, RescanReport)> {
-        *self.last_rescan.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A drive got so many bytes of what it lacked.
-    pub(super) fn note_pace(&self, id: DriveId, bytes: u64) {
-        for slot in self.slots().iter_mut().filter(|s| s.attached.as_ref().is_some_and(|a| a.id() == id)) {
-            slot.pace = Some(Pace::next(slot.pace.take(), bytes));
-        }
-    }
-
-    /// Counts of a drive's copies, as just read.
-    pub(super) fn set_tally(&self, id: DriveId, tally: Tally) {
-        for slot in self.slots().iter_mut() {
-            if slot.drive().is_some_and(|(there, _)| there == id) {
-                slot.tally = tally;
-            }
-        }
-    }
-
-    /// In about how many days a drive is full, as just forecast from its room and what it lacks.
-    pub(super) fn set_forecast(&self, forecast: impl Fn(u64) -> Option<u64>) {
-        for slot in self.slots().iter_mut() {
-            let lacks = slot.tally.wanted_bytes;
-            let ours = slot.attached.is_some();
-            let room = slot.space.filter(|_| ours).map(|space| space.for_uploads().saturating_sub(lacks));
-            slot.full_in = room.and_then(&forecast);
-        }
-    }
-
-    /// Whether something changed that people should see, since this was last asked.
-    pub(super) fn stirred(&self) -> bool {
-        self.stirred.swap(false, Ordering::AcqRel)
-    }
-
-    /// A drive's probe has not come back in time.
-    pub(super) fn set_stuck(&self, mount: &std::path::Path) {
-        let now = self.now();
-        for slot in self.slots().iter_mut().filter(|s| s.mount == mount && s.standing != Standing::Stuck) {
-            slot.standing = Standing::Stuck;
-            slot.since = now;
-        }
-    }
-
-    /// Whether changes by other hands are seen at once.
-    pub(super) fn watching(&self, watched: bool) {
-        let now = self.now();
-        let mut unwatched = self.unwatched.lock().unwrap_or_else(PoisonError::into_inner);
-        *unwatched = if watched { None } else { unwatched.or(Some(now)) };
-    }
-
-    /// Whether files of other hands are being looked for or taken in.
-    pub(super) fn taking_in(&self, busy: bool) {
-        self.busy_taking_in.store(busy, Ordering::Release);
-    }
-
-    pub(super) fn is_taking_in(&self) -> bool {
-        self.busy_taking_in.load(Ordering::Acquire)
-    }
-
-    /// Since when they are not.
-    pub(super) fn unwatched_since(&self) -> Option<Timestamp> {
-        *self.unwatched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn set_unsaved_since(&self, since: Option<Timestamp>) {
-        *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner) = since;
-    }
-
-    /// Since when the catalogue has had something that no snapshot contains.
-    pub(super) fn unsaved_since(&self) -> Option<Timestamp> {
-        *self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn count_received(&self, bytes: u64) {
-        self.counters.received.fetch_add(1, Ordering::Relaxed);
-        self.counters.received_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_refused_full(&self, needed: u64) {
-        // A length that no drive could hold says nothing about this one.
-        let counts = u64::from(needed <= self.primary_size());
-        self.counters.refused_full.fetch_add(counts, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_proved(&self, bytes: u64) {
-        self.counters.proved.fetch_add(1, Ordering::Relaxed);
-        self.counters.proved_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
