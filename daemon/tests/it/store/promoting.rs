@@ -263,3 +263,27 @@ fn a_drive_that_is_retired_is_left_alone_until_it_is_adopted_anew() {
     home.mirrored();
     assert_eq!(home.state("anna/one.jpg", "b"), "verified");
 }
+
+/// A person had said yes to all of it before it reached the copy: the box does not ask again.
+#[test]
+fn what_was_deleted_on_a_copy_long_ago_is_no_alarm_after_a_promotion() {
+    const MANY: usize = 33;
+    let mut home = Furnished::new();
+    let name = |number: usize| format!("anna/album/{number}.jpg");
+    (0..MANY).for_each(|number| drop(home.put(&name(number), format!("{number}").as_bytes())));
+    home.put("anna/kept.jpg", b"kept");
+    home.mirrored();
+    home.pass(3);
+    (0..MANY).for_each(|number| home.tree().trash(&computer(), &path(&name(number))).unwrap());
+    home.pool.take_census().unwrap();
+    home.pool.it_was_me(&[], &mut |_| ()).unwrap();
+    home.pass(48);
+    home.mirrored();
+    assert!(!home.at("b", &name(0)).exists(), "it reached B");
+    dies(&home, "a");
+    home.pool.promote(home.id("b"), true).unwrap();
+    home.rescanned();
+    home.pool.take_census().unwrap();
+    assert_eq!(home.pool.changes(None, 0).unwrap().summary, None);
+    assert_eq!(home.state("anna/kept.jpg", "b"), "verified");
+}
