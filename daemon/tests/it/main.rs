@@ -20,6 +20,7 @@ mod kill;
 mod large;
 mod lives;
 mod lying;
+mod new_card;
 mod people;
 mod people_quotas;
 mod power;
