@@ -3,8 +3,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::Space;
 
-/// Files in one batch at most: they share the flushes of directory, manifest and catalogue.
-pub const BATCH_FILES: usize = 16;
+/// Files in one batch at most: they share the flush before they are read back, and that of names and manifest.
+pub const BATCH_FILES: usize = 32;
 /// Bytes in one batch at most, unless a single file is larger.
 pub const BATCH_BYTES: u64 = 256 << 20;
 

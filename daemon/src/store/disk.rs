@@ -20,7 +20,9 @@ use crate::model::drive::{Id, Marker, Space};
 use crate::model::path::RESERVED;
 use crate::model::place::Place;
 use crate::store::gate::Gate;
+use crate::store::journal;
 use crate::store::medium::DiskMedium;
+use crate::store::reader::DiskReader;
 use crate::store::staging::{self, DiskStaged};
 use crate::store::syscall::{self, Whereabouts};
 use crate::store::volume::{Entry, EntryKind, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
@@ -36,6 +38,8 @@ struct Inner {
     root: OwnedFd,
     here: Whereabouts,
     gate: Gate,
+    /// Whether one flush makes durable all that was done before it.
+    one_journal: bool,
     /// The marker's exact bytes at attachment; compared on every operation.
     marker: Vec<u8>,
 }
@@ -69,8 +73,8 @@ pub fn look(path: &Path) -> Found {
     };
     match syscall::whereabouts(Some(root.as_fd()), b"") {
         Ok(here) => {
-            let gate = Gate::default();
-            let inner = Inner { path: path.to_owned(), root, here, gate, marker: text };
+            let (gate, one_journal) = (Gate::default(), journal::orders_all(&root, here.device));
+            let inner = Inner { path: path.to_owned(), root, here, gate, one_journal, marker: text };
             Found::Marked(DiskVolume { inner: Arc::new(inner) }, Box::new(marker))
         }
         Err(e) => Found::Nothing(e.to_string()),
@@ -227,6 +231,11 @@ impl DiskVolume {
         self.inner.gate.clone()
     }
 
+    /// Whether the filesystem keeps the order of what is done on it, so that the last flush is enough.
+    pub(super) fn has_one_journal(&self) -> bool {
+        self.inner.one_journal
+    }
+
     /// The directory that holds `place`, and the last component.
     pub(super) fn holder<'p>(
         &self,
@@ -318,6 +327,21 @@ impl Volume for DiskVolume {
         Ok(Box::new(DiskStaged::open(self.clone(), expected)?))
     }
 
+    fn stage_past_memory(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
+        self.prove()?;
+        Ok(Box::new(DiskStaged::open(self.clone(), expected)?.past_memory()))
+    }
+
+    fn drain(&self) -> Result<(), VolumeError> {
+        self.prove()?;
+        // Where there is no one journal, each staged file was flushed by itself.
+        if self.has_one_journal() {
+            let root = Place::root();
+            nix::unistd::syncfs(&self.inner.root).map_err(|e| fault("flush", &root, e))?;
+        }
+        Ok(())
+    }
+
     fn make_dir(&self, dir: &Place) -> Result<bool, VolumeError> {
         self.prove()?;
         let (holder, name) = self.holder("make directory", dir)?;
@@ -342,6 +366,11 @@ impl Volume for DiskVolume {
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             Err(e) => Err(io_fault("flush directory", dir, e)),
         }
+    }
+
+    fn order_dir(&self, dir: &Place) -> Result<(), VolumeError> {
+        // The journal has the entries before any line appended later, and the flush of that line writes it.
+        if self.has_one_journal() { Ok(()) } else { self.sync_dir(dir) }
     }
 
     fn rename_new(&self, from: &Place, to: &Place) -> Result<(), VolumeError> {
@@ -433,7 +462,7 @@ impl Volume for DiskVolume {
     fn open(&self, file: &Place) -> Result<Box<dyn ReadAt>, VolumeError> {
         self.prove()?;
         let fd = self.open_file("open", file)?;
-        Ok(Box::new(DiskReader { file: File::from(fd), place: file.clone(), gate: self.gate() }))
+        Ok(Box::new(DiskReader::new(File::from(fd), file.clone(), self.gate())))
     }
 
     fn open_medium(&self, file: &Place) -> Result<Box<dyn MediumRead>, VolumeError> {
@@ -454,8 +483,11 @@ impl Volume for DiskVolume {
         let fd = self.open_at("append to", file, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT)?;
         let mut file_handle = File::from(fd);
         io::Write::write_all(&mut file_handle, bytes).map_err(|e| io_fault("append to", file, e))?;
+        // On one journal this flush is that of all names and data before it: fsync(2) waits for the transaction of the last
+        // change to this file, its size or only its time, and that is the present one or one behind it.
         // fdatasync(2) flushes the new size too, because it is needed to read the bytes back.
-        file_handle.sync_data().map_err(|e| io_fault("flush", file, e))
+        let flushed = if self.has_one_journal() { file_handle.sync_all() } else { file_handle.sync_data() };
+        flushed.map_err(|e| io_fault("flush", file, e))
     }
 
     fn write_small(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
@@ -555,27 +587,5 @@ impl DiskVolume {
         use std::os::fd::AsRawFd;
         let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
         linkat(AT_FDCWD, by_number.as_str(), to_dir, to, AtFlags::AT_SYMLINK_FOLLOW)
-    }
-}
-
-struct DiskReader {
-    file: File,
-    place: Place,
-    gate: Gate,
-}
-
-impl ReadAt for DiskReader {
-    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
-        self.gate.pass("read", &self.place)?;
-        let mut done = 0;
-        while done < buf.len() {
-            match std::os::unix::fs::FileExt::read_at(&self.file, &mut buf[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(io_fault("read", &self.place, e)),
-            }
-        }
-        Ok(done)
     }
 }

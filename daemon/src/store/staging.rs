@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, renameat2};
+use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, RenameFlags, fallocate, fcntl, renameat2};
 use nix::sys::stat::{Mode, fchmod, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -24,6 +24,8 @@ const WINDOW: u64 = 8 << 20;
 /// A file being written.
 pub(super) struct DiskStaged {
     open: OpenFile,
+    /// Where whole pieces are collected that go to the drive past the page cache.
+    direct: Option<Piece>,
     written: u64,
     started: u64,
     reserved: u64,
@@ -84,12 +86,52 @@ impl DiskStaged {
         let _without_modes = fchmod(&file, Mode::from_bits_truncate(0o644));
         let staged = Self {
             open: OpenFile { file, staging: StagingName { volume: volume.clone(), place }, volume },
+            direct: None,
             written: 0,
             started: 0,
             reserved: expected.unwrap_or(0),
         };
         staged.reserve()?;
         Ok(staged)
+    }
+
+    /// Writes past the page cache from now on (O_DIRECT), where the filesystem takes it: the pages would only push out others
+    /// that somebody wants.
+    pub(super) fn past_memory(mut self) -> Self {
+        if set_direct(&self.open.file, true).is_ok() {
+            self.direct = Some(Piece::new());
+        }
+        self
+    }
+
+    fn write_past_memory(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while let Some(piece) = &mut self.direct
+            && !bytes.is_empty()
+        {
+            let taken = piece.take(bytes);
+            bytes = &bytes[taken..];
+            if piece.is_full() {
+                self.pour()?;
+            }
+        }
+        // A filesystem that took the flag and not the write: the rest goes through memory.
+        self.open.file.write_all(bytes)
+    }
+
+    /// Writes what was collected. The last piece is filled up to a whole block, which `sync` cuts off again.
+    fn pour(&mut self) -> io::Result<()> {
+        let Some(piece) = &mut self.direct else { return Ok(()) };
+        match self.open.file.write_all(piece.whole_blocks()) {
+            Ok(()) => piece.held = 0,
+            // Nothing of it was written: no filesystem takes a part of such a request and says so.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                set_direct(&self.open.file, false)?;
+                self.open.file.write_all(piece.held())?;
+                self.direct = None;
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(())
     }
 
     /// Sets room aside, so that a drive too full says so before a byte moves. The size stays 0: a reader of a torn
@@ -130,6 +172,54 @@ impl DiskStaged {
     }
 }
 
+/// A piece on its way past the page cache: whole blocks, from memory that is aligned to them. A page covers every device.
+struct Piece {
+    buffer: Vec<u8>,
+    start: usize,
+    held: usize,
+}
+
+impl Piece {
+    const SIZE: usize = 1 << 20;
+    const BLOCK: usize = 4096;
+
+    fn new() -> Self {
+        let buffer = vec![0; Self::SIZE + Self::BLOCK];
+        let start = buffer.as_ptr().align_offset(Self::BLOCK);
+        Self { buffer, start, held: 0 }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(Self::SIZE - self.held);
+        let from = self.start + self.held;
+        self.buffer[from..from + taken].copy_from_slice(&bytes[..taken]);
+        self.held += taken;
+        taken
+    }
+
+    fn is_full(&self) -> bool {
+        self.held == Self::SIZE
+    }
+
+    fn held(&self) -> &[u8] {
+        &self.buffer[self.start..self.start + self.held]
+    }
+
+    fn whole_blocks(&mut self) -> &[u8] {
+        let end = self.start + self.held.next_multiple_of(Self::BLOCK);
+        self.buffer[self.start + self.held..end].fill(0);
+        &self.buffer[self.start..end]
+    }
+}
+
+/// The flag of an open file; EINVAL where the filesystem has no such way.
+fn set_direct(file: &File, on: bool) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    let flags = if on { flags | OFlag::O_DIRECT } else { flags - OFlag::O_DIRECT };
+    fcntl(file, FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}
+
 fn nameless_file(volume: &DiskVolume) -> Result<File, Errno> {
     let incoming = Place::incoming();
     match volume.open_at("stage", &incoming, OFlag::O_TMPFILE | OFlag::O_RDWR) {
@@ -152,16 +242,22 @@ pub(super) fn time_spec(at: Timestamp) -> TimeSpec {
 impl Staged for DiskStaged {
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
         self.open.volume.gate().pass("write", &Place::incoming())?;
-        self.open.file.write_all(bytes).map_err(|e| io_fault("write", &Place::incoming(), e))?;
+        let lost = |e| io_fault("write", &Place::incoming(), e);
+        if self.direct.is_some() {
+            self.written += bytes.len() as u64;
+            return self.write_past_memory(bytes).map_err(lost);
+        }
+        self.open.file.write_all(bytes).map_err(lost)?;
         self.written += bytes.len() as u64;
         self.write_behind()
     }
 
-    fn sync(self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError> {
-        let Self { open, written, reserved, .. } = *self;
+    fn sync(mut self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError> {
         let incoming = Place::incoming();
+        self.pour().map_err(|e| io_fault("write", &incoming, e))?;
+        let Self { open, written, reserved, direct, .. } = *self;
         open.volume.prove()?;
-        if reserved > written {
+        if reserved > written || direct.is_some() {
             open.file.set_len(written).map_err(|e| io_fault("trim", &incoming, e))?;
         }
         if let Some(mtime) = mtime {
@@ -172,13 +268,21 @@ impl Staged for DiskStaged {
                 Err(e) => return Err(fault("set time of", &incoming, e)),
             }
         }
-        // The data is durable before it gets any name: no reader and no power cut ever shows a name without its bytes.
-        open.file.sync_all().map_err(|e| io_fault("flush", &incoming, e))?;
+        // The data is durable no later than any name it gets: no reader and no power cut ever shows a name without its bytes.
+        // With one journal it is enough that the drive has it. Its blocks and its size are in the journal by the time the
+        // write-back was waited for, so a name that is given afterwards comes behind them; and the journal is written
+        // only after the drive's own memory was flushed, which has the bytes in it.
+        let flush = |e| io_fault("flush", &incoming, e);
+        let ordered = open.volume.has_one_journal()
+            && syscall::await_write_back(open.file.as_fd(), 0, 0).map_err(flush)?;
+        if !ordered {
+            open.file.sync_all().map_err(flush)?;
+        }
         Ok(Box::new(DiskSynced { open }))
     }
 }
 
-/// A file whose data is durable.
+/// A file whose data is durable no later than its name.
 struct DiskSynced {
     open: OpenFile,
 }

@@ -21,11 +21,24 @@ pub trait Volume: Send + Sync {
     /// Opens a nameless new file, with room for `expected` bytes set aside.
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError>;
 
+    /// The same for bytes that nobody will read soon: they do not pass through memory where the filesystem can do without.
+    fn stage_past_memory(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
+        self.stage(expected)
+    }
+
+    /// Has the drive empty its own memory of all that was staged and synced, before it is read back: a copy is to be proved
+    /// on the medium, as far as the drive is honest.
+    fn drain(&self) -> Result<(), VolumeError>;
+
     /// Makes one directory; its parent exists. `true`: it is new. Durable after [`Volume::sync_dir`] of the parent.
     fn make_dir(&self, dir: &Place) -> Result<bool, VolumeError>;
 
     /// Makes the entries of a directory durable.
     fn sync_dir(&self, dir: &Place) -> Result<(), VolumeError>;
+
+    /// Makes the entries of a directory durable no later than the next line that is appended to the manifest: after that
+    /// append returned, they are, and at no moment is the line without them.
+    fn order_dir(&self, dir: &Place) -> Result<(), VolumeError>;
 
     /// Gives a file or directory another name, which must be free. Durable after both directories are synced.
     fn rename_new(&self, from: &Place, to: &Place) -> Result<(), VolumeError>;
@@ -76,14 +89,15 @@ pub trait Staged: Send {
     /// Takes all of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError>;
 
-    /// Sets the modification time and makes the data durable. Consumes the file: a flush that failed is never
-    /// repeated on the same inode, because the kernel has already forgotten which pages were lost (invariant I5).
+    /// Sets the modification time and makes the data durable no later than any name the file gets: when the name is, it is.
+    /// Consumes the file: a flush that failed is never repeated on the same inode, because the kernel has already
+    /// forgotten which pages were lost (invariant I5).
     fn sync(self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError>;
 }
 
-/// A file whose data is durable and that has no final name yet. Dropping it leaves nothing behind.
+/// A file whose data is durable no later than its name, and that has no final name yet. Dropping it leaves nothing behind.
 pub trait Synced: Send {
-    /// Reads the data back from the medium.
+    /// Reads the data back from the medium, after [`Volume::drain`].
     fn medium(&self) -> Result<Box<dyn MediumRead>, VolumeError>;
 
     /// Gives it its name, which must be free (`Exists` otherwise). Durable after the directory is synced.

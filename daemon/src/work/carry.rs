@@ -68,9 +68,27 @@ pub(crate) fn carry_hashing(
     go_on: GoOn<'_>,
 ) -> Result<Carried, Refusal> {
     let (synced, digests) = match write(load, source, target, also, go_on)? {
-        Written::Durable(synced, digests) => (synced, digests),
-        Written::Not(why) => return Ok(why),
+        Written::All(synced, digests) => (synced, digests),
+        Written::BadSource(bad) => return Ok(Carried::BadSource(bad)),
+        Written::Stopped => return Ok(Carried::Stopped),
     };
+    drain(target)?;
+    let equal = reads_back(load, &*synced, target, go_on)?;
+    Ok(if equal { Carried::Proved(synced, digests) } else { Carried::BadReadBack })
+}
+
+/// Before anything of what was written is read back; once for several files.
+pub(crate) fn drain(target: &Attached) -> Result<(), Refusal> {
+    target.volume.drain().map_err(|e| Refusal::Drive(target.heed(e)))
+}
+
+/// Whether the medium gives back what was written.
+pub(crate) fn reads_back(
+    load: &Load,
+    synced: &dyn Synced,
+    target: &Attached,
+    go_on: GoOn<'_>,
+) -> Result<bool, Refusal> {
     let heed = |e| Refusal::Drive(target.heed(e));
     // Before it gets a name: no reader ever sees a copy that was not proved (invariant I12).
     let mut medium = synced.medium().map_err(heed)?;
@@ -80,9 +98,7 @@ pub(crate) fn carry_hashing(
         Ok(())
     })
     .map_err(heed)?;
-    drop(medium);
-    let equal = back.content == load.hash && back.size == load.size;
-    Ok(if equal { Carried::Proved(synced, digests) } else { Carried::BadReadBack })
+    Ok(back.content == load.hash && back.size == load.size)
 }
 
 /// A drive that gives back other bytes than it was given: until a probe passes, nothing on it is believed.
@@ -91,13 +107,18 @@ pub(crate) fn lied(drive: &Attached, place: Place) -> Refusal {
     Refusal::Drive(drive.heed(VolumeError::Io { op: "verify", place, source }))
 }
 
-enum Written {
-    Durable(Box<dyn Synced>, Box<Digests>),
-    Not(Carried),
+/// How the first half went.
+pub(crate) enum Written {
+    /// All of it is on the other drive, without a name, and was not read back yet.
+    All(Box<dyn Synced>, Box<Digests>),
+    /// As [`Carried::BadSource`], and why.
+    BadSource(Bad),
+    /// As [`Carried::Stopped`].
+    Stopped,
 }
 
 /// Reads and writes, hashing what passes. The page cache serves what just arrived.
-fn write(
+pub(crate) fn write(
     load: &Load,
     source: &Attached,
     target: &Attached,
@@ -105,7 +126,7 @@ fn write(
     go_on: GoOn<'_>,
 ) -> Result<Written, Refusal> {
     let heed = |e| Refusal::Drive(target.heed(e));
-    let bad = |bad| Ok(Written::Not(Carried::BadSource(bad)));
+    let bad = |bad| Ok(Written::BadSource(bad));
     // One bad sector is that file's problem and not the drive's, which goes on with all its others.
     let unreadable = |e| source.file_only(e).map_err(Refusal::Drive).map(Bad::Different);
     let mut reader = match source.volume.open(&load.from) {
@@ -117,7 +138,7 @@ fn write(
     if load.size > space.for_uploads() {
         return Err(Refusal::Drive(VolumeError::Full { op: "copy", place: load.from.clone() }));
     }
-    let mut staged = target.volume.stage(Some(load.size)).map_err(heed)?;
+    let mut staged = target.volume.stage_past_memory(Some(load.size)).map_err(heed)?;
     let mut hasher = Hasher::new(also, &[]);
     let mut buffer = vec![0; PIECE];
     loop {
@@ -137,7 +158,7 @@ fn write(
             break;
         }
         if !go_on() {
-            return Ok(Written::Not(Carried::Stopped));
+            return Ok(Written::Stopped);
         }
     }
     let digests = hasher.digests();
@@ -145,5 +166,5 @@ fn write(
         return bad(Bad::Different(format!("{} bytes with hash {}", digests.size, digests.content)));
     }
     let synced = staged.sync(Some(load.mtime)).map_err(heed)?;
-    Ok(Written::Durable(synced, Box::new(digests)))
+    Ok(Written::All(synced, Box::new(digests)))
 }

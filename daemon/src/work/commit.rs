@@ -1,13 +1,15 @@
 //! Group commit on the primary: whoever arrives while a commit is under way joins the next one, and all of them share
 //! the flushes of directories, manifest and catalogue.
 //!
-//! The order of every acknowledgement: data (flushed before a change gets here) → name → directories → manifest line →
-//! catalogue row → answer. A power cut after any step leaves either the acknowledged state or an unacknowledged
-//! file that the rescan finds; never a row without its file. A batch that fails in the middle closes the primary: it is
+//! The order of every acknowledgement: data → name → directories → manifest line, flushed → catalogue row → answer. A power
+//! cut after any step leaves either the acknowledged state or an unacknowledged file that the rescan finds; never a
+//! row without its file. Whether the steps before the line are flushed one by one or by the line's flush is the
+//! drive's to know (docs/decisions/0011). A batch that fails in the middle closes the primary: it is
 //! opened again through the recovery of a power cut, which puts names and record back in step (crash-only).
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -30,6 +32,10 @@ use crate::work::ingest::Outcome;
 
 /// How many changes share one commit at most.
 const BATCH: usize = 64;
+
+/// How long a commit waits at most for uploads whose data is on its way to the drive already: about what its own flushes
+/// cost there, which are shared with them then.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How many events uploads that share a commit have at most: each that something made room for, and that it is there.
 pub(crate) const EVENTS_TOGETHER: u64 = 2 * BATCH as u64;
@@ -98,8 +104,36 @@ struct Job {
 /// The door to all changes on the primary.
 pub(crate) struct GroupCommit {
     queue: Mutex<VecDeque<Job>>,
+    coming: Coming,
     lead: Mutex<Committer>,
     changes: Arc<AtomicU64>,
+}
+
+/// Uploads that are complete and will want a commit in a moment.
+#[derive(Clone, Default)]
+struct Coming(Arc<(Mutex<usize>, Condvar)>);
+
+/// One of them, until it is dropped.
+pub(crate) struct Announced(Coming);
+
+impl Coming {
+    fn announce(&self) -> Announced {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Announced(self.clone())
+    }
+
+    fn wait(&self) {
+        let coming = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.1.wait_timeout_while(coming, PATIENCE, |coming| *coming > 0));
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        let Coming(shared) = &self.0;
+        *shared.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        shared.1.notify_all();
+    }
 }
 
 /// What one commit at a time works with.
@@ -132,12 +166,23 @@ impl GroupCommit {
             changes: Arc::clone(&changes),
             closed: false,
         };
-        Self { queue: Mutex::default(), lead: Mutex::new(committer), changes }
+        Self { queue: Mutex::default(), coming: Coming::default(), lead: Mutex::new(committer), changes }
+    }
+
+    /// Says that a change will come in a moment: a commit that is about to begin waits for it, a little.
+    pub(crate) fn announce(&self) -> Announced {
+        self.coming.announce()
     }
 
     /// Carries a change out; returns when it is durable. The first to get the lead works for all who wait.
-    pub(crate) fn submit(&self, change: Change, now: Timestamp) -> Result<Done, Refusal> {
+    pub(crate) fn submit(
+        &self,
+        change: Change,
+        announced: Option<Announced>,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
         let slot = self.enqueue(change);
+        drop(announced);
         self.lead(&slot, now)
     }
 
@@ -161,6 +206,7 @@ impl GroupCommit {
             if let Some(result) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return result;
             }
+            self.coming.wait();
             let jobs = self.take();
             if jobs.is_empty() {
                 // Only after a panic of another leader in the middle of its batch, ours included.
@@ -257,12 +303,17 @@ impl Committer {
         let attached = Arc::clone(&self.attached);
         let heed = |e| Refusal::Drive(attached.heed(e));
         // 1. Names: a manifest line must never speak of a name that a power cut could still take away.
+        // Where a line follows, its flush is theirs as well if the filesystem keeps the order (docs/decisions/0011).
+        let what: Vec<What> = drafts.iter().flat_map(|d| d.events.iter().cloned()).collect();
         let dirs: BTreeSet<&Place> = drafts.iter().flat_map(|d| &d.dirs).collect();
         for dir in dirs {
-            attached.volume.sync_dir(dir).map_err(heed)?;
+            if what.is_empty() {
+                attached.volume.sync_dir(dir).map_err(heed)?;
+            } else {
+                attached.volume.order_dir(dir).map_err(heed)?;
+            }
         }
         // 2. Manifest: the truth beside the files. If the catalogue commit is lost, start-up replays these lines.
-        let what: Vec<What> = drafts.iter().flat_map(|d| d.events.iter().cloned()).collect();
         let follows = |what: &&What| {
             !matches!(what, What::Proved { .. } | What::Damaged { .. } | What::Quarantined { .. })
         };
@@ -273,21 +324,23 @@ impl Committer {
             // property and lose it with the next plug.
             attached.volume.prove().map_err(heed)?;
         }
-        // 3. Catalogue: COMMIT returns after its log is flushed (synchronous=FULL).
-        let rows = drafts.iter().flat_map(|d| &d.rows);
+        // 3. Catalogue. What only follows from lines is durable in them: its flush can wait. Rows that stand nowhere else
+        // are flushed before COMMIT returns, with all that was committed before them.
+        let rows: Vec<&Row> = drafts.iter().flat_map(|d| &d.rows).collect();
         let on = On::now(attached.id(), attached.role());
         let position = self.manifest.position();
-        self.catalogue
-            .write(|tx| {
-                for event in &events {
-                    apply::apply(tx, on, event)?;
-                }
-                for row in rows {
-                    write_row(tx, attached.id(), row, now)?;
-                }
-                if events.is_empty() { Ok(()) } else { apply::reached(tx, attached.id(), position) }
-            })
-            .map_err(Refusal::from)?;
+        let follows = rows.is_empty() && !events.is_empty();
+        let carry = |tx: &Tx<'_>| {
+            for event in &events {
+                apply::apply(tx, on, event)?;
+            }
+            for row in &rows {
+                write_row(tx, attached.id(), row, now)?;
+            }
+            if events.is_empty() { Ok(()) } else { apply::reached(tx, attached.id(), position) }
+        };
+        let carried = if follows { self.catalogue.follow(carry) } else { self.catalogue.write(carry) };
+        carried.map_err(Refusal::from)?;
         self.catalogue.count_facts(&events);
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::model::place::Shelf;
 use crate::plan::placing::{Above, Situation};
 use crate::store::volume::{Staged, Synced, VolumeError};
 use crate::work::changes::{Change, Store, existing, prove_known};
+use crate::work::commit::Announced;
 use crate::work::error::Refusal;
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
@@ -144,14 +145,15 @@ impl Incoming {
         let digests = hasher.finish().map_err(Refusal::WrongHash)?;
         let dated = offer.mtime.unwrap_or_else(|| pool.now());
         let turn = primary.attached.turns.upload();
+        let announced = primary.announce();
         let synced =
             staged.sync(Some(dated)).map_err(|e| full_or(primary.attached.heed(e), received, room))?;
         drop(turn);
-        Ok(Received { pool, primary, offer, synced, digests, dated, promise })
+        Ok(Received { pool, primary, offer, synced, digests, dated, promise, announced })
     }
 }
 
-/// All bytes are here, durable, and equal to what was announced; nothing has a name yet.
+/// All bytes are here, durable no later than any name, and equal to what was announced; nothing has a name yet.
 pub struct Received {
     pool: Arc<Pool>,
     primary: Arc<Primary>,
@@ -161,6 +163,7 @@ pub struct Received {
     /// The modification time the file was given.
     dated: Timestamp,
     promise: Option<Promise>,
+    announced: Announced,
 }
 
 impl Received {
@@ -171,7 +174,7 @@ impl Received {
 
     /// Names it, and returns once name, manifest and catalogue are durable. Blocking.
     pub fn settle(self) -> Result<Ack, Refusal> {
-        let Self { pool, primary, offer, synced, digests, dated, promise } = self;
+        let Self { pool, primary, offer, synced, digests, dated, promise, announced } = self;
         let turn = primary.attached.turns.upload();
         let known = prove_known(&primary, &offer.path, &digests)?;
         let now = pool.now();
@@ -188,7 +191,7 @@ impl Received {
             by: offer.by.label(),
             known,
         }));
-        let done = primary.submit(change, now)?;
+        let done = primary.submit_announced(change, announced, now)?;
         drop(turn);
         let node = done.name.map(Node::from).ok_or(Refusal::Changed)?;
         pool.count_received(digests.size);

@@ -18,7 +18,7 @@ use crate::store::manifest::Manifest;
 use crate::store::volume::{EntryKind, VolumeError};
 use crate::work::ballast;
 use crate::work::changes::Change;
-use crate::work::commit::{Done, GroupCommit};
+use crate::work::commit::{Announced, Done, GroupCommit};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::unrecorded::Unrecorded;
@@ -91,7 +91,7 @@ impl Primary {
         primary.recheck_tail(replayed, now)?;
         for (path, to) in unrecorded.replaced {
             // A name that vanished meanwhile needs no record.
-            match primary.commit.submit(Change::RecordReplaced { path, to }, now) {
+            match primary.commit.submit(Change::RecordReplaced { path, to }, None, now) {
                 Ok(_) | Err(Refusal::NotFound) => {}
                 Err(e) => return Err(e),
             }
@@ -132,7 +132,23 @@ impl Primary {
     /// Carries a change out and returns when it is durable.
     pub(crate) fn submit(&self, change: Change, now: Timestamp) -> Result<Done, Refusal> {
         self.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
-        self.commit.submit(change, now)
+        self.commit.submit(change, None, now)
+    }
+
+    /// The same for an upload that was announced.
+    pub(crate) fn submit_announced(
+        &self,
+        change: Change,
+        announced: Announced,
+        now: Timestamp,
+    ) -> Result<Done, Refusal> {
+        self.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        self.commit.submit(change, Some(announced), now)
+    }
+
+    /// Says that an upload is complete, and its change will come as soon as its data is with the drive.
+    pub(crate) fn announce(&self) -> Announced {
+        self.commit.announce()
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn replay(
     let carry = |roles: &[RoleChange], piece: &mut Vec<Line>| -> Result<(), CatalogueError> {
         let Some(last) = piece.last() else { return Ok(()) };
         let position = Position { seq: last.event.seq, sum: last.sum };
-        catalogue.write(|tx| {
+        catalogue.follow(|tx| {
             piece.iter().try_for_each(|line| {
                 let wrote_as = manifest::role_at(roles, line.event.seq).unwrap_or(role);
                 apply::apply(tx, On { drive, role, wrote_as }, &line.event)
@@ -125,7 +125,8 @@ pub(crate) fn record(
     let events = manifest.append(now, what).map_err(|e| Refusal::Drive(attached.heed(e)))?;
     let position = manifest.position();
     let on = On::now(attached.id(), attached.role());
-    catalogue.write(|tx| {
+    // Durable in the line: a start that does not find it here reads it there.
+    catalogue.follow(|tx| {
         events.iter().try_for_each(|event| apply::apply(tx, on, event))?;
         apply::reached(tx, on.drive, position)
     })?;

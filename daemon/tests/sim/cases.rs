@@ -286,6 +286,7 @@ fn a_deletion_that_was_taken_back_stays_so() {
         world.put("anna/mac/a.jpg", b"a photo");
         world.a.fail_nth(Op::Append, 1, Fault::lasting(Failure::Gone));
         world.tree().trash(&device(DeviceKind::Computer), &name).unwrap_err();
+        world.a.settle();
         world.let_go(Which::A).unwrap();
         world.cut(Which::A);
         assert!(!world.a.files().contains_key("photos/anna/mac/a.jpg"));

@@ -109,11 +109,17 @@ impl Volume for Flawed {
         let staged = self.sound.stage(expected.filter(|_| self.flaw != Flaw::NoRoomCheck))?;
         Ok(Box::new(FlawedStaged { sound: staged, volume: self.sound.clone(), flaw: self.flaw }))
     }
+    fn drain(&self) -> Result<(), VolumeError> {
+        self.sound.drain()
+    }
     fn make_dir(&self, dir: &Place) -> Result<bool, VolumeError> {
         self.sound.make_dir(dir).map(|new| new || self.flaw == Flaw::AlwaysNew)
     }
     fn sync_dir(&self, dir: &Place) -> Result<(), VolumeError> {
         if self.flaw == Flaw::FlushesNothing { Ok(()) } else { self.sound.sync_dir(dir) }
+    }
+    fn order_dir(&self, dir: &Place) -> Result<(), VolumeError> {
+        self.sound.order_dir(dir)
     }
     fn rename_new(&self, from: &Place, to: &Place) -> Result<(), VolumeError> {
         if self.has(Flaw::RenameReplaces, to) {

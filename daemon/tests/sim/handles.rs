@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use shoebox::model::place::Place;
 use shoebox::store::volume::{MediumRead, ReadAt, Staged, Synced, VolumeError};
 
-use crate::faults::{Failure, Op, Site};
+use crate::faults::{Failure, Op};
 use crate::medium::{Ino, Problem};
 use crate::volume::{Drive, SimVolume, call};
 
@@ -54,13 +54,13 @@ impl Staged for Staging {
             // The API consumes the file: nobody can come a second time (invariant I5).
             assert!(!file.flush_failed, "a staged file was flushed again after a failed flush");
             file.mtime = mtime.unwrap_or(file.mtime);
-            drive.flush(Site::Data, ino, &incoming)
+            drive.settle(ino, &incoming)
         })?;
         Ok(Box::new(Unnamed { held: self.0, published: false }))
     }
 }
 
-/// Durable, on its way to a name.
+/// Durable no later than the name it is on its way to.
 struct Unnamed {
     held: Held,
     published: bool,

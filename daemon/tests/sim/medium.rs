@@ -1,5 +1,7 @@
 //! The simulated medium: what is in the page cache, what is on the platter, and what of the difference a power
-//! cut leaves. Stricter than ext4 (where one fsync commits the whole journal): only what was asked for is durable.
+//! cut leaves. Stricter than ext4 (where one fsync commits the whole journal): only what was asked for is durable. Of the
+//! journal's order only two things are believed: that a file's bytes, once written back, come no later than a name given
+//! afterwards, and that what a directory had comes no later than a line appended afterwards.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -57,6 +59,8 @@ pub(crate) struct File {
     pub(crate) flush_failed: bool,
     /// The medium gives an error.
     pub(crate) unreadable: bool,
+    /// On the drive, and to stay no later than any name.
+    written_back: Option<(Arc<Vec<u8>>, Timestamp)>,
     /// Names it has in the cached tree.
     names: u32,
 }
@@ -72,6 +76,7 @@ impl File {
             reserved: 0,
             flush_failed: false,
             unreadable: false,
+            written_back: None,
             names: 0,
         }
     }
@@ -84,6 +89,9 @@ impl File {
 
     /// What a read past the page cache finds: old bytes, or zeros, where nothing was written back.
     pub(crate) fn on_medium(&self) -> Arc<Vec<u8>> {
+        if let Some((bytes, _)) = &self.written_back {
+            return Arc::clone(bytes);
+        }
         if self.durable.len() == self.live.len() {
             return Arc::clone(&self.durable);
         }
@@ -104,9 +112,22 @@ impl File {
         Arc::new(bytes)
     }
 
+    /// Writes back, to stay no later than any name it gets.
+    pub(crate) fn write_back(&mut self) {
+        self.written_back = Some((self.written_back(), self.mtime));
+    }
+
+    /// A name of it is durable.
+    fn named(&mut self) {
+        let Some((bytes, mtime)) = self.written_back.take() else { return };
+        self.kept = if Arc::ptr_eq(&bytes, &self.live) { bytes.len() } else { self.kept };
+        (self.durable, self.durable_mtime) = (bytes, mtime);
+    }
+
     /// Writes back, to stay.
     pub(crate) fn flush(&mut self) {
         self.durable = self.written_back();
+        self.written_back = None;
         self.kept = self.live.len();
         self.durable_mtime = self.mtime;
     }
@@ -114,12 +135,14 @@ impl File {
     /// Fails to write back: the medium keeps what it had, the cache forgets that there was anything to write.
     pub(crate) fn fail_flush(&mut self) {
         self.durable = self.on_medium();
+        self.written_back = None;
         self.kept = self.live.len();
         self.flush_failed = true;
     }
 
     /// The page cache is lost; of what was not written back, `rng` says what had made it by itself.
     fn cut(&mut self, rng: &mut Rng) {
+        self.written_back = None;
         if self.is_dirty() {
             let kept = self.kept.min(self.durable.len());
             let tail = self.live.get(kept..).unwrap_or_default();
@@ -185,6 +208,8 @@ struct Step {
     emptied: Option<Ino>,
     /// A directory flush failed: no later one brings it to the medium.
     stuck: bool,
+    /// Durable no later than the next line of the manifest.
+    ordered: bool,
 }
 
 impl Step {
@@ -355,7 +380,7 @@ impl Medium {
         for change in &changes {
             self.apply_live(change);
         }
-        let step = |changes| Step { changes, emptied, stuck: false };
+        let step = |changes| Step { changes, emptied, stuck: false, ordered: false };
         match self.kind {
             Kind::Ext4 => self.steps.push(step(changes)),
             // Without a journal even a replaced name is gone for a moment before it is back.
@@ -392,6 +417,9 @@ impl Medium {
             Some(ino) => dir.durable.insert(change.name, ino),
             None => dir.durable.remove(&change.name),
         };
+        if let Some(Node::File(file)) = change.to.and_then(|ino| self.nodes.get_mut(&ino)) {
+            file.named();
+        }
     }
 
     /// What a directory has that is not durable.
@@ -411,8 +439,22 @@ impl Medium {
     /// Makes the names in `dir` durable (only `name`, if given), and with a journal what these steps imply.
     pub(crate) fn commit(&mut self, dir: Ino, name: Option<&str>) {
         let wanted = |change: &Change| change.dir == dir && name.is_none_or(|name| name == change.name);
-        let mut taken: Vec<bool> =
-            self.steps.iter().map(|step| !step.stuck && step.changes.iter().any(wanted)).collect();
+        self.commit_steps(|step| step.changes.iter().any(wanted));
+    }
+
+    /// What `dir` has now is to be durable no later than the next line of the manifest.
+    pub(crate) fn order(&mut self, dir: Ino) {
+        let here = |step: &&mut Step| step.changes.iter().any(|change| change.dir == dir);
+        self.steps.iter_mut().filter(here).for_each(|step| step.ordered = true);
+    }
+
+    /// Makes durable what was ordered, and what it implies.
+    pub(crate) fn commit_ordered(&mut self) {
+        self.commit_steps(|step| step.ordered);
+    }
+
+    fn commit_steps(&mut self, wanted: impl Fn(&Step) -> bool) {
+        let mut taken: Vec<bool> = self.steps.iter().map(|step| !step.stuck && wanted(step)).collect();
         for later in (0..self.steps.len()).rev().filter(|&at| taken[at]).collect::<Vec<_>>() {
             self.take_implied(later, &mut taken);
         }

@@ -14,8 +14,16 @@ const SEEDS: u64 = 60;
 const FIRST: usize = 6;
 
 /// Calls of a drive's that make something durable, and the system calls under them.
-const FLUSHES: [&str; 7] =
-    [".sync_dir(", ".sync_file(", ".sync(", ".append(", ".write_small(", ".sync_all(", ".sync_data("];
+const FLUSHES: [&str; 8] = [
+    ".order_dir(",
+    ".sync_dir(",
+    ".sync_file(",
+    ".sync(",
+    ".append(",
+    ".write_small(",
+    ".sync_all(",
+    ".sync_data(",
+];
 
 /// Files in which a flush is no decision of the code's: the real drives, and the tests that all drives pass. Snapshots of the
 /// catalogue, which in the simulation is no file: they are derived, and proved by their hash before they are used. And what

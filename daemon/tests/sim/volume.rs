@@ -12,7 +12,7 @@ use shoebox::store::volume::{Entry, EntryKind, MediumRead, ReadAt, Staged, Stat,
 use crate::calls;
 use crate::faults::{Area, Failure, Fault, Faults, Op, Site};
 use crate::handles::{Held, Platter, Reading, Staging};
-use crate::medium::{Ino, Kind, Medium, Problem};
+use crate::medium::{File, Ino, Kind, Medium, Problem};
 use crate::rng::Rng;
 
 /// One mount of a simulated drive, and the hand that pulls its plug. Clones are the same mount: after a cut or an
@@ -82,11 +82,32 @@ impl Drive {
 
     pub(crate) fn flush(&mut self, site: Site, ino: Ino, place: &Place) -> Result<(), Problem> {
         let reaches = self.reaches(site);
+        self.flush_if(reaches, site, ino, place, File::flush)
+    }
+
+    /// A staged file is durable no later than its name: with a journal, that is when the name is, and not before.
+    pub(crate) fn settle(&mut self, ino: Ino, place: &Place) -> Result<(), Problem> {
+        let reaches = self.reaches(Site::Data);
+        let settle = match self.kind {
+            Kind::Ext4 => File::write_back,
+            Kind::Exfat => File::flush,
+        };
+        self.flush_if(reaches, Site::Data, ino, place, settle)
+    }
+
+    fn flush_if(
+        &mut self,
+        reaches: bool,
+        site: Site,
+        ino: Ino,
+        place: &Place,
+        act: fn(&mut File),
+    ) -> Result<(), Problem> {
         let file = self.medium.file_mut(ino)?;
         if file.flush_failed {
             self.repeated_flushes.push(format!("{site:?} {place}"));
         } else if reaches {
-            file.flush();
+            act(file);
         }
         Ok(())
     }
@@ -393,6 +414,10 @@ impl Volume for SimVolume {
         Ok(Box::new(Staging(Held { volume: self.clone(), ino, slot })))
     }
 
+    fn drain(&self) -> Result<(), VolumeError> {
+        self.prove() // nothing is durable by it that was not
+    }
+
     fn make_dir(&self, dir: &Place) -> Result<bool, VolumeError> {
         self.run(&call(Op::MakeDir, "make", dir), |drive| drive.medium.make_dir(dir))
     }
@@ -405,6 +430,21 @@ impl Volume for SimVolume {
             let site = Site::Dir(Area::of(dir), drive.medium.pending(ino));
             if drive.reaches(site) {
                 drive.medium.commit(ino, None);
+            }
+            Ok(())
+        })
+    }
+
+    fn order_dir(&self, dir: &Place) -> Result<(), VolumeError> {
+        let harm = |drive: &mut Drive, failure| lose_names(drive, dir, failure);
+        self.run_or(&call(Op::SyncDir, "order", dir), harm, |drive| {
+            let ino = drive.medium.walk(dir)?;
+            drive.medium.names(ino)?;
+            let site = Site::Dir(Area::of(dir), drive.medium.pending(ino));
+            match (drive.reaches(site), drive.kind) {
+                (false, _) => {}
+                (true, Kind::Ext4) => drive.medium.order(ino),
+                (true, Kind::Exfat) => drive.medium.commit(ino, None),
             }
             Ok(())
         })
@@ -515,7 +555,11 @@ impl Volume for SimVolume {
         };
         self.run_or(&call(Op::Append, "append to", file), harm, |drive| {
             let ino = drive.append(file, bytes)?;
-            drive.flush(Site::Append, ino, file)
+            let reaches = drive.reaches(Site::Append);
+            if reaches {
+                drive.medium.commit_ordered();
+            }
+            drive.flush_if(reaches, Site::Append, ino, file, File::flush)
         })
     }
 

@@ -1,6 +1,6 @@
 //! The catalogue: SQLite on the primary, an index over files and manifests that can be deleted and rebuilt.
 //!
-//! One connection, exclusive, WAL, synchronous=FULL (docs/decisions/0007). Rows for names, copies and accounts are
+//! One connection, exclusive, WAL, synchronous=FULL except where rows only follow durable lines (docs/decisions/0007, 0011). Rows for names, copies and accounts are
 //! derived from manifest events by [`apply`] and nowhere else, so that replaying manifests rebuilds them.
 use std::fs::File;
 use std::path::Path;
@@ -258,14 +258,34 @@ impl Catalogue {
         }
     }
 
-    /// Runs `body` in one transaction; durable on `Ok`.
+    /// Runs `body` in one transaction; durable on `Ok`, with all that was committed before.
     pub fn write<T>(
         &self,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
+    ) -> Result<T, CatalogueError> {
+        self.run("PRAGMA synchronous=FULL", body)
+    }
+
+    /// The same for rows that follow from lines which are durable in a manifest, with the position they reach: a power cut
+    /// may take them, as a whole and with all that came after, and the next start replays those lines. What is left is
+    /// sound: the log is flushed before any of it is moved into the database (docs/decisions/0011).
+    pub fn follow<T>(
+        &self,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
+    ) -> Result<T, CatalogueError> {
+        self.run("PRAGMA synchronous=NORMAL", body)
+    }
+
+    /// Each transaction says for itself what it needs: none inherits it from the one before.
+    fn run<T>(
+        &self,
+        durability: &str,
         body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
     ) -> Result<T, CatalogueError> {
         let mut open = self.lock();
         let connection = &mut open.as_mut().ok_or_else(closed)?.connection;
         let write = || {
+            connection.execute_batch(durability).tried("set up")?;
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).tried("begin")?;
             let value = body(&tx)?;
             tx.commit().tried("commit")?;

@@ -11,7 +11,7 @@ use crate::plan::mirroring;
 use crate::store::catalogue::copies;
 use crate::store::catalogue::queue::WantedRow;
 use crate::store::volume::{Synced, VolumeError};
-use crate::work::carry::{self, BOTH, Bad, Carried, GoOn, Load};
+use crate::work::carry::{self, BOTH, Bad, GoOn, Load, Written};
 use crate::work::changes;
 use crate::work::error::Refusal;
 use crate::work::mirror::{End, Piece};
@@ -23,14 +23,25 @@ use crate::work::{reading, record};
 /// So many attempts must find the primary's file bad, each after a longer pause, before it is called damaged.
 const SURE: u32 = 3;
 
+/// On the drive without a name, not read back yet.
+type Unproved = (WantedRow, Box<dyn Synced>, Box<Digests>);
+
+fn load(row: &WantedRow) -> Load {
+    Load { from: Place::photo(&row.path), hash: row.hash, size: row.size, mtime: row.mtime }
+}
+
+fn event(row: &WantedRow, digests: &Digests) -> What {
+    changes::stored(&row.path, digests, row.mtime, row.by.clone(), row.received)
+}
+
 /// How one copy went.
 enum Made {
     /// On the drive, read back equal, under its name.
     Proved(Box<Digests>),
+    /// On the drive, to be read back and named.
+    Written(Box<dyn Synced>, Box<Digests>),
     /// The primary's file is not what it should be: nothing is copied from it (invariant I14).
     BadSource(Bad),
-    /// This attempt failed on this drive; what was read back did not equal what was written.
-    BadReadBack,
     /// Something on the drive would have to make room, and nothing does until a person has answered.
     Held,
     /// Asked to stop in the middle.
@@ -57,6 +68,7 @@ impl End {
         self.directories.start();
         let mut piece = Piece::default();
         let mut made: Vec<WantedRow> = Vec::new();
+        let mut written: Vec<Unproved> = Vec::new();
         let mut worked = false;
         for row in rows.into_iter().take(count) {
             let copied = match self.copy(primary, &row, &mut piece, now, held, go_on) {
@@ -70,13 +82,11 @@ impl End {
             };
             match copied {
                 Made::Proved(digests) => {
-                    let mtime = row.mtime;
-                    let event = changes::stored(&row.path, &digests, mtime, row.by.clone(), row.received);
-                    piece.events.push(event);
+                    piece.events.push(event(&row, &digests));
                     made.push(row);
                 }
+                Made::Written(synced, digests) => written.push((row, synced, digests)),
                 Made::BadSource(found) => source_failed(pool, primary, self, &row, found)?,
-                Made::BadReadBack => return Err(carry::lied(&self.attached, Place::photo(&row.path))),
                 Made::Held => {
                     let retry = mirroring::retry_at(row.tries, now);
                     primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
@@ -85,6 +95,7 @@ impl End {
             }
             worked = true;
         }
+        self.prove_written(primary, written, &mut piece, &mut made, now, go_on)?;
         if !piece.events.is_empty() {
             let now = pool.now();
             self.commit(&primary.catalogue, piece, now)?;
@@ -117,6 +128,36 @@ impl End {
         }
     }
 
+    /// The second half, after all of the batch is written: one flush of the drive's memory, then each is read back and named.
+    fn prove_written(
+        &mut self,
+        primary: &Primary,
+        written: Vec<Unproved>,
+        piece: &mut Piece,
+        made: &mut Vec<WantedRow>,
+        now: Timestamp,
+        go_on: GoOn<'_>,
+    ) -> Result<(), Refusal> {
+        if written.is_empty() {
+            return Ok(());
+        }
+        carry::drain(&self.attached)?;
+        for (row, mut synced, digests) in written {
+            let to = Place::photo(&row.path);
+            if !carry::reads_back(&load(&row), &*synced, &self.attached, go_on)? {
+                return Err(carry::lied(&self.attached, to));
+            }
+            self.name(primary, &row, &to, &mut *synced, piece, now)?;
+            piece.events.push(event(&row, &digests));
+            made.push(row);
+            // Asked to stop: the rest has no names, and goes.
+            if !go_on() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn copy(
         &mut self,
         primary: &Primary,
@@ -142,16 +183,11 @@ impl End {
         if let Some(digests) = self.link_twin(primary, row, &to, piece, go_on)? {
             return Ok(Made::Proved(Box::new(digests)));
         }
-        let load = Load { from: to.clone(), hash: row.hash, size: row.size, mtime: row.mtime };
-        match carry::carry(&load, &primary.attached, &self.attached, go_on)? {
-            Carried::Proved(mut synced, digests) => {
-                self.name(primary, row, &to, &mut *synced, piece, now)?;
-                Ok(Made::Proved(digests))
-            }
-            Carried::BadSource(bad) => Ok(Made::BadSource(bad)),
-            Carried::BadReadBack => Ok(Made::BadReadBack),
-            Carried::Stopped => Ok(Made::Stopped),
-        }
+        Ok(match carry::write(&load(row), &primary.attached, &self.attached, BOTH, go_on)? {
+            Written::All(synced, digests) => Made::Written(synced, digests),
+            Written::BadSource(bad) => Made::BadSource(bad),
+            Written::Stopped => Made::Stopped,
+        })
     }
 
     /// Names that became others, or got other content, while their old content was on its way here: what was recorded under

@@ -98,6 +98,9 @@ impl Volume for Shared {
         self.0.call(Call::Stage(expected), &Place::incoming())?;
         self.0.inner.stage(expected)
     }
+    fn drain(&self) -> Result<(), VolumeError> {
+        self.0.inner.drain()
+    }
     fn make_dir(&self, dir: &Place) -> Result<bool, VolumeError> {
         self.0.call(Call::MakeDir, dir)?;
         self.0.inner.make_dir(dir)
@@ -106,6 +109,10 @@ impl Volume for Shared {
         self.0.dir_flushes.fetch_add(1, Ordering::SeqCst);
         self.0.call(Call::SyncDir, dir)?;
         self.0.inner.sync_dir(dir)
+    }
+    /// As on a filesystem that keeps no order.
+    fn order_dir(&self, dir: &Place) -> Result<(), VolumeError> {
+        self.sync_dir(dir)
     }
     fn rename_new(&self, from: &Place, to: &Place) -> Result<(), VolumeError> {
         self.0.inner.rename_new(from, to)

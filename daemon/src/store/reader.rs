@@ -1,0 +1,37 @@
+//! Ordinary reading of a file on a drive, through the page cache.
+use std::fs::File;
+use std::io;
+
+use crate::model::place::Place;
+use crate::store::disk::io_fault;
+use crate::store::gate::Gate;
+use crate::store::volume::{ReadAt, VolumeError};
+
+/// Reads at an offset, as often as it is asked.
+pub(super) struct DiskReader {
+    file: File,
+    place: Place,
+    gate: Gate,
+}
+
+impl DiskReader {
+    pub(super) fn new(file: File, place: Place, gate: Gate) -> Self {
+        Self { file, place, gate }
+    }
+}
+
+impl ReadAt for DiskReader {
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
+        self.gate.pass("read", &self.place)?;
+        let mut done = 0;
+        while done < buf.len() {
+            match std::os::unix::fs::FileExt::read_at(&self.file, &mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(io_fault("read", &self.place, e)),
+            }
+        }
+        Ok(done)
+    }
+}
