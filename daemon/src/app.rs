@@ -54,7 +54,8 @@ impl App {
         let pool = Arc::new(Pool::new(options(&settings), Arc::new(clock::now)));
         let supervisor = Arc::new(Supervisor::new(Patience::default(), |code| std::process::exit(code)));
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            // One: it only passes bytes on, and a second would be woken for each piece of a body to find nothing to do.
+            .worker_threads(1)
             .thread_name("http")
             .enable_all()
             .build()

@@ -153,11 +153,18 @@ const YIELD: Duration = Duration::from_millis(20);
 /// background work.
 #[derive(Default)]
 pub struct Turns {
-    uploads: Mutex<usize>,
+    uploads: Mutex<Uploads>,
     /// When the last upload, or a piece of one, began or ended.
     stirred: Mutex<Option<Instant>>,
     idle: Condvar,
     lane: Mutex<()>,
+}
+
+/// How many there are, and how many wait for their end: nobody is woken, at the price of a system call, where nobody waits.
+#[derive(Default)]
+struct Uploads {
+    under_way: usize,
+    waiting: usize,
 }
 
 /// An upload under way.
@@ -169,8 +176,8 @@ impl Drop for UploadTurn<'_> {
     fn drop(&mut self) {
         self.turns.stir();
         let mut uploads = self.turns.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        *uploads = uploads.saturating_sub(1);
-        if *uploads == 0 {
+        uploads.under_way = uploads.under_way.saturating_sub(1);
+        if uploads.under_way == 0 && uploads.waiting > 0 {
             self.turns.idle.notify_all();
         }
     }
@@ -180,7 +187,7 @@ impl Turns {
     /// Announces an upload; never waits.
     pub fn upload(&self) -> UploadTurn<'_> {
         self.stir();
-        *self.uploads.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner).under_way += 1;
         UploadTurn { turns: self }
     }
 
@@ -195,7 +202,7 @@ impl Turns {
         loop {
             let now = clock::monotonic();
             let stirred = *self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
-            let under_way = *self.uploads.lock().unwrap_or_else(PoisonError::into_inner) > 0;
+            let under_way = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).under_way > 0;
             let since = stirred.map(|at| now.saturating_duration_since(at));
             let quiet = !under_way && since.is_none_or(|since| since >= calm);
             if quiet || now.saturating_duration_since(began) >= patience {
@@ -212,9 +219,15 @@ impl Turns {
     }
 
     fn background_after(&self, patience: Duration) -> MutexGuard<'_, ()> {
-        let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.idle.wait_timeout_while(uploads, patience, |n| *n > 0);
-        drop(waited);
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        if uploads.under_way > 0 {
+            uploads.waiting += 1;
+            let waited = self.idle.wait_timeout_while(uploads, patience, |uploads| uploads.under_way > 0);
+            let (mut uploads, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            uploads.waiting -= 1;
+        } else {
+            drop(uploads);
+        }
         self.lane.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

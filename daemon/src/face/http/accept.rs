@@ -51,7 +51,7 @@ impl Default for Limits {
             head_bytes: 16 * 1024,
             headers: 64,
             body_idle: Duration::from_secs(60),
-            piece: 64 * 1024,
+            piece: 128 * 1024,
             drain: Duration::from_secs(20),
         }
     }

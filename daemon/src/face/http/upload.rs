@@ -20,8 +20,12 @@ use crate::work::pool::Pool;
 
 /// Bodies below this are collected and handed over as one: a channel and a waiting thread cost more than they save.
 const SMALL: u64 = 256 * 1024;
-/// Pieces on their way to the blocking thread: with pieces of 64 KiB, 1 MiB.
-const IN_FLIGHT: usize = 16;
+/// What goes to the blocking thread at once, in pieces as they came: waking it costs as much as copying tens of KiB.
+const LOAD: usize = 512 * 1024;
+/// So many pieces are a load whatever their size: each takes some room of its own.
+const PIECES: usize = 64;
+/// Loads on their way to the blocking thread, besides the one that grows and the one that is written.
+const IN_FLIGHT: usize = 1;
 
 /// After this long, and again and again, a request that waits for a drive asks whether the drive still answers, and is
 /// told to come back if it does not (invariant I22). The thread that waits in the kernel is left behind; a drive that
@@ -32,10 +36,10 @@ const DRIVE_PATIENCE: Duration = Duration::from_secs(60);
 const MOST_TIMES: u32 = 60;
 
 /// What the blocking thread is told.
-enum Piece {
-    Bytes(Bytes),
-    /// The body is complete. A channel that closes without it means that the client gave up.
-    End,
+enum Load {
+    More(Vec<Bytes>),
+    /// The body is complete with these. A channel that closes without it means that the client gave up.
+    Last(Vec<Bytes>),
 }
 
 /// Whether the client waits for `100 Continue` (RFC 9110 §10.1.1).
@@ -53,10 +57,10 @@ pub(super) async fn receive(
     let (pool, ingest, limits) = (&face.pool, face.ingest.clone(), &face.limits);
     match offer.size {
         Some(size) if size < SMALL && !waits => {
-            let bytes = collect(body.take(), SMALL, limits.body_idle).await?;
+            let pieces = gather(body.take(), SMALL, limits.body_idle).await?;
             blocking(pool, move || {
                 let mut incoming = ingest.begin(offer)?;
-                incoming.write(&bytes)?;
+                pieces.iter().try_for_each(|bytes| incoming.write(bytes))?;
                 Ok(incoming.finish()?.settle()?)
             })
             .await
@@ -68,16 +72,17 @@ pub(super) async fn receive(
 async fn pump(slot: &mut Option<Incoming>, face: &Face, offer: Offer) -> Result<Ack, Deny> {
     let (pool, ingest, limits) = (&face.pool, face.ingest.clone(), &face.limits);
     let (agreed, agreement) = oneshot::channel();
-    let (sender, mut pieces) = mpsc::channel(IN_FLIGHT);
+    let (sender, mut loads) = mpsc::channel(IN_FLIGHT);
     let work = tokio::task::spawn_blocking(move || -> Result<Option<Ack>, Refusal> {
         let mut incoming = ingest.begin(offer)?;
         if agreed.send(()).is_err() {
             return Ok(None);
         }
-        while let Some(piece) = pieces.blocking_recv() {
-            match piece {
-                Piece::Bytes(bytes) => incoming.write(&bytes)?,
-                Piece::End => return Ok(Some(incoming.finish()?.settle()?)),
+        while let Some(load) = loads.blocking_recv() {
+            let (Load::More(pieces) | Load::Last(pieces)) = &load;
+            pieces.iter().try_for_each(|bytes| incoming.write(bytes))?;
+            if matches!(load, Load::Last(_)) {
+                return Ok(Some(incoming.finish()?.settle()?));
             }
         }
         Ok(None)
@@ -121,19 +126,25 @@ async fn waited<T>(
     Err(Deny::Refused(Refusal::Unavailable { why: "the drive does not respond".to_owned() }))
 }
 
-/// Sends the body on, piece by piece. An ingest that hangs up early has a refusal to tell.
+/// Sends the body on, load by load. An ingest that hangs up early has a refusal to tell.
 async fn forward(
     pool: &Pool,
     body: &mut Incoming,
-    sender: mpsc::Sender<Piece>,
+    sender: mpsc::Sender<Load>,
     idle: Duration,
 ) -> Result<(), Deny> {
+    let (mut load, mut size) = (Vec::new(), 0);
     while let Some(bytes) = next(body, idle).await? {
-        if patient(pool, sender.send(Piece::Bytes(bytes))).await?.is_err() {
-            return Ok(());
+        size += bytes.len();
+        load.push(bytes);
+        if size >= LOAD || load.len() >= PIECES {
+            size = 0;
+            if patient(pool, sender.send(Load::More(std::mem::take(&mut load)))).await?.is_err() {
+                return Ok(());
+            }
         }
     }
-    let _hung_up = patient(pool, sender.send(Piece::End)).await?.is_err();
+    let _hung_up = patient(pool, sender.send(Load::Last(load))).await?.is_err();
     Ok(())
 }
 
@@ -157,14 +168,24 @@ async fn next(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Deny
 
 /// A whole body of at most `most` bytes; 413 for more.
 pub(super) async fn collect(body: Option<Incoming>, most: u64, idle: Duration) -> Result<Vec<u8>, Deny> {
-    let mut all = Vec::new();
+    Ok(gather(body, most, idle).await?.concat())
+}
+
+/// The same in pieces, as they came.
+async fn gather(body: Option<Incoming>, most: u64, idle: Duration) -> Result<Vec<Bytes>, Deny> {
+    let (mut all, mut size) = (Vec::new(), 0);
     let Some(mut body) = body else { return Ok(all) };
     while let Some(bytes) = next(&mut body, idle).await? {
-        if (all.len() + bytes.len()) as u64 > most {
+        size += bytes.len() as u64;
+        if size > most {
             linger(body);
             return Err(Deny::Status(StatusCode::PAYLOAD_TOO_LARGE, "too large for this kind of request"));
         }
-        all.extend_from_slice(&bytes);
+        // A body in thousands of small pieces takes no more room for it.
+        if all.len() == PIECES {
+            all = vec![all.concat().into()];
+        }
+        all.push(bytes);
     }
     Ok(all)
 }

@@ -20,7 +20,7 @@ use crate::work::error::Refusal;
 use crate::work::tree::{Node, NodeKind, Tree};
 
 /// How much of a file is read at once.
-const PIECE: usize = 128 * 1024;
+const PIECE: usize = 192 * 1024;
 /// Names of a folder that are listed at once.
 pub(super) const PAGE: usize = 500;
 
