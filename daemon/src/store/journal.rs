@@ -1,7 +1,7 @@
 //! Whether a filesystem carries all its changes in one journal, in their order: then one flush of one file makes durable
 //! all that was done before it, and no flush is needed between the data, the name and the line that speaks of both.
 //!
-//! That is ext4 as it comes (docs/decisions/0011), and nothing else until it was cut open as often as that was.
+//! That is ext4 as it comes (docs/decisions/0013), and nothing else until it was cut open as often as that was.
 use std::os::fd::AsFd;
 use std::path::Path;
 

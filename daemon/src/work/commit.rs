@@ -4,7 +4,7 @@
 //! The order of every acknowledgement: data → name → directories → manifest line, flushed → catalogue row → answer. A power
 //! cut after any step leaves either the acknowledged state or an unacknowledged file that the rescan finds; never a
 //! row without its file. Whether the steps before the line are flushed one by one or by the line's flush is the
-//! drive's to know (docs/decisions/0011). A batch that fails in the middle closes the primary: it is
+//! drive's to know (docs/decisions/0013). A batch that fails in the middle closes the primary: it is
 //! opened again through the recovery of a power cut, which puts names and record back in step (crash-only).
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -303,7 +303,7 @@ impl Committer {
         let attached = Arc::clone(&self.attached);
         let heed = |e| Refusal::Drive(attached.heed(e));
         // 1. Names: a manifest line must never speak of a name that a power cut could still take away.
-        // Where a line follows, its flush is theirs as well if the filesystem keeps the order (docs/decisions/0011).
+        // Where a line follows, its flush is theirs as well if the filesystem keeps the order (docs/decisions/0013).
         let what: Vec<What> = drafts.iter().flat_map(|d| d.events.iter().cloned()).collect();
         let dirs: BTreeSet<&Place> = drafts.iter().flat_map(|d| &d.dirs).collect();
         for dir in dirs {

@@ -1,6 +1,6 @@
 //! The catalogue: SQLite on the primary, an index over files and manifests that can be deleted and rebuilt.
 //!
-//! One connection, exclusive, WAL, synchronous=FULL except where rows only follow durable lines (docs/decisions/0007, 0011). Rows for names, copies and accounts are
+//! One connection, exclusive, WAL, synchronous=FULL except where rows only follow durable lines (docs/decisions/0007, 0013). Rows for names, copies and accounts are
 //! derived from manifest events by [`apply`] and nowhere else, so that replaying manifests rebuilds them.
 use std::fs::File;
 use std::path::Path;
@@ -268,7 +268,7 @@ impl Catalogue {
 
     /// The same for rows that follow from lines which are durable in a manifest, with the position they reach: a power cut
     /// may take them, as a whole and with all that came after, and the next start replays those lines. What is left is
-    /// sound: the log is flushed before any of it is moved into the database (docs/decisions/0011).
+    /// sound: the log is flushed before any of it is moved into the database (docs/decisions/0013).
     pub fn follow<T>(
         &self,
         body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
