@@ -7,23 +7,18 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::model::place::Place;
+use crate::store::aligned::{Aligned, PIECE};
 use crate::store::disk::{fault, io_fault};
 use crate::store::gate::Gate;
 use crate::store::syscall;
 use crate::store::volume::{MediumRead, VolumeError};
-
-/// Piece size. A multiple of every logical block size in use, as O_DIRECT requires of length and offset.
-const PIECE: usize = 1 << 20;
-/// Alignment of the buffer in memory: a page covers every device we know of.
-const ALIGN: usize = 4096;
 
 /// An uncached reader.
 pub(super) struct DiskMedium {
     file: File,
     place: Place,
     gate: Gate,
-    buffer: Vec<u8>,
-    start: usize,
+    piece: Aligned,
     offset: u64,
 }
 
@@ -50,9 +45,7 @@ impl DiskMedium {
             }
             Err(e) => return Err(io_fault("open", &place, e)),
         };
-        let buffer = vec![0; PIECE + ALIGN];
-        let start = buffer.as_ptr().align_offset(ALIGN);
-        Ok(Self { file, place, gate, buffer, start, offset: 0 })
+        Ok(Self { file, place, gate, piece: Aligned::new(), offset: 0 })
     }
 }
 
@@ -74,9 +67,8 @@ impl MediumRead for DiskMedium {
         if self.offset >= size {
             return Ok(&[]);
         }
-        let piece = &mut self.buffer[self.start..self.start + PIECE];
         let read = loop {
-            match self.file.read_at(piece, self.offset) {
+            match self.file.read_at(self.piece.bytes_mut(), self.offset) {
                 Ok(n) => break n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(io_fault("read", &self.place, e)),
@@ -89,6 +81,6 @@ impl MediumRead for DiskMedium {
             return Err(VolumeError::Io { op: "read", place: self.place.clone(), source: short });
         }
         self.offset += read as u64;
-        Ok(&self.buffer[self.start..self.start + read])
+        Ok(&self.piece.bytes()[..read])
     }
 }

@@ -1,5 +1,6 @@
 //! Floor 2: durable things. Drives as volumes, their manifests, the catalogue. Knows no HTTP and decides nothing.
 
+pub(crate) mod aligned;
 pub mod catalogue;
 pub mod contract;
 pub mod disk;

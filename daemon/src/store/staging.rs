@@ -12,6 +12,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::model::hash::hex;
 use crate::model::place::Place;
+use crate::store::aligned::{self, Aligned, BLOCK, PIECE};
 use crate::store::disk::{DiskVolume, fault, io_fault, rename_noreplace};
 use crate::store::medium::DiskMedium;
 use crate::store::syscall;
@@ -99,7 +100,7 @@ impl DiskStaged {
     /// that somebody wants.
     pub(super) fn past_memory(mut self) -> Self {
         if set_direct(&self.open.file, true).is_ok() {
-            self.direct = Some(Piece::new());
+            self.direct = Some(Piece::default());
         }
         self
     }
@@ -108,9 +109,16 @@ impl DiskStaged {
         while let Some(piece) = &mut self.direct
             && !bytes.is_empty()
         {
+            if piece.held == 0 && aligned::is_whole(bytes) {
+                if write_direct(&mut self.open.file, bytes)? {
+                    return Ok(());
+                }
+                self.direct = None;
+                break;
+            }
             let taken = piece.take(bytes);
             bytes = &bytes[taken..];
-            if piece.is_full() {
+            if piece.held == PIECE {
                 self.pour()?;
             }
         }
@@ -121,15 +129,11 @@ impl DiskStaged {
     /// Writes what was collected. The last piece is filled up to a whole block, which `sync` cuts off again.
     fn pour(&mut self) -> io::Result<()> {
         let Some(piece) = &mut self.direct else { return Ok(()) };
-        match self.open.file.write_all(piece.whole_blocks()) {
-            Ok(()) => piece.held = 0,
-            // Nothing of it was written: no filesystem takes a part of such a request and says so.
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-                set_direct(&self.open.file, false)?;
-                self.open.file.write_all(piece.held())?;
-                self.direct = None;
-            }
-            Err(e) => return Err(e),
+        if piece.held == 0 || write_direct(&mut self.open.file, piece.whole_blocks())? {
+            piece.held = 0;
+        } else {
+            self.open.file.write_all(piece.held())?;
+            self.direct = None;
         }
         Ok(())
     }
@@ -172,44 +176,52 @@ impl DiskStaged {
     }
 }
 
-/// A piece on its way past the page cache: whole blocks, from memory that is aligned to them. A page covers every device.
+/// What is collected for a write past the page cache.
+#[derive(Default)]
 struct Piece {
-    buffer: Vec<u8>,
-    start: usize,
+    /// Only where what comes is not in whole blocks already.
+    memory: Option<Aligned>,
     held: usize,
 }
 
 impl Piece {
-    const SIZE: usize = 1 << 20;
-    const BLOCK: usize = 4096;
-
-    fn new() -> Self {
-        let buffer = vec![0; Self::SIZE + Self::BLOCK];
-        let start = buffer.as_ptr().align_offset(Self::BLOCK);
-        Self { buffer, start, held: 0 }
-    }
-
     fn take(&mut self, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(Self::SIZE - self.held);
-        let from = self.start + self.held;
-        self.buffer[from..from + taken].copy_from_slice(&bytes[..taken]);
+        let taken = bytes.len().min(PIECE - self.held);
+        let memory = self.memory.get_or_insert_with(Aligned::new);
+        memory.bytes_mut()[self.held..self.held + taken].copy_from_slice(&bytes[..taken]);
         self.held += taken;
         taken
     }
 
-    fn is_full(&self) -> bool {
-        self.held == Self::SIZE
-    }
-
     fn held(&self) -> &[u8] {
-        &self.buffer[self.start..self.start + self.held]
+        self.memory.as_ref().map_or(&[], |memory| &memory.bytes()[..self.held])
     }
 
+    /// With zeros up to the end of the last block.
     fn whole_blocks(&mut self) -> &[u8] {
-        let end = self.start + self.held.next_multiple_of(Self::BLOCK);
-        self.buffer[self.start + self.held..end].fill(0);
-        &self.buffer[self.start..end]
+        let (held, end) = (self.held, self.held.next_multiple_of(BLOCK));
+        let Some(memory) = &mut self.memory else { return &[] };
+        memory.bytes_mut()[held..end].fill(0);
+        &memory.bytes()[..end]
     }
+}
+
+/// Writes whole blocks past the page cache. `false`: this filesystem took the flag and not the write, of which nothing was
+/// done; from now on the file is written through memory.
+fn write_direct(file: &mut File, blocks: &[u8]) -> io::Result<bool> {
+    let mut rest = blocks;
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = &rest[written..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) && rest.len() == blocks.len() => {
+                return set_direct(file, false).map(|()| false);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
 }
 
 /// The flag of an open file; EINVAL where the filesystem has no such way.

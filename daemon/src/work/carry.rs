@@ -3,6 +3,7 @@ use jiff::Timestamp;
 
 use crate::model::hash::{Also, ContentHash, Digests, Hasher};
 use crate::model::place::Place;
+use crate::store::aligned::Aligned;
 use crate::store::volume::{Synced, VolumeError};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -10,9 +11,6 @@ use crate::work::reading;
 
 /// Called after every piece of work: beats, and says whether to go on.
 pub type GoOn<'g> = &'g dyn Fn() -> bool;
-
-/// Bytes moved between two looks at whose turn it is.
-const PIECE: usize = 1 << 20;
 
 /// SHA-1 and SHA-256 are computed where the bytes pass anyway, never by a read of their own.
 pub(crate) const BOTH: Also = Also { sha1: true, sha256: true };
@@ -140,10 +138,10 @@ pub(crate) fn write(
     }
     let mut staged = target.volume.stage_past_memory(Some(load.size)).map_err(heed)?;
     let mut hasher = Hasher::new(also, &[]);
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = Aligned::new();
     loop {
         drop(source.turns.background());
-        let read = match reader.read_at(&mut buffer, hasher.size()) {
+        let read = match reader.read_at(buffer.bytes_mut(), hasher.size()) {
             Ok(read) => read,
             Err(e) => return bad(unreadable(e)?),
         };
@@ -151,8 +149,8 @@ pub(crate) fn write(
             break;
         }
         let lane = target.turns.background();
-        hasher.update(&buffer[..read]);
-        staged.write(&buffer[..read]).map_err(heed)?;
+        hasher.update(&buffer.bytes()[..read]);
+        staged.write(&buffer.bytes()[..read]).map_err(heed)?;
         drop(lane);
         if hasher.size() > load.size {
             break;

@@ -14,6 +14,7 @@ use crate::model::drive::DriveId;
 use crate::model::event::What;
 use crate::model::path::RelPath;
 use crate::model::place::Place;
+use crate::store::aligned;
 use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::copies;
 use crate::store::catalogue::queue::{LeavingRow, MovedRow};
@@ -161,7 +162,10 @@ impl Worker for Mirror {
         };
         match Mirror::step(self, &go_on) {
             Ok(true) => Ok(Outcome::More),
-            Ok(false) => Ok(Outcome::Rest),
+            Ok(false) => {
+                aligned::let_go();
+                Ok(Outcome::Rest)
+            }
             Err(e) => Err(WorkError::new("bring the copies up to date", e)),
         }
     }

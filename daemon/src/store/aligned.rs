@@ -1,0 +1,69 @@
+//! Memory for reads and writes past the page cache: aligned to whole blocks, and used again for the next file.
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes of one piece. A multiple of every logical block size in use, as O_DIRECT requires of length and offset.
+pub(crate) const PIECE: usize = 1 << 20;
+/// Alignment in memory: a page covers every device we know of.
+pub(super) const BLOCK: usize = 4096;
+
+/// Fresh memory costs a page fault for each 4 KiB, which is more than hashing them. So many pieces are kept.
+const KEPT: usize = 3;
+static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// One piece. What is in it at first is of no meaning.
+pub(crate) struct Aligned {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Aligned {
+    pub(crate) fn new() -> Self {
+        let kept = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let buffer = kept.unwrap_or_else(|| vec![0; PIECE + BLOCK]);
+        let start = buffer.as_ptr().align_offset(BLOCK);
+        Self { buffer, start }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.start + PIECE]
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.start + PIECE]
+    }
+}
+
+impl Drop for Aligned {
+    fn drop(&mut self) {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < KEPT {
+            free.push(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+/// Gives back what is kept: there is nothing more to do for now.
+pub(crate) fn let_go() {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// Whether bytes can go to a drive as they lie, without being copied into a piece first.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    bytes.len().is_multiple_of(BLOCK) && bytes.as_ptr().align_offset(BLOCK) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_is_aligned_and_used_again() {
+        let mut first = Aligned::new();
+        assert!(is_whole(first.bytes()) && first.bytes().len() == PIECE);
+        assert!(!is_whole(&first.bytes()[1..]) && !is_whole(&first.bytes()[..PIECE - 1]));
+        first.bytes_mut()[7] = 7;
+        drop(first);
+        let_go();
+        assert_eq!(Aligned::new().bytes().len(), PIECE);
+    }
+}
