@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::drive::DriveRole;
+use crate::model::drive::{DriveId, DriveRole};
 use crate::model::event::{Event, Line, What};
 use crate::store::catalogue::apply::{self, On};
 use crate::store::catalogue::{Catalogue, CatalogueError, accounts, copies};
@@ -37,10 +37,38 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
         catalogue.write(|tx| copies::forget_drive(tx, id, now))?;
         from = 0;
     }
-    replay(attached, catalogue, &mut manifest, from, &mut |_| {})?;
-    tail::opened(attached, catalogue, manifest.position().seq)?;
+    let end = manifest.position().seq;
+    let (mut forgotten, mut failed) = (false, None);
+    replay(attached, catalogue, &mut manifest, from, &mut |event| {
+        if !forgotten && failed.is_none() {
+            match is_forgotten(catalogue, event) {
+                Ok(false) => {}
+                // Before the catalogue reaches this line: whoever comes after a crash finds the line, or the note.
+                Ok(true) => {
+                    forgotten = true;
+                    failed =
+                        catalogue.write(|tx| accounts::set_meta(tx, &forgot(id), &end.to_string())).err();
+                }
+                Err(e) => failed = Some(e),
+            }
+        }
+    })?;
+    failed.map_or(Ok(()), Err)?;
+    tail::opened(attached, catalogue, end)?;
     *open = Some(manifest);
     Ok(())
+}
+
+/// Whether a copy names content of which the primary knows nothing. What is on a copy was on the primary first, with its record
+/// flushed: that primary lied about its flushes, or another drive took its place, and the record was lost.
+fn is_forgotten(catalogue: &Catalogue, event: &Event) -> Result<bool, CatalogueError> {
+    let What::Stored { hash, .. } = &event.what else { return Ok(false) };
+    Ok(catalogue.read(|r| r.asset(hash))?.is_none())
+}
+
+/// Where it is noted, up to which line a drive's record names what the primary forgot.
+pub(crate) fn forgot(drive: DriveId) -> String {
+    format!("forgot {drive}")
 }
 
 /// Carries into the catalogue what a manifest has after `from`. In pieces, each of which records how far it reaches: the

@@ -1,5 +1,5 @@
-//! Drive A says of its flushes that they are done, and they are not; then the power goes. Whatever reached B is there, and is on A
-//! again if A still knows of it; what did not is not called safe (goal 15). The real binary on real ext4.
+//! Drive A says of its flushes that they are done, and they are not; then the power goes. Whatever reached B is on A again
+//! afterwards, without anybody's help, and what did not is not called safe (goal 15). The real binary on real ext4.
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -54,7 +54,7 @@ impl Box {
 }
 
 #[test]
-fn what_reached_b_is_safe_from_a_drive_that_lies() {
+fn what_reached_b_comes_back_to_a_drive_that_lied() {
     let (times, seed) = (luck::size("SHOEBOX_LIES", 2), luck::seed("lying"));
     let (mut back, mut named) = (0, 0);
     for time in 0..times {
@@ -91,29 +91,28 @@ fn what_reached_b_is_safe_from_a_drive_that_lies() {
             |drive: &str, number: u64| fs::read(dir.path().join(format!("{drive}/photos/anna/{number}.jpg")));
         daemon.until("A serves", |d| d.request(&who, "PROPFIND", "/dav/", "Depth: 0\r\n", b"").status == 207);
         for number in 0..9 {
-            daemon.until(&format!("{number} is on A again or unknown, time {time}"), |d| {
+            daemon.until(&format!("{number} is on A again, time {time}"), |d| {
                 let reply = d.request(&who, "GET", &format!("/dav/{number}.jpg"), "", b"");
-                // What A forgot with its record is on B, and nobody takes it from there yet.
-                reply.status == 404 && number > 2
-                    || reply.status == 200
-                        && reply.body == photo(number)
-                        && on("a", number).is_ok_and(|bytes| bytes == photo(number))
+                reply.status == 200
+                    && reply.body == photo(number)
+                    && on("a", number).is_ok_and(|bytes| bytes == photo(number))
             });
             assert!(
                 on("b", number).is_ok_and(|bytes| bytes == photo(number)),
                 "{number} was proved on B, time {time}"
             );
-            back += u64::from(on("a", number).is_ok());
+            back += 1;
         }
         let (_, text) = daemon.run(&["receipt", "anna/9.jpg", "--json"]);
         let receipt: Value = serde_json::from_str(&text).unwrap_or_default();
-        assert_ne!(receipt["safe_to_delete"], true, "{text}");
+        // It may have reached the medium in spite of the lie; B has it then by now, or it is not called safe.
+        let on_both = DRIVES.iter().all(|drive| on(drive, 9).is_ok_and(|bytes| bytes == photo(9)));
+        assert!(receipt["safe_to_delete"] != true || on_both, "{text}");
         named += u64::from(!receipt.is_null());
         daemon.kill();
         drop(there);
     }
     println!(
-        "lying: {times} times, {} photos on B, {back} of them on A again; of {times} that only A had {named} are still known",
-        times * 9
+        "lying: {times} times, {back} photos that were on B are on A again; of {times} that only A had {named} are still known"
     );
 }

@@ -1,6 +1,7 @@
-//! A former primary that is a copy now: what only it has is taken into the pool before anything of its tree is changed.
+//! A copy that has what the primary does not: that is taken into the pool before anything of its tree is changed.
 //!
-//! It may have taken photos that never reached the drive that took its place. Every file on it is compared with the pool by
+//! A former primary may have taken photos that never reached the drive that took its place; and a primary that lied about its
+//! flushes may have lost photos with all that it knew of them. Every file on it is compared with the pool by
 //! name, size and time, and by its bytes where that does not fit. Bytes that the pool never had are stored there under their
 //! name, or a free one beside it; so are people and devices. What the pool has under another name is to get that name here,
 //! and what it has no more is to leave this drive later, like any deletion.
@@ -27,13 +28,14 @@ use crate::work::mirror::End;
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
 use crate::work::reading;
+use crate::work::record;
 
 /// Filesystems keep times to two seconds at worst.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(2);
 
-/// The look through a drive that was the primary once.
+/// The look through a drive that may have more than the primary.
 pub(super) struct Strays {
-    /// Where its record says that it became a copy.
+    /// Up to where its record says so: where it became a copy, or what it has beyond the primary's knowledge.
     since: u64,
     /// Folders to look into, deepest last.
     todo: Vec<Place>,
@@ -61,19 +63,21 @@ struct Told {
 }
 
 impl Strays {
-    /// `None`: this drive never was the primary, or was looked through since.
+    /// `None`: this drive never was the primary and names nothing that the primary forgot, or was looked through since.
     pub(super) fn of(attached: &Attached, primary: &Primary) -> Result<Option<Self>, Refusal> {
         let changes = manifest::role_changes(&*attached.volume, attached.marker.generation);
         let changes = changes.map_err(|e| Refusal::Drive(attached.heed(e)))?;
-        let Some(last) = changes.iter().rfind(|change| change.was == DriveRole::Primary) else {
-            return Ok(None);
-        };
-        let known = primary.catalogue.read(|r| r.meta(&key(attached)))?;
-        if known.as_deref() == Some(&last.seq.to_string()) {
+        let former = changes.iter().rfind(|change| change.was == DriveRole::Primary).map(|last| last.seq);
+        let (known, forgot) = primary
+            .catalogue
+            .read(|r| Ok((r.meta(&key(attached))?, r.meta(&record::forgot(attached.id()))?)))?;
+        let forgot = forgot.and_then(|seq| seq.parse().ok());
+        let Some(since) = former.max(forgot) else { return Ok(None) };
+        if known.as_deref() == Some(&since.to_string()) {
             return Ok(None);
         }
         let todo = vec![Place::photos()];
-        Ok(Some(Self { since: last.seq, todo, found: Vec::new(), unread: 0, taken: 0 }))
+        Ok(Some(Self { since, todo, found: Vec::new(), unread: 0, taken: 0 }))
     }
 }
 
@@ -108,11 +112,11 @@ impl End {
         let drive = self.attached.id().short();
         if strays.taken > 0 {
             let taken = strays.taken;
-            log::warn!(taken; "photos that only the former main drive {drive} had were taken in");
+            log::warn!(taken; "photos that only drive {drive} had, and the main drive knew nothing of, were taken in");
         }
         if strays.unread > 0 {
             let unread = strays.unread;
-            log::error!(unread; "files of the former main drive {drive} could not be read: they stay where they are");
+            log::error!(unread; "files of drive {drive}, which has more than the main drive, could not be read: they stay where they are");
         }
         // Repeated after a crash: what was taken in is known by then.
         let since = strays.since.to_string();
@@ -177,7 +181,7 @@ impl End {
             Ok(found) => found,
             Err(e) => {
                 let why = self.attached.file_only(e).map_err(Refusal::Drive)?;
-                log::error!("a file of a former main drive cannot be read: {why}");
+                log::error!("a file of a drive that has more than the main drive cannot be read: {why}");
                 strays.unread += 1;
                 return Ok(());
             }
@@ -272,7 +276,11 @@ impl End {
             known: None,
         };
         if store.path.name() != stray.path.name() {
-            log::warn!("{} is taken: what the former main drive has is kept as {}", stray.path, store.path);
+            log::warn!(
+                "{} is taken: what another drive of the pool has is kept as {}",
+                stray.path,
+                store.path
+            );
         }
         primary.submit(Change::Store(Box::new(store)), pool.now())?;
         strays.taken += 1;
@@ -290,14 +298,14 @@ fn take_accounts(
     let known = primary.catalogue.read(|r| r.devices())?;
     for person in people.into_keys() {
         if !primary.catalogue.read(|r| r.has_person(&person))? {
-            log::warn!("person {person} was known to the former main drive only");
+            log::warn!("person {person} was known to another drive of the pool only");
             primary.submit(Change::Person { person }, pool.now())?;
         }
     }
     for ((person, name), (kind, token, may)) in devices {
         let there = known.iter().any(|d| d.device.person == person && d.device.name == name);
         if may && !there {
-            log::warn!("device {person}/{name} was known to the former main drive only");
+            log::warn!("device {person}/{name} was known to another drive of the pool only");
             let device = Device { person, name, kind };
             primary.submit(Change::Device { device, token }, pool.now())?;
         }
