@@ -1,7 +1,9 @@
 //! Power goes at any write or flush of either disk: what was acknowledged is there, whole, and what was told of drive B is true
 //! (P1, P4; I1, I3, I12). The real binary, real ext4, and disks that lose what was not flushed.
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -336,6 +338,10 @@ impl Cut<'_> {
     }
 }
 
+fn said(panic: &(dyn Any + Send)) -> String {
+    panic.downcast_ref::<String>().cloned().unwrap_or_default()
+}
+
 /// Three boxes at a time, each with a fault at another call.
 fn sweep(name: &str, test: &str, fault: Fault, times: u64) {
     let seed = luck::seed(name);
@@ -357,7 +363,10 @@ fn sweep(name: &str, test: &str, fault: Fault, times: u64) {
                     let luck = Luck::new(seed.wrapping_add(number * 7919));
                     let plug = Plug::default();
                     let cut = Cut { fault, plug, template: template_dir.path(), who: &who, luck };
-                    match cut.run(&calls) {
+                    // One that hangs, too, is one that failed.
+                    match catch_unwind(AssertUnwindSafe(|| cut.run(&calls)))
+                        .unwrap_or_else(|why| Err(said(&*why)))
+                    {
                         Ok(count) => {
                             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
                             sum.cuts += count.cuts;
