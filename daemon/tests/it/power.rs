@@ -325,7 +325,14 @@ impl Cut<'_> {
         }
         let names = on_a.keys().filter_map(|path| path.strip_prefix("photos/"));
         let names: Vec<&str> = names.chain(["anna/after.jpg"]).collect();
-        daemon.until("B has everything", |d| names.iter().all(|name| d.is_mirrored(name)));
+        let began = Instant::now();
+        while let Some(lacks) = names.iter().find(|name| !daemon.is_mirrored(name)) {
+            if began.elapsed() > Duration::from_secs(60) {
+                let (_, receipt) = daemon.run(&["receipt", lacks]);
+                return Err(format!("B never has {lacks}: {receipt}\n{}", daemon.log()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let (code, text) = daemon.run(&["verify"]);
         if code != 0 {
             return Err(format!("verify: {text}"));

@@ -18,7 +18,7 @@ const MOST: u64 = 16 * 1024;
 /// Answers to that many bytes of requests fit in here: nobody waits for the client to read.
 const ROOM: usize = 1024 * 1024;
 /// A connection that has not moved for so many turns waits for more.
-const AT_REST: usize = 32;
+const AT_REST: usize = 8;
 
 /// Bodies: what is answered was framed in one way only, in however many pieces it arrives. The first byte says in how many.
 pub fn framing(bytes: &[u8]) {

@@ -183,7 +183,9 @@ impl World {
         self.start();
         // What was named and not recorded is found by a comparison.
         self.compared();
-        let found = self.found(Drive::A);
+        let mut found = self.found(Drive::A);
+        // A folder that was made and not recorded, and in which nothing is, is nobody's.
+        found.retain(|name, _| !name.ends_with('/') || self.is_shown(name));
         let states =
             if answered { self.tree.after(step).into_iter().collect() } else { self.tree.after_a_cut(step) };
         let state = states.into_iter().find(|state| self.shown(state) == found);
@@ -192,6 +194,11 @@ impl World {
         };
         self.become_of(state);
         Ok(())
+    }
+
+    fn is_shown(&self, name: &str) -> bool {
+        let reply = self.daemon.request(&self.who, "PROPFIND", &format!("/dav/{name}"), "Depth: 0\r\n", b"");
+        reply.status == 207
     }
 
     /// The tree as it is to be found on a drive; damaged copies are as they are.
