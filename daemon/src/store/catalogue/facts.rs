@@ -1,7 +1,7 @@
 //! Facts of the pool that every drive's own record is to have, so that any one drive brings them back (promise P7): people,
 //! their quotas, devices, drives that were retired, and folders with nothing in them. What a drive lacks is computed, never remembered.
 //!
-//! A new kind of fact needs an arm in [`telling`] and [`concerned`], and its rows in [`Reader::facts`].
+//! A new kind of fact needs an arm in `telling` and `concerned`, and its rows in `Reader::facts`.
 use std::collections::HashMap;
 
 use jiff::Timestamp;
