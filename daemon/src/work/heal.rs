@@ -40,7 +40,8 @@ impl Healer {
         let latest = now.saturating_add(mirroring::LONGEST_WAIT).unwrap_or(Timestamp::MAX);
         let mut rows = primary.catalogue.read(|r| r.curable(id, None, now, latest, PAGE))?;
         // Before the whole tree was looked at, a file that is not under its name may lie under another: a rename that was cut off.
-        if self.pool.is_compared(&primary) {
+        // And where too much is gone at once a person is asked (promise P5): nothing of it comes back unasked.
+        if self.pool.is_compared(&primary) && self.pool.alarm(&primary)?.is_none() {
             let left = PAGE.saturating_sub(rows.len());
             rows.extend(primary.catalogue.read(|r| r.lost(id, now, latest, left))?);
         }

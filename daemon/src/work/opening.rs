@@ -1,6 +1,7 @@
 //! Opening the catalogue of a primary: as it is, from the newest snapshot, or anew. The manifest has everything; what is opened only has to be
 //! sound, and a beginning of what this drive's manifest tells.
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,10 +11,12 @@ use crate::model::place::Place;
 use crate::store::catalogue::{Catalogue, Doubt, snapshot};
 use crate::store::manifest::{self, Fit};
 use crate::store::volume::VolumeError;
+use crate::work::ballast;
 use crate::work::carry::{self, Carried, Load};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Wake};
+use crate::work::primary::Primary;
 use crate::work::snapshots::{Kept, kept};
 
 /// Damaged catalogues that are kept beside the new one.
@@ -257,8 +260,46 @@ impl Pool {
         true
     }
 
+    /// Opens the pool on a primary. A large catalogue is not looked through before it is used, so its damage may show here: then it is
+    /// set aside and made anew at once, and not opened once more as it is.
+    pub(super) fn open_primary(&self, attached: &Arc<Attached>) -> Result<(), Refusal> {
+        // A catalogue of an older version is brought up to date, which takes room.
+        ballast::throw(attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
+        loop {
+            let now = self.now();
+            let catalogue = Arc::new(open(attached, now, self.take_condemned(now)?)?);
+            let Err(refusal) = self.begin(attached, &catalogue) else { return Ok(()) };
+            let doubt = catalogue.doubt();
+            // Two connections to one file would not know of one another's locks.
+            catalogue.close();
+            let mut condemned = self.condemned();
+            match doubt {
+                Doubt::None => return Err(refusal),
+                // The drive went, or is failing: whoever opens it next looks at every page.
+                Doubt::Unread => {
+                    condemned.pending = condemned.pending.max(Some(doubt));
+                    return Err(refusal);
+                }
+                Doubt::Damaged => {
+                    log::error!("{refusal}");
+                    condemned.pending = Some(doubt);
+                    condemned.at.push(now);
+                }
+            }
+        }
+    }
+
+    fn begin(&self, attached: &Arc<Attached>, catalogue: &Arc<Catalogue>) -> Result<(), Refusal> {
+        let (primary, recovered) = Primary::open(Arc::clone(attached), Arc::clone(catalogue), self.now())?;
+        log::info!(
+            swept = recovered.swept, replayed = recovered.replayed, bad_lines = recovered.bad_lines.len();
+            "primary drive {} open", attached.id().short()
+        );
+        self.set_primary(Some(Arc::new(primary)))
+    }
+
     /// What is known of the catalogue that is to be opened now.
-    pub(super) fn take_condemned(&self, now: Timestamp) -> Result<Doubt, Refusal> {
+    fn take_condemned(&self, now: Timestamp) -> Result<Doubt, Refusal> {
         let mut condemned = self.condemned();
         condemned.at.retain(|at| *at <= now && now.duration_since(*at) < SignedDuration::from_hours(1));
         if condemned.at.len() > TIMES_AN_HOUR {

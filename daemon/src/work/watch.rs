@@ -13,12 +13,9 @@ use crate::plan::{mirroring, retrying};
 use crate::store::catalogue::copies;
 use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
-use crate::work::ballast;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
-use crate::work::opening;
 use crate::work::pool::{Pool, Slot};
-use crate::work::primary::Primary;
 use crate::work::promote::PromoteError;
 use crate::work::views::DriveView;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
@@ -341,15 +338,7 @@ impl Pool {
     pub fn attach(&self, attached: Arc<Attached>, device: Option<(u32, u32)>) -> Result<(), Refusal> {
         let mount = attached.mount.clone();
         if attached.role() == DriveRole::Primary {
-            // A catalogue of an older version is brought up to date, which takes room.
-            ballast::throw(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
-            let catalogue = Arc::new(opening::open(&attached, self.now(), self.take_condemned(self.now())?)?);
-            let (primary, recovered) = Primary::open(Arc::clone(&attached), catalogue, self.now())?;
-            log::info!(
-                swept = recovered.swept, replayed = recovered.replayed, bad_lines = recovered.bad_lines.len();
-                "primary drive {} open", attached.id().short()
-            );
-            self.set_primary(Some(Arc::new(primary)))?;
+            self.open_primary(&attached)?;
         }
         let space = attached.volume.space().ok();
         self.update_slot(&mount, |slot| {
