@@ -100,6 +100,15 @@ impl Told {
         })
     }
 
+    /// Every path that may have a photo.
+    fn paths(&self) -> Vec<String> {
+        let path = |wish: &Wish| match wish {
+            Wish::Put(path, ..) | Wish::Move(_, path) => Some(path.clone()),
+            Wish::Folder(_) | Wish::Delete(_) => None,
+        };
+        self.wishes.iter().filter_map(path).collect()
+    }
+
     /// Contents that were ever acknowledged.
     fn contents(&self) -> BTreeSet<String> {
         let mut all = BTreeSet::new();
@@ -110,6 +119,15 @@ impl Told {
         }
         all
     }
+}
+
+/// What a path of anna's holds, if its receipt says that it is proved on drive B.
+fn proved_on_b(daemon: &Daemon, path: &str) -> Option<String> {
+    let (_, text) = daemon.run(&["receipt", &format!("anna/{path}"), "--json"]);
+    let receipt: Value = serde_json::from_str(&text).ok()?;
+    let on_b = |copy: &Value| copy["role"] == "mirror" && copy["state"] == "verified";
+    let proved = receipt["copies"].as_array()?.iter().any(on_b);
+    proved.then(|| receipt["hash"].as_str().map(str::to_owned)).flatten()
 }
 
 /// Two drives on their disks, mounted. Unmounted before the disks go.
@@ -211,7 +229,7 @@ impl Cut<'_> {
             Fault::Cut => mounts.disks[which].pull_at(call),
             Fault::Error => mounts.disks[which].fail_at(call),
         }
-        let told = self.traffic(&mut daemon, &plug);
+        let (told, proved) = self.traffic(&mut daemon, &plug);
         let cut = plug.is_pulled() || mounts.disks[which].calls() >= call;
         for (usual, disk) in calls.iter().zip(&mounts.disks).filter(|_| !cut) {
             usual.fetch_max(disk.calls(), Ordering::SeqCst);
@@ -222,21 +240,25 @@ impl Cut<'_> {
         drop(_mounted);
         disks.iter().for_each(|disk| disk.lose_power(&mut self.luck));
         drop(disks);
-        let told_of_b = self.check(dir.path(), &mut daemon, &told).map_err(|why| format!("{when}: {why}"))?;
+        self.check(dir.path(), &mut daemon, &told, &proved).map_err(|why| format!("{when}: {why}"))?;
+        let told_of_b = proved.len() as u64;
         let granted = told.iter().map(|one| one.granted as u64).sum();
         Ok(Count { cuts: u64::from(cut), untouched: u64::from(!cut), granted, told_of_b })
     }
 
-    /// Two clients at a time, until all is done and mirrored or the power is gone.
-    fn traffic(&mut self, daemon: &mut Daemon, plug: &Plug) -> Vec<Told> {
+    /// Two clients at a time, until all is done and mirrored or the power is gone. With it, what a third one was told meanwhile to be
+    /// proved on B.
+    fn traffic(&mut self, daemon: &mut Daemon, plug: &Plug) -> (Vec<Told>, BTreeSet<String>) {
         let mut all: Vec<Told> = ["left", "right"]
             .map(|folder| {
                 let wishes = story(folder, &mut self.luck);
                 Told { folder: folder.to_owned(), wishes, granted: 0 }
             })
             .into();
+        let mut proved = BTreeSet::new();
+        let asked: BTreeSet<String> = all.iter().flat_map(Told::paths).collect();
         std::thread::scope(|scope| {
-            for told in &mut all {
+            let clients = all.iter_mut().map(|told| {
                 let (daemon, who) = (&*daemon, self.who);
                 scope.spawn(move || {
                     for wish in &told.wishes {
@@ -245,7 +267,11 @@ impl Cut<'_> {
                         }
                         told.granted += 1;
                     }
-                });
+                })
+            });
+            let clients: Vec<_> = clients.collect();
+            while !clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                proved.extend(asked.iter().filter_map(|path| proved_on_b(daemon, path)));
             }
         });
         let names: Vec<String> = all.iter().flat_map(|told| told.trees()[0].clone().into_keys()).collect();
@@ -253,13 +279,22 @@ impl Cut<'_> {
         daemon.until("all is mirrored, or the power gone", |d| {
             // A drive on which something failed may want to be plugged in again.
             let patient = self.fault == Fault::Cut || began.elapsed() < Duration::from_secs(1);
-            !patient || plug.is_pulled() || names.iter().all(|name| d.is_mirrored(&format!("anna/{name}")))
+            let there: Vec<_> = names.iter().map(|name| proved_on_b(d, name)).collect();
+            let all = there.iter().all(Option::is_some);
+            proved.extend(there.into_iter().flatten());
+            !patient || plug.is_pulled() || all
         });
-        all
+        (all, proved)
     }
 
-    /// Power is back. First without drive B: what is told of it is compared with what it holds.
-    fn check(&self, dir: &Path, daemon: &mut Daemon, told: &[Told]) -> Result<u64, String> {
+    /// Power is back. First without drive B: what was told of it is compared with what it holds.
+    fn check(
+        &self,
+        dir: &Path,
+        daemon: &mut Daemon,
+        told: &[Told],
+        proved: &BTreeSet<String>,
+    ) -> Result<(), String> {
         let looked_at = dir.join("b-as-it-is");
         fs::create_dir(&looked_at).unwrap();
         let a = Mounted::behind(&dir.join("a.img"), &dir.join("a"))?;
@@ -267,8 +302,11 @@ impl Cut<'_> {
         daemon.spawn();
         daemon.until("A is ready", |d| d.run(&["person", "list"]).0 == 0);
         let on_a = files(&dir.join("a"), "photos/anna");
-        let on_b: BTreeSet<String> = files(&looked_at, "photos").into_values().collect();
-        let mut claims = 0;
+        // Whatever was replaced or deleted since lies in its trash.
+        let on_b: BTreeSet<String> = files(&looked_at, "").into_values().collect();
+        if let Some(lost) = proved.iter().find(|content| !on_b.contains(*content)) {
+            return Err(format!("{lost}: said to be proved on B, and is not there"));
+        }
         for one in told {
             let own: Tree = on_a
                 .iter()
@@ -292,15 +330,9 @@ impl Cut<'_> {
                 if granted && (reply.status != 200 || hash(&reply.body) != *content) {
                     return Err(format!("{path}: {} and other bytes than on the drive", reply.status));
                 }
-                let (_, text) = daemon.run(&["receipt", &format!("anna/{path}"), "--json"]);
-                let receipt: Value = serde_json::from_str(&text).unwrap_or_default();
-                let verified = |copy: &&Value| copy["role"] == "mirror" && copy["state"] == "verified";
-                // Under whichever name: B follows a rename later.
-                let claimed = granted
-                    && receipt["copies"].as_array().is_some_and(|all| all.iter().any(|copy| verified(&copy)));
-                claims += u64::from(claimed);
-                if claimed && !on_b.contains(content) {
-                    return Err(format!("{path}: said to be proved on B, and is not there"));
+                // Said now, of what was not re-read yet.
+                if let Some(content) = proved_on_b(daemon, path).filter(|content| !on_b.contains(content)) {
+                    return Err(format!("{path}: {content} is said to be proved on B, and is not there"));
                 }
             }
         }
@@ -314,7 +346,7 @@ impl Cut<'_> {
         self.goes_on(daemon, &on_a)?;
         daemon.kill();
         drop((a, b));
-        Ok(claims)
+        Ok(())
     }
 
     /// With both drives: everything is brought to rest, and is well.
