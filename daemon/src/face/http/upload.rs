@@ -15,7 +15,7 @@ use super::Face;
 use super::reply::Deny;
 use crate::model::offer::Offer;
 use crate::work::error::Refusal;
-use crate::work::ingest::Ack;
+use crate::work::ingest::{Ack, Ingest};
 use crate::work::pool::Pool;
 
 /// Bodies below this are collected and handed over as one: a channel and a waiting thread cost more than they save.
@@ -58,15 +58,31 @@ pub(super) async fn receive(
     match offer.size {
         Some(size) if size < SMALL && !waits => {
             let pieces = gather(body.take(), SMALL, limits.body_idle).await?;
-            blocking(pool, move || {
-                let mut incoming = ingest.begin(offer)?;
-                pieces.iter().try_for_each(|bytes| incoming.write(bytes))?;
-                Ok(incoming.finish()?.settle()?)
-            })
-            .await
+            blocking(pool, move || store(&ingest, offer, &pieces)).await
         }
         Some(_) | None => pump(body, face, offer).await,
     }
+}
+
+/// The whole of a small body, so that all there is to do for it is done by one blocking thread, woken once. `None`: a client that waits
+/// to be asked, or a large one, which both have to hear a refusal first.
+pub(super) async fn whole(
+    body: &mut Option<Incoming>,
+    face: &Face,
+    length: Option<u64>,
+    waits: bool,
+) -> Result<Option<Vec<Bytes>>, Deny> {
+    if waits || length.is_none_or(|length| length >= SMALL) {
+        return Ok(None);
+    }
+    gather(body.take(), SMALL, face.limits.body_idle).await.map(Some)
+}
+
+/// Stores a body that is here. Blocking.
+pub(super) fn store(ingest: &Ingest, offer: Offer, pieces: &[Bytes]) -> Result<Ack, Deny> {
+    let mut incoming = ingest.begin(offer)?;
+    pieces.iter().try_for_each(|bytes| incoming.write(bytes))?;
+    Ok(incoming.finish()?.settle()?)
 }
 
 async fn pump(slot: &mut Option<Incoming>, face: &Face, offer: Offer) -> Result<Ack, Deny> {

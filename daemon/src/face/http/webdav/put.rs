@@ -21,12 +21,25 @@ pub(super) async fn put(cx: Cx, body: &mut Option<Incoming>) -> Result<Reply, De
     let waits = upload::waits(&cx.headers);
     let shared = Arc::clone(&cx.shared);
     let length = body.as_ref().and_then(|body| body.size_hint().exact());
-    let prepared = upload::blocking(&shared.face.pool, move || {
-        let offer = offer(&cx, length)?;
-        Ok((offer, cx.announced_mtime().is_some()))
-    });
-    let (offer, mtime_taken) = prepared.await?;
-    let ack = upload::receive(body, &shared.face, offer, waits).await?;
+    let pool = &shared.face.pool;
+    let (ack, mtime_taken) = match upload::whole(body, &shared.face, length, waits).await? {
+        Some(pieces) => {
+            let ingest = shared.face.ingest.clone();
+            let stored = upload::blocking(pool, move || {
+                let ack = upload::store(&ingest, offer(&cx, length)?, &pieces)?;
+                Ok((ack, cx.announced_mtime().is_some()))
+            });
+            stored.await?
+        }
+        None => {
+            let prepared = upload::blocking(pool, move || {
+                let offer = offer(&cx, length)?;
+                Ok((offer, cx.announced_mtime().is_some()))
+            });
+            let (offer, mtime_taken) = prepared.await?;
+            (upload::receive(body, &shared.face, offer, waits).await?, mtime_taken)
+        }
+    };
     let mut reply = reply::bare(match ack.outcome() {
         Outcome::Created => StatusCode::CREATED,
         Outcome::Replaced | Outcome::Unchanged => StatusCode::NO_CONTENT,
