@@ -130,7 +130,7 @@ impl App {
         let pool = Arc::clone(&self.pool);
         self.spawn(Some(Wake::Mirror), move || Box::new(Mirror::new(Arc::clone(&pool))))?;
         let pool = Arc::clone(&self.pool);
-        self.spawn(Some(Wake::Mirror), move || Box::new(Healer::new(Arc::clone(&pool))))?;
+        self.spawn(Some(Wake::Heal), move || Box::new(Healer::new(Arc::clone(&pool))))?;
         let (pool, period) = (Arc::clone(&self.pool), signed(settings.rescan.period));
         self.spawn(Some(Wake::Rescan), move || Box::new(Watcher::new(Arc::clone(&pool), period)))?;
         let pool = Arc::clone(&self.pool);

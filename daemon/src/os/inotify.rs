@@ -127,6 +127,11 @@ impl Watch {
         Ok(Self { seen, _watcher: watcher })
     }
 
+    /// Whether there is something to take.
+    pub fn has_seen(&self) -> bool {
+        *self.seen.hints.lock().unwrap_or_else(PoisonError::into_inner) != Hints::default()
+    }
+
     /// What was seen since the last call.
     pub fn take(&self) -> Hints {
         std::mem::take(&mut *self.seen.hints.lock().unwrap_or_else(PoisonError::into_inner))

@@ -148,7 +148,7 @@ impl Pool {
         }
         report.open = self.alarm(&primary)?.is_some();
         self.count_held(&primary)?;
-        self.wake_mirror();
+        self.wake_healing();
         Ok(report)
     }
 
@@ -183,7 +183,7 @@ impl Pool {
         }
         report.open = self.alarm(&primary)?.is_some();
         self.count_held(&primary)?;
-        self.wake_mirror();
+        self.wake_healing();
         Ok(report)
     }
 }

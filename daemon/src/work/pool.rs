@@ -88,6 +88,8 @@ pub struct Slot {
 pub enum Wake {
     /// The mirror: there is something to copy.
     Mirror,
+    /// The healer: a copy is damaged, or a drive with good ones came.
+    Heal,
     /// The rescan: other hands did something.
     Rescan,
     /// The minute check: something changed that people should see.
@@ -289,7 +291,14 @@ impl Pool {
         }
     }
 
+    /// There is something for other drives to follow.
     pub(super) fn wake_mirror(&self) {
+        self.wake(Wake::Mirror);
+    }
+
+    /// There may be something to make anew, here or on another drive, or to make it anew from.
+    pub(super) fn wake_healing(&self) {
+        self.wake(Wake::Heal);
         self.wake(Wake::Mirror);
     }
 
@@ -337,7 +346,7 @@ impl Pool {
         if !compared.ptr_eq(primary) {
             *compared = Weak::clone(primary);
             drop(compared);
-            self.wake_mirror();
+            self.wake_healing();
         }
     }
 

@@ -115,7 +115,7 @@ impl Pool {
         let damage = batch.events.iter().any(|what| matches!(what, What::Damaged { .. }));
         record::proofs(primary, drive, batch.events, self.now())?;
         if damage {
-            self.wake_mirror();
+            self.wake_healing();
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ impl Pool {
             }
             copies::observe(tx, row.name, id, CopyEvent::Requeued, now)
         })?;
-        self.wake_mirror();
+        self.wake_healing();
         Ok(())
     }
 }

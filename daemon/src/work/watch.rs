@@ -170,7 +170,7 @@ impl DriveWatch {
         if let Err(e) = primary.catalogue.write(|tx| copies::try_again(tx, attached.id())) {
             log::warn!("{e}");
         }
-        self.pool.wake_mirror();
+        self.pool.wake_healing();
     }
 }
 
@@ -348,7 +348,7 @@ impl Pool {
             slot.device = device;
             slot.probing_since = None;
         });
-        self.wake(crate::work::pool::Wake::Mirror);
+        self.wake_healing();
         self.wake(crate::work::pool::Wake::Rescan);
         self.wake(crate::work::pool::Wake::Scrub);
         Ok(())

@@ -75,7 +75,8 @@ impl Watcher {
         let watch = root.and_then(|root| {
             let pool = Arc::downgrade(&self.pool);
             let wake = move || {
-                if let Some(pool) = pool.upgrade() {
+                // Every upload is seen here, too. Whoever is taking something in looks again within a second.
+                if let Some(pool) = pool.upgrade().filter(|pool| !pool.is_taking_in()) {
                     pool.wake(Wake::Rescan);
                 }
             };
@@ -161,7 +162,10 @@ impl Worker for Watcher {
                 if std::mem::take(&mut self.looking) {
                     self.took = self.rescan.take_spent();
                 }
-                Ok(Outcome::Rest)
+                // Seen after it was last taken, and before it was said that nothing is being taken in: nobody woke for it.
+                let seen = matches!(&self.watch, Some((_, _, Some(watch))) if watch.has_seen());
+                let busy = more || !self.hinted.is_empty();
+                Ok(if seen && !busy { Outcome::More } else { Outcome::Rest })
             }
             Err(e) => Err(WorkError::new("compare the tree", e)),
         }
