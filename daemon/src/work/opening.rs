@@ -254,7 +254,9 @@ impl Pool {
         }
         let mut condemned = self.condemned();
         condemned.pending = condemned.pending.max(Some(doubt));
-        condemned.at.push(now);
+        if doubt > Doubt::Behind {
+            condemned.at.push(now);
+        }
         drop(condemned);
         self.wake(Wake::Health);
         true
@@ -274,7 +276,7 @@ impl Pool {
             catalogue.close();
             let mut condemned = self.condemned();
             match doubt {
-                Doubt::None => return Err(refusal),
+                Doubt::None | Doubt::Behind => return Err(refusal),
                 // The drive went, or is failing: whoever opens it next looks at every page.
                 Doubt::Unread => {
                     condemned.pending = condemned.pending.max(Some(doubt));

@@ -367,6 +367,16 @@ impl Pool {
         its.map_or(Doubt::None, |primary| primary.catalogue.doubt())
     }
 
+    /// Commits what the catalogue on this drive was left with uncommitted. On failure it is condemned by that. Blocking.
+    pub(super) fn commit_what_follows(&self, attached: &Attached) {
+        let primary = self.primary.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(primary) = primary.filter(|primary| std::ptr::eq(&*primary.attached, attached))
+            && let Err(e) = primary.catalogue.commit_what_follows()
+        {
+            log::warn!("{e}");
+        }
+    }
+
     /// Whether the primary can take requests at this moment. Never touches a drive.
     pub fn available(&self) -> Result<(), Refusal> {
         self.primary()?;

@@ -109,6 +109,7 @@ impl DriveWatch {
             return self.pool.look_at(&self.mount);
         }
         self.pool.update_slot(&self.mount, |slot| slot.probing_since = Some(now));
+        self.pool.commit_what_follows(attached);
         // Whether it is still the drive it was: cheap, and every few seconds.
         let proved = attached.volume.prove();
         let due = retrying::is_due(self.probed, PROBE_EVERY, now) || attached.takes_writes().is_err();

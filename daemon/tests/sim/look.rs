@@ -15,7 +15,7 @@ pub(crate) struct Picture(Vec<(&'static str, Vec<Row>)>);
 
 /// The rows a query gives.
 pub(crate) fn rows(catalogue: &Catalogue, sql: &str) -> Result<Vec<Row>, String> {
-    let query = |tx: &rusqlite::Transaction<'_>| -> rusqlite::Result<Vec<Row>> {
+    let query = |tx: &shoebox::store::catalogue::Tx<'_>| -> rusqlite::Result<Vec<Row>> {
         let mut statement = tx.prepare_cached(sql)?;
         let columns = statement.column_count();
         statement.query_map([], |row| (0..columns).map(|at| row.get(at)).collect())?.collect()
@@ -86,7 +86,7 @@ impl Picture {
     /// A new catalogue in memory with this in it.
     pub(crate) fn restore(&self) -> Result<Catalogue, String> {
         let catalogue = Catalogue::in_memory().map_err(|e| e.to_string())?;
-        let fill = |tx: &rusqlite::Transaction<'_>| -> rusqlite::Result<()> {
+        let fill = |tx: &shoebox::store::catalogue::Tx<'_>| -> rusqlite::Result<()> {
             for (table, rows) in &self.0 {
                 for row in rows {
                     let marks = vec!["?"; row.len()].join(", ");

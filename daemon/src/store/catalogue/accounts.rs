@@ -1,12 +1,12 @@
 //! People, devices and drives in the catalogue.
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 
 use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::event::LineSum;
 use crate::store::catalogue::read::{Reader, at, at_or_none, count, parsed};
-use crate::store::catalogue::{CatalogueError, Tried, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, Tx, nanos};
 use crate::store::manifest::Position;
 
 /// A device with what is known of its use.
@@ -42,7 +42,7 @@ pub struct DriveRow {
 /// Bytes by day, counted in days since 1970; and when the first photo of all came.
 pub type Received = (Vec<(i64, u64)>, Option<Timestamp>);
 
-pub(super) fn add_person(tx: &Transaction<'_>, name: &Slug, now: Timestamp) -> Result<(), CatalogueError> {
+pub(super) fn add_person(tx: &Tx<'_>, name: &Slug, now: Timestamp) -> Result<(), CatalogueError> {
     tx.execute(
         "INSERT OR IGNORE INTO person (name, created) VALUES (?1, ?2)",
         params![name.as_str(), nanos(now)],
@@ -52,7 +52,7 @@ pub(super) fn add_person(tx: &Transaction<'_>, name: &Slug, now: Timestamp) -> R
 }
 
 pub(super) fn set_quota(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     person: &Slug,
     bytes: Option<u64>,
     now: Timestamp,
@@ -65,7 +65,7 @@ pub(super) fn set_quota(
 }
 
 pub(super) fn add_device(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     person: &Slug,
     name: &Slug,
     kind: DeviceKind,
@@ -82,12 +82,7 @@ pub(super) fn add_device(
     .map(drop)
 }
 
-pub(super) fn revoke(
-    tx: &Transaction<'_>,
-    person: &Slug,
-    name: &Slug,
-    now: Timestamp,
-) -> Result<(), CatalogueError> {
+pub(super) fn revoke(tx: &Tx<'_>, person: &Slug, name: &Slug, now: Timestamp) -> Result<(), CatalogueError> {
     tx.execute(
         "UPDATE device SET revoked = ?3 WHERE person = ?1 AND name = ?2 AND revoked IS NULL",
         params![person.as_str(), name.as_str(), nanos(now)],
@@ -97,7 +92,7 @@ pub(super) fn revoke(
 }
 
 /// Records when a device was last seen. Not an event: losing it costs nothing.
-pub fn seen(tx: &Transaction<'_>, device: &Device, now: Timestamp) -> Result<(), CatalogueError> {
+pub fn seen(tx: &Tx<'_>, device: &Device, now: Timestamp) -> Result<(), CatalogueError> {
     tx.execute(
         "UPDATE device SET last_seen = ?3 WHERE person = ?1 AND name = ?2",
         params![device.person.as_str(), device.name.as_str(), nanos(now)],
@@ -108,7 +103,7 @@ pub fn seen(tx: &Transaction<'_>, device: &Device, now: Timestamp) -> Result<(),
 
 /// Makes a drive part of the pool, or changes its role.
 pub fn put_drive(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     id: DriveId,
     role: DriveRole,
     adopted: Timestamp,
@@ -122,7 +117,7 @@ pub fn put_drive(
 }
 
 /// A drive is used no more: nothing is wanted on it, and nothing on it counts.
-pub(super) fn retire(tx: &Transaction<'_>, id: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
+pub(super) fn retire(tx: &Tx<'_>, id: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
     let text = id.to_string();
     for table in ["copy", "leaving", "stale", "told"] {
         tx.execute(&format!("DELETE FROM {table} WHERE drive = ?1"), [&text]).tried("retire a drive")?;
@@ -309,7 +304,7 @@ impl Reader<'_> {
 }
 
 /// Sets a value of the `meta` table.
-pub fn set_meta(tx: &Transaction<'_>, key: &str, value: &str) -> Result<(), CatalogueError> {
+pub fn set_meta(tx: &Tx<'_>, key: &str, value: &str) -> Result<(), CatalogueError> {
     tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", [key, value])
         .tried("store a fact")
         .map(drop)

@@ -1,14 +1,16 @@
 //! `apply`: what an event of a drive's manifest changes in the catalogue. Used for every change as it happens and for
 //! replaying manifests, so that both lead to the same rows (invariant I9).
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, params};
 
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::event::{Event, What};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::{self, below};
-use crate::store::catalogue::{CatalogueError, Tried, accounts, changes, checksums, copies, facts, nanos};
+use crate::store::catalogue::{
+    CatalogueError, Tried, Tx, accounts, changes, checksums, copies, facts, nanos,
+};
 use crate::store::manifest::Position;
 
 /// A file above this size waits behind all smaller ones in the mirror's queue.
@@ -33,7 +35,7 @@ impl On {
 }
 
 /// Carries an event into the catalogue. Applying one twice changes nothing.
-pub fn apply(tx: &Transaction<'_>, on: On, event: &Event) -> Result<(), CatalogueError> {
+pub fn apply(tx: &Tx<'_>, on: On, event: &Event) -> Result<(), CatalogueError> {
     use DriveRole::{Mirror, Offline, Primary};
     match (on.role, on.wrote_as) {
         (Primary, Primary) => apply_primary(tx, on.drive, event),
@@ -49,7 +51,7 @@ pub fn apply(tx: &Transaction<'_>, on: On, event: &Event) -> Result<(), Catalogu
 }
 
 /// A line that a promoted drive wrote while it was a copy: what is on it under a name is what that name has.
-fn take_over(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+fn take_over(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
     // On the primary the new bytes follow at once; on a copy they may have got another name by then.
     if let What::Trashed { path, to, by, why } = &event.what
         && why == "replaced"
@@ -68,14 +70,14 @@ fn take_over(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), 
 }
 
 /// Records how far a drive's manifest is contained in the catalogue.
-pub fn reached(tx: &Transaction<'_>, drive: DriveId, to: Position) -> Result<(), CatalogueError> {
+pub fn reached(tx: &Tx<'_>, drive: DriveId, to: Position) -> Result<(), CatalogueError> {
     tx.prepare_cached("UPDATE drive SET seq = ?2, sum = ?3 WHERE id = ?1")
         .and_then(|mut s| s.execute(params![drive.to_string(), to.seq as i64, to.sum.text()]))
         .tried("record the manifest's end")
         .map(drop)
 }
 
-fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+fn apply_primary(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
     match &event.what {
         What::Person { person, since } => accounts::add_person(tx, person, since.unwrap_or(event.at)),
         What::Device { person, device, kind, token, since } => {
@@ -116,7 +118,7 @@ fn apply_primary(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<
 }
 
 /// A folder and those above it, as far as they are new.
-fn folder(tx: &Transaction<'_>, path: &RelPath, at: Timestamp) -> Result<(), CatalogueError> {
+fn folder(tx: &Tx<'_>, path: &RelPath, at: Timestamp) -> Result<(), CatalogueError> {
     for dir in path.ancestors().chain([path.clone()]) {
         tx.prepare_cached(
             "INSERT OR IGNORE INTO name (fold, parent, path, shelf, hash, mtime, received, by)
@@ -140,22 +142,19 @@ struct Stored<'e> {
     received: Timestamp,
 }
 
-fn store(
-    tx: &Transaction<'_>,
-    drive: DriveId,
-    new: &Stored<'_>,
-    at: Timestamp,
-) -> Result<(), CatalogueError> {
+fn store(tx: &Tx<'_>, drive: DriveId, new: &Stored<'_>, at: Timestamp) -> Result<(), CatalogueError> {
     if let Some(parent) = new.path.parent() {
         folder(tx, &parent, at)?;
     }
     let fold = new.path.fold_key();
-    checksums::stale_tree(tx, drive, &fold)?;
     checksums::stale(tx, drive, new.received)?;
     let old: Option<(i64, Option<[u8; 32]>)> = tx
         .prepare_cached("SELECT id, hash FROM name WHERE fold = ?1")
         .and_then(|mut s| s.query_row([&fold], |row| Ok((row.get(0)?, row.get(1)?))).optional())
         .tried("look a name up")?;
+    if old.is_some() {
+        checksums::stale_tree(tx, drive, &fold)?;
+    }
     if let Some((id, hash)) = old
         && hash != Some(*new.hash.as_bytes())
     {
@@ -189,7 +188,7 @@ fn store(
 
 /// A name, and all below it, is gone from the primary; other drives keep their copies until their time comes.
 fn trash(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     drive: DriveId,
     path: &RelPath,
     to: &str,
@@ -211,7 +210,7 @@ fn trash(
 }
 
 /// An empty folder that is not there any more. By now a file may have its name.
-fn forget_folder(tx: &Transaction<'_>, path: &RelPath) -> Result<(), CatalogueError> {
+fn forget_folder(tx: &Tx<'_>, path: &RelPath) -> Result<(), CatalogueError> {
     tx.execute(
         "DELETE FROM name WHERE fold = ?1 AND hash IS NULL AND NOT EXISTS (SELECT 1 FROM name c WHERE c.parent = ?1)",
         [path.fold_key()],
@@ -221,7 +220,7 @@ fn forget_folder(tx: &Transaction<'_>, path: &RelPath) -> Result<(), CatalogueEr
 }
 
 fn rename(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     drive: DriveId,
     from: &RelPath,
     to: &RelPath,

@@ -1,13 +1,13 @@
 //! What was changed or taken away on the primary and not answered for yet, what vanished from it, and where lost content lies.
 use jiff::Timestamp;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Row, params};
 
 use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::{NameRow, name_row};
 use crate::store::catalogue::read::{Reader, at, count, hash, parsed, path};
-use crate::store::catalogue::{CatalogueError, Tried, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, Tx, nanos};
 
 /// A change on the primary that took content from its name, in the order of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,13 +204,13 @@ impl Reader<'_> {
 }
 
 /// A person answered: what was changed so far counts no more.
-pub(super) fn answered(tx: &Transaction<'_>) -> Result<(), CatalogueError> {
+pub(super) fn answered(tx: &Tx<'_>) -> Result<(), CatalogueError> {
     tx.execute("UPDATE trashed SET open = 0 WHERE open = 1", []).tried("record an answer").map(drop)
 }
 
 /// What left a drive while it was a copy had been answered for, or was no more than a hand does: as the primary it asks about
 /// nothing of that.
-pub(super) fn no_question(tx: &Transaction<'_>, drive: DriveId) -> Result<(), CatalogueError> {
+pub(super) fn no_question(tx: &Tx<'_>, drive: DriveId) -> Result<(), CatalogueError> {
     tx.prepare_cached("UPDATE trashed SET open = 0 WHERE open = 1 AND drive = ?1")
         .and_then(|mut s| s.execute([drive.to_string()]))
         .tried("record an answer")
@@ -220,7 +220,7 @@ pub(super) fn no_question(tx: &Transaction<'_>, drive: DriveId) -> Result<(), Ca
 /// A name, and all below it, lost its content to the trash of the primary, or to other hands.
 #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
 pub(super) fn lost(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     drive: DriveId,
     top: &RelPath,
     to: &str,

@@ -1,12 +1,12 @@
 //! Which months' `.sha256` files are out of date on which drive, and what they should say.
 use jiff::Timestamp;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Row, params};
 
 use crate::model::drive::DriveId;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::below;
 use crate::store::catalogue::read::{Reader, at, parsed, path};
-use crate::store::catalogue::{CatalogueError, Tried, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, Tx, nanos};
 use crate::store::manifest::month;
 
 /// A list that is out of date.
@@ -23,14 +23,14 @@ pub struct Stale {
 const MONTH: &str = "strftime('%Y-%m', received / 1000000000, 'unixepoch')";
 const ON_CONFLICT: &str = "ON CONFLICT (drive, month) DO UPDATE SET mark = mark + 1";
 
-pub(super) fn stale(tx: &Transaction<'_>, drive: DriveId, received: Timestamp) -> Result<(), CatalogueError> {
+pub(super) fn stale(tx: &Tx<'_>, drive: DriveId, received: Timestamp) -> Result<(), CatalogueError> {
     tx.prepare_cached(&format!("INSERT INTO stale (drive, month) VALUES (?1, ?2) {ON_CONFLICT}"))
         .and_then(|mut s| s.execute(params![drive.to_string(), month(received)]))
         .tried("mark a list")
         .map(drop)
 }
 
-pub(super) fn stale_everywhere(tx: &Transaction<'_>, received: Timestamp) -> Result<(), CatalogueError> {
+pub(super) fn stale_everywhere(tx: &Tx<'_>, received: Timestamp) -> Result<(), CatalogueError> {
     tx.prepare_cached(&format!(
         "INSERT INTO stale (drive, month) SELECT id, ?1 FROM drive WHERE true {ON_CONFLICT}"
     ))
@@ -39,7 +39,7 @@ pub(super) fn stale_everywhere(tx: &Transaction<'_>, received: Timestamp) -> Res
     .map(drop)
 }
 
-pub(super) fn stale_tree(tx: &Transaction<'_>, drive: DriveId, fold: &str) -> Result<(), CatalogueError> {
+pub(super) fn stale_tree(tx: &Tx<'_>, drive: DriveId, fold: &str) -> Result<(), CatalogueError> {
     let (low, high) = below(fold);
     tx.prepare_cached(&format!(
         "INSERT INTO stale (drive, month) SELECT DISTINCT ?1, {MONTH} FROM name
@@ -50,7 +50,7 @@ pub(super) fn stale_tree(tx: &Transaction<'_>, drive: DriveId, fold: &str) -> Re
     .map(drop)
 }
 
-pub(super) fn stale_copy(tx: &Transaction<'_>, drive: DriveId, at: &RelPath) -> Result<(), CatalogueError> {
+pub(super) fn stale_copy(tx: &Tx<'_>, drive: DriveId, at: &RelPath) -> Result<(), CatalogueError> {
     tx.prepare_cached(&format!(
         "INSERT INTO stale (drive, month) SELECT ?1, {MONTH} FROM copy c JOIN name n ON n.id = c.name
          WHERE c.drive = ?1 AND c.at = ?2 {ON_CONFLICT}"
@@ -60,11 +60,7 @@ pub(super) fn stale_copy(tx: &Transaction<'_>, drive: DriveId, at: &RelPath) -> 
     .map(drop)
 }
 
-pub(super) fn stale_leaving(
-    tx: &Transaction<'_>,
-    drive: DriveId,
-    at: &RelPath,
-) -> Result<(), CatalogueError> {
+pub(super) fn stale_leaving(tx: &Tx<'_>, drive: DriveId, at: &RelPath) -> Result<(), CatalogueError> {
     tx.prepare_cached(&format!(
         "INSERT INTO stale (drive, month) SELECT ?1, {MONTH} FROM leaving WHERE drive = ?1 AND at = ?2 {ON_CONFLICT}"
     ))
@@ -87,7 +83,7 @@ pub struct Listed {
 }
 
 /// A list was written that says what held at `stale.mark`.
-pub fn fresh(tx: &Transaction<'_>, stale: &Stale) -> Result<(), CatalogueError> {
+pub fn fresh(tx: &Tx<'_>, stale: &Stale) -> Result<(), CatalogueError> {
     tx.execute(
         "DELETE FROM stale WHERE drive = ?1 AND month = ?2 AND mark = ?3",
         params![stale.drive.to_string(), stale.month, stale.mark],

@@ -1,6 +1,6 @@
 //! Copies: which drive holds which name's content, in which state; assets; and how both change with events.
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::model::copy::{CopyEvent, CopyState};
@@ -10,7 +10,7 @@ use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::below;
 use crate::store::catalogue::read::{Reader, at, at_or_none, count, hash, parsed, path};
-use crate::store::catalogue::{CatalogueError, Tried, checksums, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, Tx, checksums, nanos};
 
 /// A copy and its dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Tally {
 }
 
 pub(super) fn asset(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     hash: &ContentHash,
     size: u64,
     received: Timestamp,
@@ -83,7 +83,7 @@ pub(super) fn asset(
 }
 
 pub(super) fn settled_on_primary(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     drive: DriveId,
     name: i64,
     hash: &ContentHash,
@@ -104,7 +104,7 @@ pub(super) fn settled_on_primary(
 
 /// Every other drive should have it, too. A copy it has already of the same content stays as it is.
 pub(super) fn want_elsewhere(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     primary: DriveId,
     name: i64,
     hash: &ContentHash,
@@ -128,7 +128,7 @@ pub(super) fn want_elsewhere(
 
 /// The content that other drives hold for a name stops being that name's content.
 pub(super) fn leave(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     primary: DriveId,
     name: i64,
     by: &str,
@@ -146,7 +146,7 @@ pub(super) fn leave(
 }
 
 pub(super) fn leave_tree(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     primary: DriveId,
     fold: &str,
     by: &str,
@@ -165,11 +165,7 @@ pub(super) fn leave_tree(
 }
 
 /// Copies on other drives below a renamed name have to follow.
-pub(super) fn requeue_moved(
-    tx: &Transaction<'_>,
-    primary: DriveId,
-    fold: &str,
-) -> Result<(), CatalogueError> {
+pub(super) fn requeue_moved(tx: &Tx<'_>, primary: DriveId, fold: &str) -> Result<(), CatalogueError> {
     let (low, high) = below(fold);
     tx.execute(
         "UPDATE copy SET moved = 1 WHERE drive <> ?1 AND settled IS NOT NULL
@@ -181,7 +177,7 @@ pub(super) fn requeue_moved(
 }
 
 /// Copies of one name on other drives have to get its time.
-pub(super) fn follow_time(tx: &Transaction<'_>, primary: DriveId, fold: &str) -> Result<(), CatalogueError> {
+pub(super) fn follow_time(tx: &Tx<'_>, primary: DriveId, fold: &str) -> Result<(), CatalogueError> {
     tx.prepare_cached(
         "UPDATE copy SET moved = 1 WHERE drive <> ?1 AND settled IS NOT NULL
            AND name = (SELECT id FROM name WHERE fold = ?2 AND hash IS NOT NULL)",
@@ -192,7 +188,7 @@ pub(super) fn follow_time(tx: &Transaction<'_>, primary: DriveId, fold: &str) ->
 }
 
 /// Events about the copies of a drive itself; `path` in them is the name on that drive.
-pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+pub(super) fn apply_other(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
     let id = drive.to_string();
     let now = nanos(event.at);
     match &event.what {
@@ -259,7 +255,7 @@ pub(super) fn apply_other(tx: &Transaction<'_>, drive: DriveId, event: &Event) -
 }
 
 /// A copy that was made, and read back equal before it got its name.
-fn record_copy(tx: &Transaction<'_>, id: &str, event: &Event) -> Result<(), CatalogueError> {
+fn record_copy(tx: &Tx<'_>, id: &str, event: &Event) -> Result<(), CatalogueError> {
     let What::Stored { path, hash, sha1, sha256, received, mtime, .. } = &event.what else { return Ok(()) };
     let now = nanos(event.at);
     // The primary's list gains the SHA-256 that was computed in this pass.
@@ -287,7 +283,7 @@ fn record_copy(tx: &Transaction<'_>, id: &str, event: &Event) -> Result<(), Cata
 
 /// A state observed outside the manifest (missing, requeued), through the one table of transitions.
 pub fn observe(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     name: i64,
     drive: DriveId,
     event: CopyEvent,
@@ -320,12 +316,7 @@ pub fn observe(
 }
 
 /// An attempt at a copy failed: try again not before `retry`.
-pub fn failed(
-    tx: &Transaction<'_>,
-    name: i64,
-    drive: DriveId,
-    retry: Timestamp,
-) -> Result<(), CatalogueError> {
+pub fn failed(tx: &Tx<'_>, name: i64, drive: DriveId, retry: Timestamp) -> Result<(), CatalogueError> {
     tx.prepare_cached("UPDATE copy SET tries = tries + 1, retry = ?3 WHERE name = ?1 AND drive = ?2")
         .and_then(|mut s| s.execute(params![name, drive.to_string(), nanos(retry)]))
         .tried("record a failure")
@@ -333,7 +324,7 @@ pub fn failed(
 }
 
 /// Nothing is known any more of what a drive holds: its record is about to be read from its beginning.
-pub fn forget_drive(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
+pub fn forget_drive(tx: &Tx<'_>, drive: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
     let id = drive.to_string();
     tx.execute(
         "UPDATE copy SET state = 'wanted', since = ?2, settled = NULL, verified = NULL, reread = NULL, tries = 0,
@@ -346,7 +337,7 @@ pub fn forget_drive(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> Res
 }
 
 /// What waits for its next try on a drive need not wait any longer.
-pub fn try_again(tx: &Transaction<'_>, drive: DriveId) -> Result<(), CatalogueError> {
+pub fn try_again(tx: &Tx<'_>, drive: DriveId) -> Result<(), CatalogueError> {
     tx.prepare_cached("UPDATE copy SET retry = 0 WHERE drive = ?1 AND state = 'wanted' AND retry > 0")
         .and_then(|mut s| s.execute([drive.to_string()]))
         .tried("let copies be tried again")
@@ -354,7 +345,7 @@ pub fn try_again(tx: &Transaction<'_>, drive: DriveId) -> Result<(), CatalogueEr
 }
 
 /// Fills the queue of a drive that is new in the pool: everything, at once.
-pub fn want_everything(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
+pub fn want_everything(tx: &Tx<'_>, drive: DriveId, now: Timestamp) -> Result<(), CatalogueError> {
     tx.execute(
         "INSERT OR IGNORE INTO copy (name, drive, hash, at, state, big, since)
          SELECT id, ?1, hash, path, 'wanted', size > ?2, ?3 FROM name WHERE shelf = 'photos' AND hash IS NOT NULL",
@@ -367,7 +358,7 @@ pub fn want_everything(tx: &Transaction<'_>, drive: DriveId, now: Timestamp) -> 
 /// A drive has content under a name that is not the one it belongs under: it is to be moved there, if a name of this content
 /// waits for its copy. `false`: none does.
 pub fn lies_at(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     drive: DriveId,
     content: &ContentHash,
     at: &RelPath,
@@ -385,7 +376,7 @@ pub fn lies_at(
 
 /// A drive has content under a name that the pool does not have any more.
 pub fn leave_stray(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     drive: DriveId,
     content: &ContentHash,
     at: &RelPath,

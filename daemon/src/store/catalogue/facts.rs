@@ -5,14 +5,14 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::params;
 
 use crate::model::account::Slug;
 use crate::model::drive::DriveId;
 use crate::model::event::{Event, What};
 use crate::model::path::RelPath;
 use crate::store::catalogue::read::{Reader, path};
-use crate::store::catalogue::{CatalogueError, Tried};
+use crate::store::catalogue::{CatalogueError, Tried, Tx};
 
 /// The key under which a drive is told of a fact, and what it is told. The same for a fact that is to be told and for the line
 /// that told it.
@@ -70,7 +70,7 @@ fn folder_key(path: &RelPath) -> String {
 }
 
 /// Carries into the catalogue what a line of a drive's manifest told that drive.
-pub(super) fn told(tx: &Transaction<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+pub(super) fn told(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
     if let What::Trashed { path, why, .. } = &event.what
         && why == "gone"
     {

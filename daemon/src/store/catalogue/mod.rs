@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::model::event::Event;
 use crate::model::hash::ContentHash;
@@ -27,6 +28,10 @@ pub mod read;
 pub mod reread;
 pub mod snapshot;
 pub mod tail;
+mod transactions;
+
+pub use transactions::Tx;
+use transactions::{Following, Level};
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
@@ -64,6 +69,8 @@ pub enum Unproved {
 pub enum Doubt {
     /// Nothing.
     None,
+    /// It lost rows that follow from lines of the manifests: it is to be opened anew, which replays them.
+    Behind,
     /// It could not be read or written: it is to be opened anew, and checked all through.
     Unread,
     /// It is damaged: it is to be made anew.
@@ -80,13 +87,14 @@ struct Open {
     file: Option<Arc<File>>,
     /// Nothing is moved from the log into the file.
     at_rest: bool,
+    /// What was set last.
+    level: Option<Level>,
+    /// A transaction that is left open.
+    following: Option<Following>,
 }
 
 /// Pages in the log that are moved into the database in one go.
 const CHECKPOINT_PAGES: u32 = 1000;
-
-/// A transaction of the catalogue, as the write functions of this module take it.
-pub type Tx<'c> = Transaction<'c>;
 
 /// A statement failed. Nobody branches on which: the change did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -203,18 +211,10 @@ impl Catalogue {
     pub fn doubt(&self) -> Doubt {
         match self.doubt.load(Ordering::Acquire) {
             0 => Doubt::None,
-            1 => Doubt::Unread,
+            1 => Doubt::Behind,
+            2 => Doubt::Unread,
             _ => Doubt::Damaged,
         }
-    }
-
-    /// Something is wrong with its file: nothing more is answered from it.
-    pub fn condemn(&self, doubt: Doubt) {
-        self.doubt.fetch_max(doubt as u8, Ordering::AcqRel);
-    }
-
-    fn heed<T>(&self, result: Result<T, CatalogueError>) -> Result<T, CatalogueError> {
-        result.inspect_err(|e| self.condemn(e.doubt()))
     }
 
     /// A catalogue in memory, for the simulation.
@@ -232,13 +232,16 @@ impl Catalogue {
                  PRAGMA temp_store=MEMORY;",
             ))
             .tried("set up")?;
+        // A plan is made once: builds with STAT4 make it anew whenever a bound value changes that a range begins or ends with.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).tried("set up")?;
         // Some builds and some filesystems answer a PRAGMA with something else: believe only what reads back (I10).
         expect_pragma(&connection, "journal_mode", journal)?;
         expect_pragma(&connection, "synchronous", "2")?;
         expect_pragma(&connection, "foreign_keys", "1")?;
         migrate(&mut connection)?;
         connection.set_prepared_statement_cache_capacity(64);
-        let open = Mutex::new(Some(Open { connection, file: None, at_rest: false }));
+        let open =
+            Mutex::new(Some(Open { connection, file: None, at_rest: false, level: None, following: None }));
         let facts = AtomicU64::default();
         Ok(Self { open, facts, doubt: AtomicU8::new(0), unproved: Mutex::default() })
     }
@@ -256,42 +259,6 @@ impl Catalogue {
         if open.as_ref().is_some_and(|o| o.connection.path().is_some_and(|path| !path.is_empty())) {
             drop(open.take());
         }
-    }
-
-    /// Runs `body` in one transaction; durable on `Ok`, with all that was committed before.
-    pub fn write<T>(
-        &self,
-        body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
-    ) -> Result<T, CatalogueError> {
-        self.run("PRAGMA synchronous=FULL", body)
-    }
-
-    /// The same for rows that follow from lines which are durable in a manifest, with the position they reach: a power cut
-    /// may take them, as a whole and with all that came after, and the next start replays those lines. What is left is
-    /// sound: the log is flushed before any of it is moved into the database (docs/decisions/0013).
-    pub fn follow<T>(
-        &self,
-        body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
-    ) -> Result<T, CatalogueError> {
-        self.run("PRAGMA synchronous=NORMAL", body)
-    }
-
-    /// Each transaction says for itself what it needs: none inherits it from the one before.
-    fn run<T>(
-        &self,
-        durability: &str,
-        body: impl FnOnce(&Transaction<'_>) -> Result<T, CatalogueError>,
-    ) -> Result<T, CatalogueError> {
-        let mut open = self.lock();
-        let connection = &mut open.as_mut().ok_or_else(closed)?.connection;
-        let write = || {
-            connection.execute_batch(durability).tried("set up")?;
-            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).tried("begin")?;
-            let value = body(&tx)?;
-            tx.commit().tried("commit")?;
-            Ok(value)
-        };
-        self.heed(write())
     }
 
     /// Runs a bounded number of queries. Holds up writers as long as it takes: pages, not whole tables.
@@ -317,8 +284,9 @@ impl Catalogue {
 
     /// Moves the write-ahead log into the database, for a small file at rest.
     pub fn checkpoint(&self) -> Result<(), CatalogueError> {
-        let open = self.lock();
-        let open = open.as_ref().ok_or_else(closed)?;
+        let mut open = self.lock();
+        let open = open.as_mut().ok_or_else(closed)?;
+        self.settle(open)?;
         if open.at_rest {
             return Ok(());
         }

@@ -2,14 +2,14 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::store::catalogue::read::{Reader, at, count, hash_or_none, path};
-use crate::store::catalogue::{CatalogueError, Tried, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, Tx, nanos};
 
 /// A file or folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,7 +240,7 @@ pub struct ScratchFile<'a> {
 }
 
 /// Puts a file into scratch under its name, replacing a scratch file of that name. Returns the row id.
-pub fn put_scratch(tx: &Transaction<'_>, file: &ScratchFile<'_>) -> Result<(), CatalogueError> {
+pub fn put_scratch(tx: &Tx<'_>, file: &ScratchFile<'_>) -> Result<(), CatalogueError> {
     tx.prepare_cached(
         "INSERT INTO name (fold, parent, path, shelf, hash, size, mtime, received, by)
          VALUES (?1, ?2, ?3, 'scratch', ?4, ?5, ?6, ?7, ?8)
@@ -263,7 +263,7 @@ pub fn put_scratch(tx: &Transaction<'_>, file: &ScratchFile<'_>) -> Result<(), C
 }
 
 /// Forgets a scratch name.
-pub fn drop_scratch(tx: &Transaction<'_>, fold: &str) -> Result<(), CatalogueError> {
+pub fn drop_scratch(tx: &Tx<'_>, fold: &str) -> Result<(), CatalogueError> {
     tx.prepare_cached("DELETE FROM name WHERE fold = ?1 AND shelf = 'scratch'")
         .and_then(|mut s| s.execute([fold]))
         .tried("forget a scratch name")
@@ -273,7 +273,7 @@ pub fn drop_scratch(tx: &Transaction<'_>, fold: &str) -> Result<(), CatalogueErr
 /// A scratch name became a photo's: what was said of it is said of the photo. Nothing happens if the name has other bytes by
 /// now.
 pub(super) fn leave_scratch(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     fold: &str,
     hash: &ContentHash,
     photo_fold: &str,
@@ -288,7 +288,7 @@ pub(super) fn leave_scratch(
 }
 
 /// Renames a scratch file within scratch.
-pub fn rename_scratch(tx: &Transaction<'_>, id: i64, to: &RelPath) -> Result<(), CatalogueError> {
+pub fn rename_scratch(tx: &Tx<'_>, id: i64, to: &RelPath) -> Result<(), CatalogueError> {
     tx.prepare_cached("UPDATE name SET fold = ?2, parent = ?3, path = ?4 WHERE id = ?1")
         .and_then(|mut s| {
             let parent = to.parent().map(|p| p.fold_key()).unwrap_or_default();
@@ -300,7 +300,7 @@ pub fn rename_scratch(tx: &Transaction<'_>, id: i64, to: &RelPath) -> Result<(),
 
 /// Sets or removes a dead property; `xml` `None` removes.
 pub fn set_property(
-    tx: &Transaction<'_>,
+    tx: &Tx<'_>,
     name: i64,
     namespace: &str,
     local: &str,
@@ -321,7 +321,7 @@ pub fn set_property(
 }
 
 /// Copies all dead properties of one name to another.
-pub fn copy_properties(tx: &Transaction<'_>, from: i64, to_fold: &str) -> Result<(), CatalogueError> {
+pub fn copy_properties(tx: &Tx<'_>, from: i64, to_fold: &str) -> Result<(), CatalogueError> {
     tx.execute(
         "INSERT OR REPLACE INTO property (name, namespace, local, xml)
          SELECT t.id, p.namespace, p.local, p.xml FROM property p JOIN name t ON t.fold = ?2 WHERE p.name = ?1",

@@ -59,6 +59,7 @@ impl Catalogue {
                 Arc::clone(open.file.insert(Arc::new(File::open(&path).map_err(unreadable)?)))
             }
         };
+        self.settle(open)?;
         open.connection.execute_batch("PRAGMA wal_autocheckpoint=0").tried("hold checkpoints back")?;
         open.at_rest = true;
         if sealed {

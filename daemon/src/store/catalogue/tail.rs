@@ -1,11 +1,11 @@
 //! How a drive was left, and which of its copies belong to the tail of an unclean stop.
-use rusqlite::{Transaction, params};
+use rusqlite::params;
 
 use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
 use crate::store::catalogue::accounts::set_meta;
 use crate::store::catalogue::read::Reader;
-use crate::store::catalogue::{CatalogueError, Tried};
+use crate::store::catalogue::{CatalogueError, Tried, Tx};
 
 fn rested_key(drive: DriveId) -> String {
     format!("rested {drive}")
@@ -16,12 +16,12 @@ fn tail_key(drive: DriveId) -> String {
 }
 
 /// Records that a drive is let go in order, with its record ending at `end`.
-pub fn rest(tx: &Transaction<'_>, drive: DriveId, end: u64) -> Result<(), CatalogueError> {
+pub fn rest(tx: &Tx<'_>, drive: DriveId, end: u64) -> Result<(), CatalogueError> {
     set_meta(tx, &rested_key(drive), &end.to_string())
 }
 
 /// A drive is opened whose record ends at `end`. Unless it was let go in order at just that, its tail is to be looked at.
-pub fn wake(tx: &Transaction<'_>, drive: DriveId, end: u64) -> Result<bool, CatalogueError> {
+pub fn wake(tx: &Tx<'_>, drive: DriveId, end: u64) -> Result<bool, CatalogueError> {
     let rested = Reader::new(tx).meta(&rested_key(drive))?;
     let clean = end == 0 || rested.is_some_and(|at| at == end.to_string());
     if !clean {
@@ -38,16 +38,16 @@ pub fn wake(tx: &Transaction<'_>, drive: DriveId, end: u64) -> Result<bool, Cata
 }
 
 /// The tail of a drive is marked.
-pub fn marked(tx: &Transaction<'_>, drive: DriveId) -> Result<(), CatalogueError> {
+pub fn marked(tx: &Tx<'_>, drive: DriveId) -> Result<(), CatalogueError> {
     forget(tx, &tail_key(drive))
 }
 
-fn forget(tx: &Transaction<'_>, key: &str) -> Result<(), CatalogueError> {
+fn forget(tx: &Tx<'_>, key: &str) -> Result<(), CatalogueError> {
     tx.execute("DELETE FROM meta WHERE key = ?1", [key]).tried("forget a fact").map(drop)
 }
 
 /// Marks a drive's copies of this content as part of its tail, wherever they lie by now.
-pub fn mark(tx: &Transaction<'_>, drive: DriveId, content: &ContentHash) -> Result<(), CatalogueError> {
+pub fn mark(tx: &Tx<'_>, drive: DriveId, content: &ContentHash) -> Result<(), CatalogueError> {
     tx.prepare_cached(
         "UPDATE copy SET tail = 1 WHERE hash = ?2 AND +drive = ?1 AND state <> 'wanted' AND tail = 0",
     )
