@@ -1,4 +1,4 @@
-//! The few calls that no safe wrapper offers: cachestat, sync_file_range, statx's mount id, the filesystem's UUID, mallopt.
+//! The few calls that no safe wrapper offers: cachestat, sync_file_range, statx's mount id, the filesystem's UUID, mallopt, madvise.
 //! The only file with `unsafe`; `tests/tidy.rs` keeps it so.
 #![expect(unsafe_code, reason = "these calls have no safe wrapper in nix or std")]
 
@@ -17,6 +17,13 @@ pub(crate) fn keep_little_memory() {
         // SAFETY: it may be called at any time and changes how much is kept, not what is allocated.
         unsafe { libc::mallopt(parameter, value) };
     }
+}
+
+/// Asks for large pages behind memory that begins at a boundary of one. A wish: where the kernel has none, or none to spare, small
+/// ones serve.
+pub(crate) fn prefer_large_pages(memory: &mut [u8]) {
+    // SAFETY: this advice changes which pages are behind the range, which is borrowed whole, and never what is in them.
+    unsafe { libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE) };
 }
 
 /// How much of a file the page cache holds. `None`: the kernel cannot tell (before Linux 6.5).
