@@ -13,7 +13,7 @@ use crate::work::reading;
 pub type GoOn<'g> = &'g dyn Fn() -> bool;
 
 /// SHA-1 and SHA-256 are computed where the bytes pass anyway, never by a read of their own.
-pub(crate) const BOTH: Also = Also { sha1: true, sha256: true };
+const BOTH: Also = Also { sha1: true, sha256: true };
 
 /// What is to be carried, and what it must be.
 pub(crate) struct Load {

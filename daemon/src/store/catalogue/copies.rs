@@ -273,12 +273,10 @@ fn record_copy(tx: &Tx<'_>, id: &str, event: &Event) -> Result<(), CatalogueErro
     )
     .and_then(|mut s| s.execute(params![hash.as_bytes(), sha1, sha256]))
     .tried("record hashes")?;
-    tx.execute(
-        "DELETE FROM leaving WHERE drive = ?1 AND at = ?2 AND hash = ?3",
-        params![id, path.as_str(), hash.as_bytes()],
-    )
-    .tried("keep a copy")
-    .map(drop)
+    tx.prepare_cached("DELETE FROM leaving WHERE drive = ?1 AND at = ?2 AND hash = ?3")
+        .and_then(|mut s| s.execute(params![id, path.as_str(), hash.as_bytes()]))
+        .tried("keep a copy")
+        .map(drop)
 }
 
 /// A state observed outside the manifest (missing, requeued), through the one table of transitions.

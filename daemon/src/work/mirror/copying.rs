@@ -5,13 +5,13 @@ use jiff::Timestamp;
 
 use crate::model::copy::{CopyEvent, CopyState};
 use crate::model::event::What;
-use crate::model::hash::Digests;
+use crate::model::hash::{Also, ContentHash, Digests, unhex};
 use crate::model::place::Place;
 use crate::plan::mirroring;
 use crate::store::catalogue::copies;
 use crate::store::catalogue::queue::WantedRow;
 use crate::store::volume::{Synced, VolumeError};
-use crate::work::carry::{self, BOTH, Bad, GoOn, Load, Written};
+use crate::work::carry::{self, Bad, GoOn, Load, Written};
 use crate::work::changes;
 use crate::work::error::Refusal;
 use crate::work::mirror::{End, Piece};
@@ -32,6 +32,34 @@ fn load(row: &WantedRow) -> Load {
 
 fn event(row: &WantedRow, digests: &Digests) -> What {
     changes::stored(&row.path, digests, row.mtime, row.by.clone(), row.received)
+}
+
+/// The hashes for others that are on record of a content: a phone announced them, or another drive's copy was made earlier. They
+/// cost as much as all the rest of a copy, and are not computed again.
+struct Known {
+    sha1: Option<[u8; 20]>,
+    sha256: Option<[u8; 32]>,
+}
+
+impl Known {
+    fn of(primary: &Primary, hash: &ContentHash) -> Result<Self, Refusal> {
+        let asset = primary.catalogue.read(|r| r.asset(hash))?;
+        let (sha1, sha256) = asset.map_or((None, None), |a| (a.sha1, a.sha256));
+        Ok(Self { sha1: sha1.and_then(|h| unhex(&h)), sha256: sha256.and_then(|h| unhex(&h)) })
+    }
+
+    const fn lacking(&self) -> Also {
+        Also { sha1: self.sha1.is_none(), sha256: self.sha256.is_none() }
+    }
+
+    /// This drive's own record is to have them as well. Only for what proved to be that content.
+    fn with(&self, digests: Digests) -> Box<Digests> {
+        Box::new(Digests {
+            sha1: digests.sha1.or(self.sha1),
+            sha256: digests.sha256.or(self.sha256),
+            ..digests
+        })
+    }
 }
 
 /// How one copy went.
@@ -168,11 +196,12 @@ impl End {
         go_on: GoOn<'_>,
     ) -> Result<Made, Refusal> {
         let to = Place::photo(&row.path);
+        let known = Known::of(primary, &row.hash)?;
         // A damaged copy is never made good by being read once more.
         if !row.damaged
-            && let Some(digests) = self.already_there(row, &to, piece, go_on)?
+            && let Some(digests) = self.already_there(row, &to, known.lacking(), piece, go_on)?
         {
-            return Ok(Made::Proved(Box::new(digests)));
+            return Ok(Made::Proved(known.with(digests)));
         }
         if held && !row.damaged && self.needs_room(row, &to)? {
             return Ok(Made::Held);
@@ -180,11 +209,11 @@ impl End {
         if let Some(name) = self.file_above(&row.path)? {
             self.clear_name(primary, &name, piece, now)?;
         }
-        if let Some(digests) = self.link_twin(primary, row, &to, piece, go_on)? {
-            return Ok(Made::Proved(Box::new(digests)));
+        if let Some(digests) = self.link_twin(primary, row, &to, known.lacking(), piece, go_on)? {
+            return Ok(Made::Proved(known.with(digests)));
         }
-        Ok(match carry::write(&load(row), &primary.attached, &self.attached, BOTH, go_on)? {
-            Written::All(synced, digests) => Made::Written(synced, digests),
+        Ok(match carry::write(&load(row), &primary.attached, &self.attached, known.lacking(), go_on)? {
+            Written::All(synced, digests) => Made::Written(synced, known.with(*digests)),
             Written::BadSource(bad) => Made::BadSource(bad),
             Written::Stopped => Made::Stopped,
         })
@@ -239,6 +268,7 @@ impl End {
         &mut self,
         row: &WantedRow,
         to: &Place,
+        also: Also,
         piece: &mut Piece,
         go_on: GoOn<'_>,
     ) -> Result<Option<Digests>, Refusal> {
@@ -248,7 +278,7 @@ impl End {
             Ok(_) | Err(VolumeError::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(self.heed(e)),
         }
-        let found = reading::hash_sound(&*volume, to, BOTH, &mut || {
+        let found = reading::hash_sound(&*volume, to, also, &mut || {
             drop(self.attached.turns.background());
             go_on();
             Ok(())
@@ -272,6 +302,7 @@ impl End {
         primary: &Primary,
         row: &WantedRow,
         to: &Place,
+        also: Also,
         piece: &mut Piece,
         go_on: GoOn<'_>,
     ) -> Result<Option<Digests>, Refusal> {
@@ -279,7 +310,7 @@ impl End {
         let Some(twin) = primary.catalogue.read(|r| r.verified_twin(id, &row.hash))? else { return Ok(None) };
         let from = Place::photo(&twin.at);
         let volume = Arc::clone(&self.attached.volume);
-        let found = reading::hash_medium(&*volume, &from, BOTH, &mut || {
+        let found = reading::hash_medium(&*volume, &from, also, &mut || {
             drop(self.attached.turns.background());
             go_on();
             Ok(())
@@ -335,4 +366,20 @@ fn source_failed(
     let what = NewsKind::Damaged { drive_role: primary.attached.role() };
     pool.news().tell(&PhotoNews { path: row.path.clone(), what, at: now });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_record_is_not_computed_again() {
+        let nothing = Known { sha1: None, sha256: None };
+        assert_eq!(nothing.lacking(), Also { sha1: true, sha256: true });
+        let announced = Known { sha1: Some([1; 20]), sha256: None };
+        assert_eq!(announced.lacking(), Also { sha1: false, sha256: true });
+        let computed = Digests { content: ContentHash::of(b""), size: 0, sha1: None, sha256: Some([2; 32]) };
+        let both = announced.with(computed);
+        assert_eq!((both.sha1, both.sha256), (Some([1; 20]), Some([2; 32])));
+    }
 }

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
 use crate::model::drive::DriveRole;
 use crate::model::event::What;
-use crate::model::hash::ContentHash;
+use crate::model::hash::{Also, ContentHash};
 use crate::model::offer::Expect;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
@@ -177,7 +177,7 @@ impl End {
             go_on();
             Ok(())
         };
-        let found = match reading::hash_medium(&*self.attached.volume, place, carry::BOTH, &mut beat) {
+        let found = match reading::hash_medium(&*self.attached.volume, place, Also::default(), &mut beat) {
             Ok(found) => found,
             Err(e) => {
                 let why = self.attached.file_only(e).map_err(Refusal::Drive)?;

@@ -3,9 +3,12 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
+use shoebox::model::hash::{ContentHash, DeclaredHash};
+use shoebox::model::offer::Offer;
 use shoebox::work::checksums::Checksums;
+use shoebox::work::ingest::Ingest;
 
-use super::furnished::{Furnished, computer, path};
+use super::furnished::{Furnished, computer, offer, path};
 use crate::support::listing::listing;
 
 /// What a stranger may find hard: spaces, what no Windows drive can spell, quotes, other scripts.
@@ -126,5 +129,33 @@ fn a_spoiled_byte_is_found_and_named() {
         let (well, said) = judged(&home, drive);
         assert!(!well && said.starts_with("photos/anna/first of two.jpg: FAILED\n"), "{said}");
         assert_eq!(said.matches("FAILED").count(), 1, "{said}");
+    }
+}
+
+/// SHA-1 and SHA-256 of "abc" (FIPS 180-4).
+const ABC: [&str; 2] = [
+    "a9993e364706816aba3e25717850c26c9cd0d89d",
+    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+];
+
+#[test]
+fn the_copys_own_record_has_both_hashes_whichever_the_phone_announced() {
+    for announced in ["", "SHA1:", "SHA256:"] {
+        let mut home = Furnished::new();
+        let digits = if announced == "SHA1:" { ABC[0] } else { ABC[1] };
+        let declared = match announced {
+            "" => vec![DeclaredHash::Blake3(ContentHash::of(b"abc"))],
+            kind => DeclaredHash::parse_oc(&format!("{kind}{digits}")).unwrap(),
+        };
+        let sent = Offer { declared, ..offer("anna/abc.jpg", 3) };
+        let mut incoming = Ingest::new(Arc::clone(&home.pool)).begin(sent).unwrap();
+        incoming.write(b"abc").unwrap();
+        incoming.finish().unwrap().settle().unwrap();
+        home.mirrored();
+        let record = home.mount("b").join(".shoebox/manifest");
+        let mut lines = listing(&record).into_keys().filter(|name| name.ends_with(".jsonl"));
+        let text = fs::read_to_string(record.join(lines.next().unwrap())).unwrap();
+        assert!(ABC.iter().all(|hash| text.contains(hash)), "{announced:?}: {text}");
+        pass(&home, announced, true);
     }
 }
