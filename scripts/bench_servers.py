@@ -70,6 +70,15 @@ level = "error"
 """
 
 
+# The dav-server crate's own server, an example in that crate.
+DAV_SERVER = "sample-litmus-server"
+
+
+def program(name):
+    """Where a contender's program is; `None`: it is not installed."""
+    return shutil.which(name) or shutil.which(name, path=Path.home() / ".cargo/bin")
+
+
 class Drive:
     """An ext4 file system in a loop device, mounted below the temporary folder."""
 
@@ -108,16 +117,47 @@ class Drive:
         run("losetup", "--detach", self.device)
 
 
+def tree(root):
+    """A process and its children, by their numbers, with the seconds of user and system time each has used, ended children
+    included."""
+    parents, used = {}, {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry)], used[int(entry)] = int(fields[1]), sum(int(n) for n in fields[11:15])
+    ours = {root}
+    while more := {child for child, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return {pid: used.get(pid, 0) / TICKS for pid in ours}
+
+
+def memory(root):
+    """MiB of a process and its children; pages shared among them count once (PSS)."""
+    total = 0
+    for pid in tree(root):
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+            total += int(rollup.partition("\nPss:")[2].split()[0])
+        except (OSError, IndexError):
+            continue  # it has ended
+    return total / 1024
+
+
 class Server:
     """One contender, started for one turn."""
 
-    def __init__(self, kind, work, drives, binary, adopted=2):
+    def __init__(self, kind, work, drives, binary, adopted=2, prepare=None):
         self.kind, self.drives, self.adopted = kind, drives, adopted
         self.work = work / "turn"
         self.work.mkdir(mode=0o755)
         self.roots = [drive.mount / "turn" for drive in drives]
         for root in self.roots:
             root.mkdir(mode=0o755)
+        if prepare:
+            prepare(self.roots[0])
         self.prefix, self.password = "/", PASSWORD
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -134,6 +174,9 @@ class Server:
             (self.work / "apache.users").write_text(f"{USER}:{{SHA}}{digest}\n")
             facts["modules"] = "/usr/lib/apache2/modules"
             command = ["apache2", "-DFOREGROUND", "-d", self.work, "-f", self.write("apache.conf", APACHE, facts)]
+        elif kind == "dav-server":
+            # It asks for a name and a password, and takes any.
+            command = [program(DAV_SERVER), "-p", self.port, "-d", self.roots[0], "-a"]
         else:
             facts["mounts"] = json.dumps([str(root) for root in self.roots])
             self.config = self.write("config.toml", SHOEBOX, facts)
@@ -180,33 +223,13 @@ class Server:
         return root / "photos" / USER / name if self.kind.startswith("shoebox") else root / name
 
     def tree(self):
-        """The processes, by their numbers, with the seconds of user and system time each has used, ended children included."""
-        parents, used = {}, {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    fields = Path(f"/proc/{entry}/stat").read_text(encoding="latin-1").rpartition(")")[2].split()
-                except OSError:
-                    continue
-                parents[int(entry)], used[int(entry)] = int(fields[1]), sum(int(n) for n in fields[11:15])
-        ours = {self.process.pid}
-        while more := {child for child, parent in parents.items() if parent in ours} - ours:
-            ours |= more
-        return {pid: used.get(pid, 0) / TICKS for pid in ours}
+        return tree(self.process.pid)
 
     def cpu(self):
         return sum(self.tree().values())
 
     def memory(self):
-        """MiB of all processes; pages shared among them count once (PSS)."""
-        total = 0
-        for pid in self.tree():
-            try:
-                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-            except OSError:
-                continue
-            total += int(rollup.partition("\nPss:")[2].split()[0])
-        return total / 1024
+        return memory(self.process.pid)
 
     def wakes(self):
         """How often threads went to sleep by themselves so far: each was woken as often."""
