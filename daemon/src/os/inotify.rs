@@ -221,8 +221,8 @@ fn follow_mount(seen: &Weak<Seen>, mount: u64) {
     };
     loop {
         let mut wait = [PollFd::new(list.as_fd(), PollFlags::POLLPRI)];
-        // The timeout bounds how long this thread outlives its watch.
-        let answer = poll(&mut wait, PollTimeout::from(1000u16));
+        // The timeout only bounds how long this thread outlives its watch: what it waits for wakes it.
+        let answer = poll(&mut wait, PollTimeout::from(30_000u16));
         let Some(seen) = seen.upgrade() else {
             return;
         };

@@ -19,9 +19,11 @@ use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 /// How the workers are doing, as the supervisor tells it.
 pub type Reports = Arc<dyn Fn() -> Vec<WorkerReport> + Send + Sync>;
 
-/// How often drives are looked at between two checks. One that hangs right after it answered is asked again within 5 s, given
-/// up `health.probe_stuck_seconds` (20) later, and seen within these: half a minute in all (invariant I20).
-const LOOK: Duration = Duration::from_secs(2);
+/// A probe under way is looked at again no sooner than after this.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// And a drive that is being opened after this.
+const OPENING: Duration = Duration::from_secs(2);
 
 /// So long may files that are gone turn up under another name before people are told.
 const SETTLING: Duration = Duration::from_secs(600);
@@ -43,6 +45,8 @@ pub struct HealthCheck {
     /// Since when files are missing on the primary.
     missed: Option<Timestamp>,
     catalogue: CatalogueFacts,
+    /// When to look at the drives again.
+    look: Duration,
     /// The last facts, for `/metrics`.
     latest: Arc<Mutex<Facts>>,
 }
@@ -75,6 +79,7 @@ impl HealthCheck {
             refused_before: 0,
             missed: None,
             catalogue: CatalogueFacts::Away,
+            look: LOOK,
             latest,
         }
     }
@@ -141,6 +146,20 @@ impl HealthCheck {
             }
         }
         newly
+    }
+
+    /// When the next drive may be given up: one that hangs tells nobody, it has to be looked at, and looking oftener only wakes
+    /// the box. It hangs right after it answered, is asked again within 5 s, and given up `health.probe_stuck_seconds` (20)
+    /// later: half a minute in all (invariant I20).
+    fn until_stuck(&self, now: Timestamp) -> Duration {
+        let stuck = self.limits.stuck_probe;
+        let left = |slot: &Slot| match slot.probing_since {
+            Some(_) if slot.attached.is_none() => OPENING,
+            Some(since) if slot.standing != Standing::Stuck => stuck.saturating_sub(waited(since, now)),
+            // One that begins after this look.
+            Some(_) | None => stuck,
+        };
+        self.pool.slot_views().iter().map(left).min().unwrap_or(stuck).max(LOOK)
     }
 
     fn gather(&mut self, now: Timestamp) -> Facts {
@@ -276,9 +295,8 @@ impl Worker for HealthCheck {
         "health"
     }
 
-    /// Shorter than the check's own: a drive that hangs tells nobody, it has to be looked at (invariant I20).
     fn period(&self) -> Duration {
-        self.period.min(LOOK)
+        self.period.min(self.look)
     }
 
     fn critical(&self) -> bool {
@@ -299,6 +317,12 @@ impl Worker for HealthCheck {
             self.checked = Some(now);
             self.check();
         }
+        // What is excused as being on its way is told when it is excused no more.
+        let excused = started.saturating_duration_since(now);
+        let excused = if excused.is_zero() { self.period } else { excused };
+        let checked = self.checked.map(|last| now.saturating_duration_since(last)).unwrap_or_default();
+        let due = self.period.saturating_sub(checked).max(LOOK);
+        self.look = self.until_stuck(self.pool.now()).min(excused).min(due);
         Ok(Outcome::Rest)
     }
 }
