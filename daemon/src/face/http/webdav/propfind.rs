@@ -220,43 +220,45 @@ impl View {
             }
         }
         let href = path::href(&self.root, &node.path, node.kind == NodeKind::Folder);
-        out.push_str(&format!("<D:response><D:href>{href}</D:href>"));
+        let mut push = |pieces: &[&str]| pieces.iter().for_each(|piece| out.push_str(piece));
+        push(&["<D:response><D:href>", &href, "</D:href>"]);
         // RFC 4918 §14.24: at least one propstat, even if nothing was asked for.
         if !found.is_empty() || missing.is_empty() {
-            out.push_str(&format!("<D:propstat><D:prop>{found}</D:prop>{OK}</D:propstat>"));
+            push(&["<D:propstat><D:prop>", &found, "</D:prop>", OK, "</D:propstat>"]);
         }
         if !missing.is_empty() {
-            out.push_str(&format!(
-                "<D:propstat><D:prop>{missing}</D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>"
-            ));
+            let status = "</D:prop><D:status>HTTP/1.1 404 Not Found</D:status></D:propstat>";
+            push(&["<D:propstat><D:prop>", &missing, status]);
         }
-        out.push_str("</D:response>\n");
+        push(&["</D:response>\n"]);
         Ok(())
     }
 
     /// Writes a live property. `false`: this file or folder has none of that name.
     fn live(&self, node: &Node, local: &str, out: &mut String) -> bool {
-        let value = match self.value(node, local) {
-            Some(value) => value,
-            None => return false,
-        };
-        out.push_str(&format!("<D:{local}>{value}</D:{local}>"));
-        true
+        let before = out.len();
+        out.extend(["<D:", local, ">"]);
+        let has = self.value(node, local, out).is_some();
+        if has {
+            out.extend(["</D:", local, ">"])
+        } else {
+            out.truncate(before)
+        }
+        has
     }
 
-    fn value(&self, node: &Node, local: &str) -> Option<String> {
+    fn value(&self, node: &Node, local: &str, value: &mut String) -> Option<()> {
         let file = match node.kind {
             NodeKind::File { hash, size } => Some((hash, size)),
             NodeKind::Folder => None,
         };
-        let mut value = String::new();
         match local {
-            "creationdate" => value = date::iso(node.created),
-            "displayname" => escape_into(&mut value, node.path.name()),
-            "getcontentlength" => value = file?.1.to_string(),
-            "getcontenttype" => value = file.map(|_| content_type(node.path.name()))?.to_owned(),
-            "getetag" => escape_into(&mut value, &file?.0.etag()),
-            "getlastmodified" => value = date::http(node.mtime)?,
+            "creationdate" => value.push_str(&date::iso(node.created)),
+            "displayname" => escape_into(value, node.path.name()),
+            "getcontentlength" => value.push_str(&file?.1.to_string()),
+            "getcontenttype" => value.push_str(file.map(|_| content_type(node.path.name()))?),
+            "getetag" => escape_into(value, &file?.0.etag()),
+            "getlastmodified" => value.push_str(&date::http(node.mtime)?),
             "lockdiscovery" => {
                 let now = clock::monotonic();
                 for held in self.shared.locks().on(&node.path, now) {
@@ -267,14 +269,14 @@ impl View {
             "resourcetype" => {}
             "supportedlock" => value.push_str(SUPPORTED_LOCKS),
             QUOTA_AVAILABLE if file.is_none() => {
-                value = self.room?.0.to_string();
+                value.push_str(&self.room?.0.to_string());
             }
             QUOTA_USED if file.is_none() => {
-                value = self.room?.1.to_string();
+                value.push_str(&self.room?.1.to_string());
             }
             _ => return None,
         }
-        Some(value)
+        Some(())
     }
 }
 

@@ -157,6 +157,9 @@ fn push_attribute(out: &mut String, name: &str, value: &str) {
 /// Text for content or a quoted attribute. Line breaks in attributes would be turned into blanks, so they, too,
 /// are spelled out.
 pub(super) fn escape_into(out: &mut String, text: &str) {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'&' | b'<' | b'>' | b'"' | b'\'')) {
+        return out.push_str(text);
+    }
     for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),
