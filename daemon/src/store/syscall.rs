@@ -7,12 +7,12 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Has the C library give freed memory back to the kernel. By itself it keeps what a burst of uploads needed, once for every
-/// thread that ever ran, and learns from the first large buffer to keep all of them (mallopt(3), "Environment variables").
+/// Has the C library give freed memory back to the kernel. By itself it keeps what a burst of uploads needed, in an
+/// arena for each pair of threads of which only the first is ever trimmed at its end, and learns from the first large buffer to keep all of them (mallopt(3), "Environment variables").
 pub(crate) fn keep_little_memory() {
     #[cfg(target_env = "gnu")]
     for (parameter, value) in
-        [(libc::M_ARENA_MAX, 2), (libc::M_MMAP_THRESHOLD, 256 << 10), (libc::M_TRIM_THRESHOLD, 4 << 20)]
+        [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, 256 << 10), (libc::M_TRIM_THRESHOLD, 4 << 20)]
     {
         // SAFETY: it may be called at any time and changes how much is kept, not what is allocated.
         unsafe { libc::mallopt(parameter, value) };
@@ -24,6 +24,26 @@ pub(crate) fn keep_little_memory() {
 pub(crate) fn prefer_large_pages(memory: &mut [u8]) {
     // SAFETY: this advice changes which pages are behind the range, which is borrowed whole, and never what is in them.
     unsafe { libc::madvise(memory.as_mut_ptr().cast(), memory.len(), libc::MADV_HUGEPAGE) };
+}
+
+/// Has the C library give back what it keeps after all, for the next burst: now, because there is none. The pages between what is
+/// still used, and the four megabytes it is allowed above.
+pub(crate) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time and changes how much is kept, not what is allocated.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Reads what the page cache holds and waits for no drive (preadv2(2), RWF_NOWAIT). An error where the first byte is not
+/// there, and on filesystems that cannot tell.
+pub(crate) fn read_cached(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let slice = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    // SAFETY: `slice` is all of `buf`, which is ours alone across the call.
+    let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const slice, 1, offset, libc::RWF_NOWAIT) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
 
 /// How much of a file the page cache holds. `None`: the kernel cannot tell (before Linux 6.5).

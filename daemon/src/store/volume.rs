@@ -61,6 +61,18 @@ pub trait Volume: Send + Sync {
     /// The entries of a directory, in no particular order.
     fn list(&self, dir: &Place) -> Result<Vec<Entry>, VolumeError>;
 
+    /// The same with a look at each file, which is cheaper than a look at each by its whole name. `None`: it does not bear looking
+    /// at. `beat` is called from time to time.
+    fn survey(&self, dir: &Place, beat: &mut dyn FnMut()) -> Result<Vec<(Entry, Option<Stat>)>, VolumeError> {
+        let look = |entry: Entry| {
+            beat();
+            let place = entry.name.as_deref().and_then(|name| dir.entry(name));
+            let stat = place.filter(|_| entry.kind == EntryKind::File).and_then(|at| self.stat(&at).ok());
+            (entry, stat)
+        };
+        Ok(self.list(dir)?.into_iter().map(look).collect())
+    }
+
     /// Opens a file for ordinary reading, through the page cache.
     fn open(&self, file: &Place) -> Result<Box<dyn ReadAt>, VolumeError>;
 
@@ -112,6 +124,11 @@ pub trait Synced: Send {
 pub trait ReadAt: Send {
     /// Fills `buf` from `offset` as far as the file goes; the number of bytes read, 0 at the end.
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError>;
+
+    /// The same as far as it takes no waiting for the drive, because memory holds the bytes. 0: nothing is known without waiting.
+    fn read_cached(&mut self, _buf: &mut [u8], _offset: u64) -> usize {
+        0
+    }
 }
 
 /// Reading a whole file from the medium, in order.

@@ -71,6 +71,10 @@ impl ReadAt for Reading {
         self.reader = reader;
         self.reader.read_at(buf, offset)
     }
+
+    fn read_cached(&mut self, buf: &mut [u8], offset: u64) -> usize {
+        self.reader.read_cached(buf, offset)
+    }
 }
 
 impl Node {

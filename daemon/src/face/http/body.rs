@@ -12,6 +12,26 @@ use crate::work::error::Refusal;
 /// How long one piece may take to be made. A drive that hangs must not keep connections for as long as it does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the pieces of a reply come from.
+pub(super) trait Source: Send + 'static {
+    /// The next piece, `None` at the end. May wait for a drive.
+    fn next(&mut self) -> Result<Option<Bytes>, Refusal>;
+
+    /// The next piece if it is in memory: two changes of threads are dearer than copying it.
+    fn at_hand(&mut self) -> Option<Bytes> {
+        None
+    }
+}
+
+impl<N> Source for N
+where
+    N: FnMut() -> Result<Option<Bytes>, Refusal> + Send + 'static,
+{
+    fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        self()
+    }
+}
+
 /// The body of a reply.
 pub(super) enum Payload {
     /// All of it.
@@ -31,24 +51,22 @@ impl Payload {
         Self::Whole(Bytes::new())
     }
 
-    /// `next` runs on a blocking thread, at most one piece ahead of the reader, until it returns `None`. No thread
-    /// is held while the reader is slow. An error ends the connection, so that what was sent cannot be taken for
-    /// the whole.
-    pub(super) fn pieces<N>(left: Option<u64>, next: N) -> Self
-    where
-        N: FnMut() -> Result<Option<Bytes>, Refusal> + Send + 'static,
-    {
-        Self::pieces_within(PATIENCE, left, next)
+    /// Pieces that are not at hand are made on a blocking thread, at most one piece ahead of the reader, until there are
+    /// none. No thread is held while the reader is slow. An error ends the connection, so that what was sent cannot be
+    /// taken for the whole.
+    pub(super) fn pieces(left: Option<u64>, source: impl Source) -> Self {
+        Self::pieces_within(PATIENCE, left, source)
     }
 
-    fn pieces_within<N>(patience: Duration, left: Option<u64>, mut next: N) -> Self
-    where
-        N: FnMut() -> Result<Option<Bytes>, Refusal> + Send + 'static,
-    {
+    fn pieces_within(patience: Duration, left: Option<u64>, mut source: impl Source) -> Self {
         let (sender, pieces) = mpsc::channel(1);
         tokio::spawn(async move {
             while let Ok(permit) = sender.reserve().await {
-                let making = tokio::task::spawn_blocking(move || (next(), next));
+                if let Some(bytes) = source.at_hand() {
+                    permit.send(Ok(bytes));
+                    continue;
+                }
+                let making = tokio::task::spawn_blocking(move || (source.next(), source));
                 let Ok(made) = tokio::time::timeout(patience, making).await else {
                     permit.send(Err(io::ErrorKind::TimedOut.into()));
                     return;
@@ -57,7 +75,7 @@ impl Payload {
                     permit.send(Err(io::Error::other("the reader failed")));
                     return;
                 };
-                next = again;
+                source = again;
                 match piece {
                     Ok(Some(bytes)) => permit.send(Ok(bytes)),
                     Ok(None) => return,

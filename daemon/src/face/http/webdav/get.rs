@@ -1,6 +1,9 @@
 //! GET and HEAD: a file, a part of it, or the list of a folder.
 //!
 //! What people upload is never shown as a page: it goes out as an attachment that no browser may run (I31).
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
 use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
@@ -13,9 +16,10 @@ use super::precondition::{Verdict, judge, range_applies};
 use super::range::{Part, part};
 use super::xml::escape;
 use super::{Cx, current, date, etag, path};
-use crate::face::http::body::Payload;
+use crate::face::http::body::{Payload, Source};
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::model::path::RelPath;
+use crate::store::volume::ReadAt;
 use crate::work::error::Refusal;
 use crate::work::tree::{Node, NodeKind, Tree};
 
@@ -85,22 +89,66 @@ fn validators(reply: &mut Reply, node: &Node) {
 /// The bytes of a file from one position to another. A file that turns out shorter than the catalogue says ends
 /// the connection: the client must not take it for complete.
 fn contents(tree: &Tree, node: &Node, from: u64, to: u64) -> Result<Payload, Deny> {
-    let mut reader = tree.open(node)?;
-    let mut at = from;
-    Ok(Payload::pieces(Some(to - from), move || {
-        if at >= to {
+    let file = Contents { reader: tree.open(node)?, at: from, to, sent: VecDeque::new() };
+    Ok(Payload::pieces(Some(to - from), file))
+}
+
+/// A file being sent.
+struct Contents {
+    reader: Box<dyn ReadAt>,
+    at: u64,
+    to: u64,
+    /// Pieces that went out last: their memory is used again when nobody else holds them any more.
+    sent: VecDeque<Bytes>,
+}
+
+impl Contents {
+    /// Room for the next piece.
+    fn room(&mut self) -> BytesMut {
+        let wanted = usize::try_from(self.to - self.at).unwrap_or(PIECE).min(PIECE);
+        let used = self.sent.pop_front().and_then(|piece| piece.try_into_mut().ok());
+        let mut room = used.unwrap_or_default();
+        room.resize(wanted, 0);
+        room
+    }
+
+    fn send(&mut self, mut piece: BytesMut, read: usize) -> Bytes {
+        self.at += read as u64;
+        piece.truncate(read);
+        let piece = piece.freeze();
+        // One is being sent and one waits.
+        if self.sent.len() < 3 {
+            self.sent.push_back(piece.clone());
+        }
+        piece
+    }
+}
+
+impl Source for Contents {
+    fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        if self.at >= self.to {
             return Ok(None);
         }
-        let wanted = usize::try_from(to - at).unwrap_or(PIECE).min(PIECE);
-        let mut piece = vec![0; wanted];
-        let read = reader.read_at(&mut piece, at).map_err(Refusal::Drive)?;
+        let mut piece = self.room();
+        let read = self.reader.read_at(&mut piece, self.at).map_err(Refusal::Drive)?;
         if read == 0 {
             return Err(Refusal::Unavailable { why: "a file is shorter than it was".to_owned() });
         }
-        piece.truncate(read);
-        at += read as u64;
-        Ok(Some(Bytes::from(piece)))
-    }))
+        Ok(Some(self.send(piece, read)))
+    }
+
+    fn at_hand(&mut self) -> Option<Bytes> {
+        if self.at >= self.to {
+            return None;
+        }
+        let mut piece = self.room();
+        let read = self.reader.read_cached(&mut piece, self.at);
+        if read == 0 {
+            self.sent.push_front(piece.freeze());
+            return None;
+        }
+        Some(self.send(piece, read))
+    }
 }
 
 /// A page of links, for a person with a browser who looks what is there.
