@@ -15,6 +15,7 @@ use crate::plan::scrubbing;
 use crate::store::catalogue::Doubt;
 use crate::store::catalogue::copies::Tally;
 use crate::store::disk::Hold;
+use crate::store::syscall;
 use crate::work::brake::{Braking, Held};
 use crate::work::census::{Census, Inflow};
 use crate::work::drive::Attached;
@@ -272,6 +273,14 @@ impl Pool {
     /// News of photos from now on. A reader that falls behind misses some.
     pub fn feed(&self) -> std::sync::mpsc::Receiver<PhotoNews> {
         self.feed.listen()
+    }
+
+    /// Gives back the memory that a burst of work needed, now that it is over.
+    pub fn at_rest(&self) {
+        if let Ok(primary) = self.primary() {
+            primary.catalogue.shrink();
+        }
+        syscall::give_memory_back();
     }
 
     /// Calls `waker` whenever `what` should look for work.

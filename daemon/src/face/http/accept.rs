@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::reply::{self, Reply};
 use super::wire::Wire;
+use crate::os::clock;
 
 /// What one client, and all of them together, may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +59,11 @@ impl Default for Limits {
 }
 
 /// At least this often the loop reports that it is alive.
-const BEAT: Duration = Duration::from_secs(5);
+/// Seldom: it wakes a box that has nothing else to do.
+const BEAT: Duration = Duration::from_secs(20);
+/// So long after the last connection ended, what serving took is given back. Not at once: programs that open one after the
+/// other would pay for it each time.
+const AT_REST: Duration = Duration::from_secs(2);
 /// The pause after an `accept` that failed for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(200);
 
@@ -83,6 +88,7 @@ pub(super) async fn run<H, F>(
     house: House,
     mut stop: watch::Receiver<bool>,
     beat: impl Fn() + Send,
+    at_rest: impl Fn() + Clone + Send + 'static,
     handler: H,
 ) -> io::Result<()>
 where
@@ -92,13 +98,23 @@ where
     let House { limits, room, guests } = house;
     let mut open = JoinSet::new();
     let mut turn = tokio::time::interval(BEAT);
+    let mut rest = None;
     loop {
         beat();
         let accepted = tokio::select! {
             biased;
             () = stopped(&mut stop) => break,
             _ = turn.tick() => continue,
-            Some(_) = open.join_next() => continue,
+            Some(_) = open.join_next() => {
+                rest = open.is_empty().then(|| clock::monotonic() + AT_REST);
+                continue;
+            }
+            () = tokio::time::sleep_until(rest.unwrap_or_else(clock::monotonic).into()), if rest.is_some() => {
+                rest = None;
+                // It may wait for the catalogue.
+                drop(tokio::task::spawn_blocking(at_rest.clone()));
+                continue;
+            }
             accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
@@ -106,6 +122,7 @@ where
                 let (limits, stop, handler) = (limits.clone(), stop.clone(), handler.clone());
                 let guests = guests.clone();
                 keep_alive(&stream);
+                rest = None;
                 open.spawn(async move {
                     match guests.wait(from, limits.per_address).await {
                         Some(_guest) => connection(stream, from, limits, stop, handler).await,
@@ -316,7 +333,7 @@ mod tests {
         let beat = move || {
             counted.fetch_add(1, Ordering::Relaxed);
         };
-        let ended = tokio::spawn(run(listener, House::new(limits), stopped, beat, handler));
+        let ended = tokio::spawn(run(listener, House::new(limits), stopped, beat, || (), handler));
         Server { port, stop, beats, ended }
     }
 
@@ -463,7 +480,7 @@ mod tests {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 at.push(listener.local_addr().unwrap());
                 let handler = |_, _| async { reply::text(StatusCode::OK, "here") };
-                tokio::spawn(run(listener, house.clone(), stopped.clone(), || (), handler));
+                tokio::spawn(run(listener, house.clone(), stopped.clone(), || (), || (), handler));
             }
             let _first = TcpStream::connect(at[0]).await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;

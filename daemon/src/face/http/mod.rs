@@ -88,7 +88,7 @@ impl Server {
     }
 
     /// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at
-    /// least every five seconds.
+    /// least every twenty seconds.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -96,7 +96,9 @@ impl Server {
         beat: impl Fn() + Send + 'static,
     ) -> io::Result<()> {
         let shared = self.shared;
-        accept::run(listener, self.house, stop, beat, move |request, from| {
+        let pool = Arc::clone(&shared.face.pool);
+        let at_rest = move || pool.at_rest();
+        accept::run(listener, self.house, stop, beat, at_rest, move |request, from| {
             answer(shared.clone(), request, from)
         })
         .await

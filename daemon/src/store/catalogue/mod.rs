@@ -282,6 +282,14 @@ impl Catalogue {
         }
     }
 
+    /// Gives the memory back in which pages of the file are kept. They are in the page cache, too.
+    pub fn shrink(&self) {
+        if let Some(open) = self.lock().as_ref() {
+            // Nothing depends on it.
+            drop(open.connection.execute_batch("PRAGMA shrink_memory"));
+        }
+    }
+
     /// Moves the write-ahead log into the database, for a small file at rest.
     pub fn checkpoint(&self) -> Result<(), CatalogueError> {
         let mut open = self.lock();
