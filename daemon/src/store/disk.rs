@@ -21,6 +21,7 @@ use crate::model::path::RESERVED;
 use crate::model::place::Place;
 use crate::store::gate::Gate;
 use crate::store::journal;
+use crate::store::listing::{Listing, told};
 use crate::store::medium::DiskMedium;
 use crate::store::reader::DiskReader;
 use crate::store::staging::{self, DiskStaged};
@@ -423,37 +424,16 @@ impl Volume for DiskVolume {
         let fd = openat2(&self.inner.root, path, beneath(OFlag::O_PATH | OFlag::O_CLOEXEC))
             .map_err(|e| fault("look at", place, e))?;
         let stat = fstat(&fd).map_err(|e| fault("look at", place, e))?;
-        let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
-        Ok(Stat {
-            is_dir: stat.st_mode & libc::S_IFMT == libc::S_IFDIR,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            mtime: Timestamp::new(stat.st_mtime, nanos).unwrap_or(Timestamp::UNIX_EPOCH),
-            inode: stat.st_ino,
-        })
+        Ok(told(&stat))
     }
 
     fn list(&self, dir: &Place) -> Result<Vec<Entry>, VolumeError> {
-        self.prove()?;
-        let fd = open_dir(&self.inner.root, dir).map_err(|e| fault("list", dir, e))?;
-        let mut handle = nix::dir::Dir::from_fd(fd).map_err(|e| fault("list", dir, e))?;
-        let mut entries = Vec::new();
-        for entry in handle.iter() {
-            let entry = entry.map_err(|e| fault("list", dir, e))?;
-            let name = entry.file_name().to_str().ok().map(str::to_owned);
-            if matches!(name.as_deref(), Some("." | "..")) {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                Some(nix::dir::Type::File) => EntryKind::File,
-                Some(nix::dir::Type::Directory) => EntryKind::Dir,
-                Some(_) => EntryKind::Other,
-                None => {
-                    name.as_deref().and_then(|n| dir.entry(n)).map_or(EntryKind::Other, |p| self.kind_of(&p))
-                }
-            };
-            entries.push(Entry { name, kind });
-        }
-        Ok(entries)
+        let entries = self.listing(dir)?.entries(|place| self.kind_of(place))?;
+        Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+    }
+
+    fn survey(&self, dir: &Place, beat: &mut dyn FnMut()) -> Result<Vec<(Entry, Option<Stat>)>, VolumeError> {
+        self.listing(dir)?.survey(|place| self.kind_of(place), beat)
     }
 
     fn open(&self, file: &Place) -> Result<Box<dyn ReadAt>, VolumeError> {
@@ -550,6 +530,13 @@ pub fn filesystem_uuid(path: &Path) -> Option<Id> {
 }
 
 impl DiskVolume {
+    fn listing(&self, dir: &Place) -> Result<Listing, VolumeError> {
+        self.prove()?;
+        open_dir(&self.inner.root, dir)
+            .and_then(|fd| Listing::open(fd, dir, self.inner.here.device))
+            .map_err(|e| fault("list", dir, e))
+    }
+
     /// A regular file, for reading.
     fn open_file(&self, op: &'static str, file: &Place) -> Result<OwnedFd, VolumeError> {
         // A socket answers ENXIO: no file, and no sign that the drive is gone.

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod folder;
 mod gate;
 mod journal;
+mod listing;
 pub mod manifest;
 mod medium;
 mod reader;

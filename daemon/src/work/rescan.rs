@@ -23,9 +23,11 @@ use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
 use crate::work::reading;
+use crate::work::rescan::quick::{Met, Quick};
 use crate::work::views::RescanReport;
 
 mod edits;
+mod quick;
 
 /// How many files are taken over in one commit.
 const TOGETHER: usize = 64;
@@ -169,6 +171,7 @@ impl Rescan {
             let done = Some((self.pool.now(), self.report));
             *self.pool.last_rescan.lock().unwrap_or_else(PoisonError::into_inner) = done;
             self.walked = Arc::downgrade(&primary);
+            self.pool.at_rest();
         }
         if self.todo.is_empty() && !self.is_waiting() && std::ptr::eq(self.walked.as_ptr(), &*primary) {
             self.pool.set_compared(&self.walked);
@@ -178,7 +181,10 @@ impl Rescan {
 
     fn compare(&mut self, primary: &Primary, dir: &Place, go_on: GoOn<'_>) -> Result<(), Refusal> {
         let lane = primary.attached.turns.background();
-        let entries = match primary.attached.volume.list(dir) {
+        let listed = primary.attached.volume.survey(dir, &mut || {
+            go_on();
+        });
+        let entries = match listed {
             Ok(entries) => entries,
             // The folder is gone: so is what the catalogue has below it. Also the topmost: the drive has just proved to be ours.
             Err(VolumeError::NotFound { .. }) => Vec::new(),
@@ -189,9 +195,31 @@ impl Rescan {
         };
         drop(lane);
         self.report.folders += 1;
+        let mut quick = Quick::new(entries);
+        let as_it_was = quick.compare(primary, dir)?;
+        let settled = quick.met.iter().filter(|met| met.settled);
+        self.report.files += settled.filter(|met| met.entry.kind == EntryKind::File).count() as u64;
+        if as_it_was {
+            let folders = quick.met.iter().filter(|met| met.entry.kind == EntryKind::Dir);
+            let places = folders.filter_map(|met| dir.entry(met.entry.name.as_deref()?));
+            self.todo.extend(places);
+            self.waiting.remove(dir);
+            go_on();
+            return Ok(());
+        }
+        self.compare_thoroughly(primary, dir, quick.met, go_on)
+    }
+
+    fn compare_thoroughly(
+        &mut self,
+        primary: &Primary,
+        dir: &Place,
+        met: Vec<Met>,
+        go_on: GoOn<'_>,
+    ) -> Result<(), Refusal> {
         let mut folder = self.folder(primary, dir)?;
-        let mut on_disk: HashSet<String> = HashSet::with_capacity(entries.len());
-        for entry in entries {
+        let mut on_disk: HashSet<String> = HashSet::with_capacity(met.len());
+        for Met { entry, settled, .. } in met {
             let Some(place) = entry.name.as_deref().and_then(|n| dir.entry(n)) else {
                 self.cannot_hold(dir, "it holds a name that is not UTF-8")?;
                 continue;
@@ -203,6 +231,7 @@ impl Rescan {
             on_disk.insert(path.fold_key());
             match entry.kind {
                 EntryKind::Dir => self.todo.push(place),
+                EntryKind::File if settled => {}
                 EntryKind::File => self.meet(primary, &mut folder, &place, &path, go_on)?,
                 EntryKind::Other => self.cannot_hold(&place, "it is neither file nor folder")?,
             }

@@ -1,6 +1,8 @@
 //! Verifying on demand: reads copies back from the medium and records what was found, drive by drive.
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::os::clock;
 use crate::store::catalogue::copies::CopyRow;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -93,9 +95,17 @@ impl Pool {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<RescanReport, Refusal> {
         let mut rescan = Rescan::new(Arc::clone(self));
+        // Each telling wakes two threads and a process; a walk looks into thousands of folders a second.
+        const TELL_EVERY: Duration = Duration::from_millis(200);
+        let mut told = None;
         let mut walk = |rescan: &mut Rescan| {
             rescan.start();
             while rescan.step(&|| true)? {
+                let now = clock::monotonic();
+                if told.is_some_and(|last| now.saturating_duration_since(last) < TELL_EVERY) {
+                    continue;
+                }
+                told = Some(now);
                 let report = rescan.report();
                 progress(&Progress { files: report.files + report.adopted, ..Progress::default() });
             }
@@ -106,7 +116,7 @@ impl Pool {
             return Ok(first);
         }
         // New files count once they have been quiet: wait that long, once, and look again.
-        let quiet = self.options.quiet.unsigned_abs().min(std::time::Duration::from_secs(60));
+        let quiet = self.options.quiet.unsigned_abs().min(Duration::from_secs(60));
         std::thread::sleep(quiet);
         let second = walk(&mut rescan)?;
         Ok(RescanReport { adopted: first.adopted + second.adopted, ..second })

@@ -2,7 +2,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Statement, params};
 
 use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
@@ -62,6 +62,23 @@ pub struct TrashedRow {
     pub last: bool,
 }
 
+/// A name in a folder, as far as its file is compared with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'r> {
+    /// Stable across renames.
+    pub id: i64,
+    /// The full name.
+    pub path: &'r str,
+    /// Which tree.
+    pub shelf: Shelf,
+    /// A folder.
+    pub is_folder: bool,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Timestamp,
+}
+
 const COLUMNS: &str = "id, path, shelf, hash, size, mtime, received, by";
 
 pub(super) fn name_row(row: &Row<'_>) -> rusqlite::Result<NameRow> {
@@ -108,6 +125,48 @@ impl Reader<'_> {
             .prepare_cached(&sql)
             .and_then(|mut s| s.query_map(params![parent, after, limit as i64], name_row)?.collect())
             .tried("list a folder")
+    }
+
+    /// Shows up to `limit` children of a folder after a fold key, in that order, and copies none. The key to go on after, if
+    /// there may be more.
+    pub fn look_through(
+        &self,
+        parent: &str,
+        after: &str,
+        limit: usize,
+        mut each: impl FnMut(Known<'_>),
+    ) -> Result<Option<String>, CatalogueError> {
+        let sql = "SELECT id, path, shelf, hash IS NULL, size, mtime, fold FROM name
+                   WHERE parent = ?1 AND fold > ?2 ORDER BY fold LIMIT ?3";
+        let mut all = |statement: &mut Statement<'_>| -> rusqlite::Result<Option<String>> {
+            let mut rows = statement.query(params![parent, after, limit as i64])?;
+            let (mut left, mut last) = (limit, None);
+            while let Some(row) = rows.next()? {
+                let shelf = row.get_ref(2)?.as_str()?;
+                each(Known {
+                    id: row.get(0)?,
+                    path: row.get_ref(1)?.as_str()?,
+                    shelf: if shelf == Shelf::Scratch.as_str() { Shelf::Scratch } else { Shelf::Photos },
+                    is_folder: row.get(3)?,
+                    size: count(row, 4)?,
+                    mtime: at(row, 5)?,
+                });
+                left -= 1;
+                if left == 0 {
+                    last = Some(row.get(6)?);
+                }
+            }
+            Ok(last)
+        };
+        self.connection.prepare_cached(sql).and_then(|mut s| all(&mut s)).tried("look through a folder")
+    }
+
+    /// Whether any copy on a drive is missing.
+    pub fn misses_any(&self, drive: DriveId) -> Result<bool, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM copy WHERE drive = ?1 AND state = 'missing' LIMIT 1")
+            .and_then(|mut s| s.exists([drive.to_string()]))
+            .tried("look for what is missing")
     }
 
     /// Ids of the files directly in a folder whose copy on a drive is missing.
