@@ -220,13 +220,17 @@ fn follow_mount(seen: &Weak<Seen>, mount: u64) {
         return;
     };
     loop {
+        match seen.upgrade() {
+            None => return,
+            // Asked before each wait: what changed before the list was opened is not told.
+            Some(seen) if mount_id(&seen.root).ok() != Some(mount) => return seen.lose(Lost::Gone),
+            Some(_) => {}
+        }
         let mut wait = [PollFd::new(list.as_fd(), PollFlags::POLLPRI)];
         // The timeout only bounds how long this thread outlives its watch: what it waits for wakes it.
-        let answer = poll(&mut wait, PollTimeout::from(30_000u16));
-        let Some(seen) = seen.upgrade() else {
-            return;
-        };
-        if answer.is_err() || mount_id(&seen.root).ok() != Some(mount) {
+        if poll(&mut wait, PollTimeout::from(30_000u16)).is_err()
+            && let Some(seen) = seen.upgrade()
+        {
             return seen.lose(Lost::Gone);
         }
     }
