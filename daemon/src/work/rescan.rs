@@ -202,7 +202,8 @@ impl Rescan {
         if as_it_was {
             let folders = quick.met.iter().filter(|met| met.entry.kind == EntryKind::Dir);
             let places = folders.filter_map(|met| dir.entry(met.entry.name.as_deref()?));
-            self.todo.extend(places);
+            // The last one is next: the walk goes on in the order of the catalogue, which is read ahead so, and backwards is not.
+            self.todo.extend(places.rev());
             self.waiting.remove(dir);
             go_on();
             return Ok(());
