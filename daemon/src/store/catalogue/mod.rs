@@ -1,7 +1,7 @@
 //! The catalogue: SQLite on the primary, an index over files and manifests that can be deleted and rebuilt.
 //!
-//! One connection, exclusive, WAL, synchronous=FULL except where rows only follow durable lines (docs/decisions/0007, 0013). Rows for names, copies and accounts are
-//! derived from manifest events by [`apply`] and nowhere else, so that replaying manifests rebuilds them.
+//! One connection, exclusive, WAL, synchronous=FULL except where rows only follow durable lines (docs/decisions/0007, 0013, 0015).
+//! Rows for names, copies and accounts are derived from manifest events by [`apply`] and nowhere else, so that replaying manifests rebuilds them.
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

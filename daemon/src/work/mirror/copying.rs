@@ -16,7 +16,7 @@ use crate::work::changes;
 use crate::work::error::Refusal;
 use crate::work::mirror::{End, Piece};
 use crate::work::news::{NewsKind, PhotoNews};
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
 use crate::work::{reading, record};
 
@@ -363,6 +363,7 @@ fn source_failed(
         }
     }
     again?;
+    pool.wake(Wake::Heal);
     let what = NewsKind::Damaged { drive_role: primary.attached.role() };
     pool.news().tell(&PhotoNews { path: row.path.clone(), what, at: now });
     Ok(())

@@ -93,6 +93,8 @@ impl Rescan {
         let found = format!("{} bytes instead of {}", stat.size, row.size);
         log::warn!("{}: {found}", row.place());
         let damaged = What::Damaged { path: row.path.clone(), hash, found };
-        primary.submit(Change::Proofs { proofs: vec![damaged] }, self.pool.now()).map(drop)
+        primary.submit(Change::Proofs { proofs: vec![damaged] }, self.pool.now())?;
+        self.pool.wake_healing();
+        Ok(())
     }
 }
