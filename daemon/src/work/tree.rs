@@ -162,6 +162,7 @@ impl Tree {
     }
 
     /// Opens a file for reading; a copy on another drive serves where the primary's cannot be opened, or not read to its end.
+    /// `NotFound` where the name went while this looked.
     pub fn open(&self, node: &Node) -> Result<Box<dyn ReadAt>, Refusal> {
         let primary = self.pool.primary()?;
         let volume = &primary.attached.volume;
@@ -184,7 +185,15 @@ impl Tree {
             return Ok(reader);
         }
         Err(match failed {
-            Some(error) => Refusal::Drive(primary.attached.heed(error)),
+            // Between the look at the catalogue and the one at the drive a rename was recorded: the name is free, and to ask a
+            // client to come again for it would be untrue.
+            Some(VolumeError::NotFound { .. }) if self.find(&node.path)?.is_none() => Refusal::NotFound,
+            Some(error) => {
+                if matches!(error, VolumeError::NotFound { .. }) {
+                    self.pool.wake(Wake::Rescan);
+                }
+                Refusal::Drive(primary.attached.heed(error))
+            }
             None => {
                 self.pool.wake(Wake::Rescan);
                 let why = "another program has changed this file, and it has not been read yet".to_owned();

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use shoebox::model::hash::ContentHash;
 use shoebox::model::path::RelPath;
 use shoebox::store::volume::VolumeError;
+use shoebox::work::error::Refusal;
 use shoebox::work::rescan::Rescan;
 
 use super::decorated::{Call, eio};
@@ -208,6 +209,24 @@ fn dated(home: &Furnished, drive: &str, name: &str) -> i64 {
 fn set_time(home: &Furnished, name: &str, second: u64) {
     let file = fs::File::options().write(true).open(home.at("a", name)).unwrap();
     file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+}
+
+#[test]
+fn a_photo_renamed_while_it_is_asked_for_is_not_there_and_one_that_vanished_may_come_back() {
+    let home = Furnished::new();
+    for name in ["anna/renamed.jpg", "anna/vanished.jpg"] {
+        home.put(name, name.as_bytes());
+    }
+    let asked = |name: &str| home.tree().find(&path(name)).unwrap().unwrap();
+    let (renamed, vanished) = (asked("anna/renamed.jpg"), asked("anna/vanished.jpg"));
+    home.tree().rename(&computer(), &renamed.path, &path("anna/new.jpg"), false).unwrap();
+    fs::remove_file(home.at("a", "anna/vanished.jpg")).unwrap();
+    let refusal = |node| home.tree().open(node).err().unwrap();
+    assert!(matches!(refusal(&renamed), Refusal::NotFound), "503 would make a client come again for it");
+    assert!(
+        matches!(refusal(&vanished), Refusal::Drive(VolumeError::NotFound { .. })),
+        "503: its row is still there"
+    );
 }
 
 #[test]
