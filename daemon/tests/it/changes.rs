@@ -99,7 +99,8 @@ fn photos_that_something_encrypts_are_put_back_also_by_a_box_that_is_killed_mean
         let (_, text) = d.run(&["changes", "show", "--json", "--limit", "0"]);
         text.lines().count() == MANY
     });
-    assert_eq!(alarms(&daemon), ["mirror-held"], "one thing, one alarm");
+    // What is told follows what is counted within a moment: half of the count may show files gone and nothing held for it.
+    daemon.until("one thing, one alarm", |d| alarms(d) == ["mirror-held"]);
     // What phones send is taken and copied all the while.
     assert_eq!(daemon.request(&who, "PUT", "/dav/new.jpg", "", b"a new photo").status, 201);
     daemon.until("B has the new one", |d| d.is_mirrored("anna/new.jpg"));
