@@ -53,6 +53,8 @@ pub(crate) struct Draft {
     pub(crate) name: Option<RelPath>,
     /// What happened to it.
     pub(crate) outcome: Option<Outcome>,
+    /// A good file took the place of one that was bad or gone.
+    pub(crate) healed: bool,
 }
 
 /// A catalogue row that is no event.
@@ -92,6 +94,7 @@ pub(crate) enum Row {
 pub(crate) struct Done {
     pub(crate) name: Option<NameRow>,
     pub(crate) outcome: Outcome,
+    pub(crate) healed: bool,
 }
 
 type Slot = Arc<Mutex<Option<Result<Done, Refusal>>>>;
@@ -350,7 +353,7 @@ impl Committer {
             Some(path) => self.catalogue.read(|r| r.name(&path.fold_key()))?,
             None => None,
         };
-        Ok(Done { name, outcome: draft.outcome.unwrap_or(Outcome::Created) })
+        Ok(Done { name, outcome: draft.outcome.unwrap_or(Outcome::Created), healed: draft.healed })
     }
 }
 
@@ -373,7 +376,8 @@ fn broke_off(refusal: &Refusal) -> bool {
         | Refusal::Overlap
         | Refusal::Forbidden
         | Refusal::WrongLength { .. }
-        | Refusal::WrongHash(_) => false,
+        | Refusal::WrongHash(_)
+        | Refusal::Damaged => false,
     }
 }
 

@@ -198,6 +198,11 @@ impl Received {
         if let Some(promise) = promise.filter(|_| done.outcome != Outcome::Unchanged) {
             promise.keep();
         }
+        if done.healed {
+            // With a good copy at last, bad ones on other drives can be made anew.
+            pool.wake_mirror();
+            pool.wake_healing();
+        }
         if node.shelf == Shelf::Photos && done.outcome != Outcome::Unchanged {
             let what = NewsKind::Received { size: digests.size };
             pool.news().tell(&PhotoNews { path: node.path.clone(), what, at: now });

@@ -161,30 +161,35 @@ impl Tree {
         Ok(rows.into_iter().map(Node::from).collect())
     }
 
-    /// Opens a file for reading; a copy on another drive serves where the primary's cannot be opened, or not read to its end.
-    /// `NotFound` where the name went while this looked.
+    /// Opens a file for reading; a copy on another drive serves where the primary's is damaged, cannot be opened, or not read to its
+    /// end. `NotFound` where the name went while this looked; `Damaged` where no drive has it whole.
     pub fn open(&self, node: &Node) -> Result<Box<dyn ReadAt>, Refusal> {
         let primary = self.pool.primary()?;
         let volume = &primary.attached.volume;
         let same = |stat: Stat| matches!(node.kind, NodeKind::File { size, .. } if size == stat.size);
-        let failed = match volume.stat(&node.place()).and_then(|stat| Ok((stat, volume.open(&node.place())?)))
-        {
-            Ok((stat, reader)) if same(stat) => {
-                return Ok(Box::new(Reading {
-                    reader,
-                    tree: self.clone(),
-                    node: node.clone(),
-                    begun_on: Some(primary),
-                }));
+        let damaged = primary.catalogue.read(|r| r.is_damaged(node.id, primary.attached.id()))?;
+        let failed = if damaged {
+            None
+        } else {
+            match volume.stat(&node.place()).and_then(|stat| Ok((stat, volume.open(&node.place())?))) {
+                Ok((stat, reader)) if same(stat) => {
+                    return Ok(Box::new(Reading {
+                        reader,
+                        tree: self.clone(),
+                        node: node.clone(),
+                        begun_on: Some(primary),
+                    }));
+                }
+                // Bytes that nobody has hashed are not sent as if they were the photo.
+                Ok(_) => None,
+                Err(e) => Some(e),
             }
-            // Bytes that nobody has hashed are not sent as if they were the photo.
-            Ok(_) => None,
-            Err(e) => Some(e),
         };
         if let Some(reader) = self.open_elsewhere(&primary, node)? {
             return Ok(reader);
         }
         Err(match failed {
+            None if damaged => self.damaged(&primary, node)?,
             // Between the look at the catalogue and the one at the drive a rename was recorded: the name is free, and to ask a
             // client to come again for it would be untrue.
             Some(VolumeError::NotFound { .. }) if self.find(&node.path)?.is_none() => Refusal::NotFound,
@@ -199,6 +204,24 @@ impl Tree {
                 let why = "another program has changed this file, and it has not been read yet".to_owned();
                 Refusal::Unavailable { why }
             }
+        })
+    }
+
+    /// Why a file whose copy on the primary is damaged cannot be read: a good one may only be away, or not be read back yet.
+    fn damaged(&self, primary: &Primary, node: &Node) -> Result<Refusal, Refusal> {
+        let copies = primary.catalogue.read(|r| r.copies_of_name(node.id))?;
+        let hope = copies.iter().any(|c| match c.state {
+            CopyState::Settled | CopyState::Verified => {
+                matches!(node.kind, NodeKind::File { hash, .. } if hash == c.hash)
+            }
+            CopyState::Wanted | CopyState::Missing | CopyState::Damaged => false,
+        });
+        Ok(if hope {
+            Refusal::Unavailable {
+                why: "it is damaged, and the drive with the good copy cannot be read".to_owned(),
+            }
+        } else {
+            Refusal::Damaged
         })
     }
 

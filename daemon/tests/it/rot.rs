@@ -132,4 +132,54 @@ fn two_bad_copies_are_told_and_both_stay() {
     }
     let receipt = all.daemon.ask(&["receipt", NAME, "--json"]);
     assert_eq!(receipt["safe_to_delete"], false);
+    let reply = all.daemon.request(&all.who, "GET", "/dav/a.jpg", "", b"");
+    assert!(
+        reply.status == 500 && reply.body.len() < 200,
+        "what is known to be wrong is not sent as the photo"
+    );
+    assert_eq!(all.daemon.request(&all.who, "GET", "/dav/b.jpg", "", b"").status, 200);
+    // The phone that still has it makes it good.
+    let photo = all.photo.clone();
+    let status = all.daemon.request(&all.who, "PUT", "/dav/a.jpg", "", &photo).status;
+    assert!(matches!(status, 201 | 204), "{status}");
+    let reply = all.daemon.request(&all.who, "GET", "/dav/a.jpg", "", b"");
+    assert!(reply.status == 200 && reply.body == photo);
+    let Box { daemon, .. } = &mut all;
+    daemon.until("B has it again", |d| d.is_mirrored(NAME));
+    assert!(all.on("b") == photo);
+    let (code, text) = all.daemon.run(&["verify"]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_damaged_copy_is_not_served_and_the_good_one_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all = match furnish(dir.path()) {
+        Ok(all) => all,
+        Err(why) => return leave_out("a-damaged-copy-is-not-served", &why),
+    };
+    // Healing waits while B takes no writes; it is read all the same.
+    let remount = |how: &str| {
+        let b = dir.path().join("b");
+        let done = std::process::Command::new("mount").args(["-o", how]).arg(b).status().unwrap();
+        assert!(done.success());
+    };
+    all.rot("a");
+    remount("remount,ro");
+    all.daemon.until("B takes no writes", |d| {
+        d.ask(&["drive", "list", "--json"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|d| d["standing"]["standing"] == "read-only")
+    });
+    assert_eq!(all.daemon.ask(&["verify", "--json"])["damaged"], serde_json::json!([NAME]));
+    for _ in 0..20 {
+        let reply = all.daemon.request(&all.who, "GET", "/dav/a.jpg", "", b"");
+        assert!(reply.status == 200 && reply.body == all.photo, "never the damaged one");
+    }
+    remount("remount,rw");
+    let Box { daemon, .. } = &mut all;
+    daemon.until("it is healed", |d| d.ask(&["receipt", NAME, "--json"])["copies"][0]["state"] == "verified");
+    assert!(all.on("a") == all.photo);
 }

@@ -295,6 +295,11 @@ impl Fault {
             Refusal::Drive(_) | Refusal::Catalogue(_) => {
                 Self::new(FaultKind::Unavailable, refusal.to_string(), look)
             }
+            Refusal::Damaged => Self::new(
+                FaultKind::Unavailable,
+                refusal.to_string(),
+                "what can be read of it: `shoebox restore --salvage`",
+            ),
             Refusal::NotAFolder
             | Refusal::IsAFolder
             | Refusal::Changed

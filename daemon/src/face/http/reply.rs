@@ -53,6 +53,8 @@ fn status(method: &Method, refusal: &Refusal) -> StatusCode {
         Refusal::Exists | Refusal::Changed => StatusCode::PRECONDITION_FAILED,
         Refusal::Overlap | Refusal::Forbidden => StatusCode::FORBIDDEN,
         Refusal::WrongLength { .. } | Refusal::WrongHash(_) => StatusCode::BAD_REQUEST,
+        // No wait heals it, and 503 would make a sync program give up all the rest of its run.
+        Refusal::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -63,6 +65,9 @@ fn words(refusal: &Refusal) -> String {
             "the drive cannot be used at the moment, try again later".to_owned()
         }
         Refusal::WrongHash(_) => "the bytes do not have the announced checksum".to_owned(),
+        Refusal::Damaged => {
+            "no drive has this photo as it was received; if a phone still has it, send it again".to_owned()
+        }
         Refusal::Full { .. }
         | Refusal::OverQuota { .. }
         | Refusal::NotFound
@@ -196,6 +201,7 @@ mod tests {
         assert_eq!(code("MOVE", Refusal::Overlap), 403);
         assert_eq!(code("DELETE", Refusal::Forbidden), 403);
         assert_eq!(code("PUT", Refusal::WrongLength { announced: 1, received: 0 }), 400);
+        assert_eq!(code("GET", Refusal::Damaged), 500);
     }
 
     #[test]

@@ -433,6 +433,14 @@ impl Reader<'_> {
             .tried("read copies")
     }
 
+    /// Whether a name's copy on this drive is known to be damaged.
+    pub fn is_damaged(&self, name: i64, drive: DriveId) -> Result<bool, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT 1 FROM copy WHERE name = ?1 AND drive = ?2 AND state = 'damaged'")
+            .and_then(|mut s| s.exists(params![name, drive.to_string()]))
+            .tried("read a copy")
+    }
+
     /// A page of one drive's copies that should be there, after a name id, optionally below a folder.
     pub fn copies_on(
         &self,

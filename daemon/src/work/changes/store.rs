@@ -133,7 +133,8 @@ impl Committer {
                     return self.unchanged(store, row.as_ref());
                 }
                 // The catalogue says yes and the drive says no: these bytes heal it.
-                self.store_new(store, shelf, now, Outcome::Unchanged)
+                let draft = self.store_new(store, shelf, now, Outcome::Unchanged)?;
+                Ok(Draft { healed: true, ..draft })
             }
             Placement::Store => self.store_new(store, shelf, now, Outcome::Created),
             Placement::Supersede => self.store_new(store, shelf, now, Outcome::Replaced),
