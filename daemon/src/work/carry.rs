@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use crate::model::hash::{Also, ContentHash, Digests, Hasher};
 use crate::model::place::Place;
 use crate::store::aligned::Aligned;
-use crate::store::volume::{Synced, VolumeError};
+use crate::store::volume::{Staged, Synced, VolumeError};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::reading;
@@ -27,6 +27,13 @@ pub(crate) struct Load {
     pub(crate) mtime: Timestamp,
 }
 
+impl Load {
+    /// Whether these bytes are the ones it must be.
+    pub(crate) fn is(&self, found: &Digests) -> bool {
+        found.content == self.hash && found.size == self.size
+    }
+}
+
 /// What became of it.
 pub(crate) enum Carried {
     /// Durable without a name on the other drive, read back from its medium, equal.
@@ -47,6 +54,12 @@ pub(crate) enum Bad {
     Different(String),
 }
 
+impl Bad {
+    fn other(found: &Digests) -> Self {
+        Self::Different(format!("{} bytes with hash {}", found.size, found.content))
+    }
+}
+
 /// Carries `load` from `source` to `target`, both of which wait for their turn piece by piece.
 pub(crate) fn carry(
     load: &Load,
@@ -65,14 +78,29 @@ pub(crate) fn carry_hashing(
     also: Also,
     go_on: GoOn<'_>,
 ) -> Result<Carried, Refusal> {
-    let (synced, digests) = match write(load, source, target, also, go_on)? {
-        Written::All(synced, digests) => (synced, digests),
+    let mut hasher = Hasher::new(also, &[]);
+    let staged = match write(load, source, target, &mut |bytes| hasher.update(bytes), go_on)? {
+        Written::All(staged) => staged,
         Written::BadSource(bad) => return Ok(Carried::BadSource(bad)),
         Written::Stopped => return Ok(Carried::Stopped),
     };
+    let digests = hasher.digests();
+    if !load.is(&digests) {
+        return Ok(Carried::BadSource(Bad::other(&digests)));
+    }
+    let synced = sync(load, staged, target)?;
     drain(target)?;
-    let equal = reads_back(load, &*synced, target, go_on)?;
-    Ok(if equal { Carried::Proved(synced, digests) } else { Carried::BadReadBack })
+    let back = read_back(&*synced, target, Also::default(), go_on)?;
+    Ok(if load.is(&back) { Carried::Proved(synced, Box::new(digests)) } else { Carried::BadReadBack })
+}
+
+/// Makes what was written durable, with its date.
+pub(crate) fn sync(
+    load: &Load,
+    staged: Box<dyn Staged>,
+    target: &Attached,
+) -> Result<Box<dyn Synced>, Refusal> {
+    staged.sync(Some(load.mtime)).map_err(|e| Refusal::Drive(target.heed(e)))
 }
 
 /// Before anything of what was written is read back; once for several files.
@@ -80,23 +108,38 @@ pub(crate) fn drain(target: &Attached) -> Result<(), Refusal> {
     target.volume.drain().map_err(|e| Refusal::Drive(target.heed(e)))
 }
 
-/// Whether the medium gives back what was written.
-pub(crate) fn reads_back(
-    load: &Load,
+/// What the medium gives back of what was written, before it gets a name: no reader ever sees a copy that was not proved (invariant
+/// I12).
+pub(crate) fn read_back(
     synced: &dyn Synced,
     target: &Attached,
+    also: Also,
     go_on: GoOn<'_>,
-) -> Result<bool, Refusal> {
+) -> Result<Digests, Refusal> {
     let heed = |e| Refusal::Drive(target.heed(e));
-    // Before it gets a name: no reader ever sees a copy that was not proved (invariant I12).
     let mut medium = synced.medium().map_err(heed)?;
-    let back = reading::hash_all(&mut *medium, Also::default(), &mut || {
+    reading::hash_all(&mut *medium, also, &mut || {
         drop(target.turns.background());
         go_on();
         Ok(())
     })
-    .map_err(heed)?;
-    Ok(back.content == load.hash && back.size == load.size)
+    .map_err(heed)
+}
+
+/// Other bytes came back than are on record: what is wrong with the file they come from; `None` if nothing, and it is the other drive
+/// that gave back what it was not given. Asked of memory, which shows what was read.
+pub(crate) fn doubt_source(load: &Load, source: &Attached, go_on: GoOn<'_>) -> Result<Option<Bad>, Refusal> {
+    let found = reading::hash_memory(&*source.volume, &load.from, &mut || {
+        drop(source.turns.background());
+        go_on();
+        Ok(())
+    });
+    match found {
+        Ok(found) if load.is(&found) => Ok(None),
+        Ok(found) => Ok(Some(Bad::other(&found))),
+        Err(VolumeError::NotFound { .. }) => Ok(Some(Bad::Missing)),
+        Err(e) => source.file_only(e).map_err(Refusal::Drive).map(|why| Some(Bad::Different(why))),
+    }
 }
 
 /// A drive that gives back other bytes than it was given: until a probe passes, nothing on it is believed.
@@ -107,20 +150,20 @@ pub(crate) fn lied(drive: &Attached, place: Place) -> Refusal {
 
 /// How the first half went.
 pub(crate) enum Written {
-    /// All of it is on the other drive, without a name, and was not read back yet.
-    All(Box<dyn Synced>, Box<Digests>),
+    /// All of it is with the other drive, without a name, and neither durable nor read back yet.
+    All(Box<dyn Staged>),
     /// As [`Carried::BadSource`], and why.
     BadSource(Bad),
     /// As [`Carried::Stopped`].
     Stopped,
 }
 
-/// Reads and writes, hashing what passes. The page cache serves what just arrived.
+/// Reads and writes; `seen` gets what passes. The page cache serves what just arrived.
 pub(crate) fn write(
     load: &Load,
     source: &Attached,
     target: &Attached,
-    also: Also,
+    seen: &mut dyn FnMut(&[u8]),
     go_on: GoOn<'_>,
 ) -> Result<Written, Refusal> {
     let heed = |e| Refusal::Drive(target.heed(e));
@@ -137,11 +180,11 @@ pub(crate) fn write(
         return Err(Refusal::Drive(VolumeError::Full { op: "copy", place: load.from.clone() }));
     }
     let mut staged = target.volume.stage_past_memory(Some(load.size)).map_err(heed)?;
-    let mut hasher = Hasher::new(also, &[]);
     let mut buffer = Aligned::new();
+    let mut at = 0;
     loop {
         drop(source.turns.background());
-        let read = match reader.read_at(buffer.bytes_mut(), hasher.size()) {
+        let read = match reader.read_at(buffer.bytes_mut(), at) {
             Ok(read) => read,
             Err(e) => return bad(unreadable(e)?),
         };
@@ -149,20 +192,16 @@ pub(crate) fn write(
             break;
         }
         let lane = target.turns.background();
-        hasher.update(&buffer.bytes()[..read]);
+        seen(&buffer.bytes()[..read]);
         staged.write(&buffer.bytes()[..read]).map_err(heed)?;
         drop(lane);
-        if hasher.size() > load.size {
+        at += read as u64;
+        if at > load.size {
             break;
         }
         if !go_on() {
             return Ok(Written::Stopped);
         }
     }
-    let digests = hasher.digests();
-    if digests.content != load.hash {
-        return bad(Bad::Different(format!("{} bytes with hash {}", digests.size, digests.content)));
-    }
-    let synced = staged.sync(Some(load.mtime)).map_err(heed)?;
-    Ok(Written::All(synced, Box::new(digests)))
+    Ok(Written::All(staged))
 }

@@ -25,6 +25,17 @@ pub(crate) fn hash_sound(
     also: Also,
     piece: &mut dyn FnMut() -> Result<(), VolumeError>,
 ) -> Result<Option<Digests>, VolumeError> {
+    let shown = hash_memory(volume, place, piece)?;
+    let found = hash_medium(volume, place, also, piece)?;
+    Ok((found.content == shown.content).then_some(found))
+}
+
+/// Hashes the file at `place` as memory shows it.
+pub(crate) fn hash_memory(
+    volume: &dyn Volume,
+    place: &Place,
+    piece: &mut dyn FnMut() -> Result<(), VolumeError>,
+) -> Result<Digests, VolumeError> {
     let mut memory = volume.open(place)?;
     let mut shown = Hasher::new(Also::default(), &[]);
     let mut buffer = vec![0; PIECE];
@@ -36,9 +47,7 @@ pub(crate) fn hash_sound(
         shown.update(&buffer[..read]);
         piece()?;
     }
-    drop(memory);
-    let found = hash_medium(volume, place, also, piece)?;
-    Ok((found.content == shown.digests().content).then_some(found))
+    Ok(shown.digests())
 }
 
 /// Hashes what a reader gives.

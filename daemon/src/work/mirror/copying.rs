@@ -24,7 +24,11 @@ use crate::work::{reading, record};
 const SURE: u32 = 3;
 
 /// On the drive without a name, not read back yet.
-type Unproved = (WantedRow, Box<dyn Synced>, Box<Digests>);
+struct Unproved {
+    row: WantedRow,
+    known: Known,
+    synced: Box<dyn Synced>,
+}
 
 fn load(row: &WantedRow) -> Load {
     Load { from: Place::photo(&row.path), hash: row.hash, size: row.size, mtime: row.mtime }
@@ -67,7 +71,7 @@ enum Made {
     /// On the drive, read back equal, under its name.
     Proved(Box<Digests>),
     /// On the drive, to be read back and named.
-    Written(Box<dyn Synced>, Box<Digests>),
+    Written(Box<dyn Synced>, Known),
     /// The primary's file is not what it should be: nothing is copied from it (invariant I14).
     BadSource(Bad),
     /// Something on the drive would have to make room, and nothing does until a person has answered.
@@ -113,7 +117,7 @@ impl End {
                     piece.events.push(event(&row, &digests));
                     made.push(row);
                 }
-                Made::Written(synced, digests) => written.push((row, synced, digests)),
+                Made::Written(synced, known) => written.push(Unproved { row, known, synced }),
                 Made::BadSource(found) => source_failed(pool, primary, self, &row, found)?,
                 Made::Held => {
                     let retry = mirroring::retry_at(row.tries, now);
@@ -123,7 +127,7 @@ impl End {
             }
             worked = true;
         }
-        self.prove_written(primary, written, &mut piece, &mut made, now, go_on)?;
+        self.prove_written(pool, primary, written, &mut piece, &mut made, go_on)?;
         if !piece.events.is_empty() {
             let now = pool.now();
             self.commit(&primary.catalogue, piece, now)?;
@@ -159,24 +163,33 @@ impl End {
     /// The second half, after all of the batch is written: one flush of the drive's memory, then each is read back and named.
     fn prove_written(
         &mut self,
+        pool: &Pool,
         primary: &Primary,
         written: Vec<Unproved>,
         piece: &mut Piece,
         made: &mut Vec<WantedRow>,
-        now: Timestamp,
         go_on: GoOn<'_>,
     ) -> Result<(), Refusal> {
         if written.is_empty() {
             return Ok(());
         }
+        let now = pool.now();
         carry::drain(&self.attached)?;
-        for (row, mut synced, digests) in written {
+        for Unproved { row, known, mut synced } in written {
             let to = Place::photo(&row.path);
-            if !carry::reads_back(&load(&row), &*synced, &self.attached, go_on)? {
-                return Err(carry::lied(&self.attached, to));
+            // Hashed once, as it comes back: what equals the record here was right when it was read from the primary, too.
+            let back = carry::read_back(&*synced, &self.attached, known.lacking(), go_on)?;
+            if !load(&row).is(&back) {
+                match carry::doubt_source(&load(&row), &primary.attached, go_on)? {
+                    Some(found) => {
+                        source_failed(pool, primary, self, &row, found)?;
+                        continue;
+                    }
+                    None => return Err(carry::lied(&self.attached, to)),
+                }
             }
             self.name(primary, &row, &to, &mut *synced, piece, now)?;
-            piece.events.push(event(&row, &digests));
+            piece.events.push(event(&row, &known.with(back)));
             made.push(row);
             // Asked to stop: the rest has no names, and goes.
             if !go_on() {
@@ -212,8 +225,9 @@ impl End {
         if let Some(digests) = self.link_twin(primary, row, &to, known.lacking(), piece, go_on)? {
             return Ok(Made::Proved(known.with(digests)));
         }
-        Ok(match carry::write(&load(row), &primary.attached, &self.attached, known.lacking(), go_on)? {
-            Written::All(synced, digests) => Made::Written(synced, known.with(*digests)),
+        let load = load(row);
+        Ok(match carry::write(&load, &primary.attached, &self.attached, &mut |_| {}, go_on)? {
+            Written::All(staged) => Made::Written(carry::sync(&load, staged, &self.attached)?, known),
             Written::BadSource(bad) => Made::BadSource(bad),
             Written::Stopped => Made::Stopped,
         })
