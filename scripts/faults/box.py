@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import select
 import shutil
@@ -26,6 +27,18 @@ class Trouble(Exception):
 
 def sha(data):
     return hashlib.sha256(data).hexdigest()
+
+
+def free_port():
+    """One that nobody listens on, below those that the kernel gives to clients: they could take it before the daemon does."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Box:
@@ -68,9 +81,7 @@ class Box:
         return os.path.join(self.dir, *parts)
 
     def write_settings(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         mounts = [self.path(drive) for drive in ("ab" if self.mirror else "a")]
         with open(self.path("config.toml"), "w", encoding="utf-8") as out:
             out.write(

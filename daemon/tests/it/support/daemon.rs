@@ -3,6 +3,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -44,6 +45,22 @@ pub(crate) struct Daemon {
     /// What its command line begins with: programs that become the next one, as `env` does.
     under: Vec<String>,
     child: Option<Child>,
+}
+
+/// A port that nobody listens on. Below those that the kernel gives to clients: one of them could take it before the daemon does.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const MANY: u32 = 22_000;
+    // Other programs of tests begin elsewhere.
+    let begin = std::process::id().wrapping_mul(7919);
+    loop {
+        let port = FIRST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % MANY;
+        let port = u16::try_from(port).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.2", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Daemon {
@@ -119,7 +136,7 @@ impl Daemon {
     pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none());
         // A port that was free a moment ago; the daemon's own of last time may still be in use by its connections.
-        self.address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        self.address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         fs::write(self.config(), self.settings()).unwrap();
         let log = fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let config = self.config();
