@@ -28,6 +28,7 @@ use crate::work::pool::{Pool, Wake};
 use crate::work::primary::{Primary, sweep};
 use crate::work::promote;
 use crate::work::record;
+use crate::work::unrecorded;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
 mod copying;
@@ -177,6 +178,11 @@ impl End {
     fn open(attached: Arc<Attached>, primary: &Primary, now: Timestamp) -> Result<Self, Refusal> {
         sweep(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
         record::enrol(&attached, &primary.catalogue, now)?;
+        let last = primary.catalogue.read(|r| r.drive(attached.id()))?.map_or(0, |row| row.position.seq);
+        let back = unrecorded::undo(&attached, last)?;
+        if back > 0 {
+            log::warn!(files = back; "a step on drive {} had broken off: taken back", attached.id().short());
+        }
         let directories = Directories::new(Arc::clone(&attached.volume));
         let strays = Strays::of(&attached, primary)?;
         let catalogue = Arc::downgrade(&primary.catalogue);

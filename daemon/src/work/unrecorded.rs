@@ -98,6 +98,58 @@ impl Unrecorded {
     }
 }
 
+/// On a drive that is not the primary: what was on its way to the trash or the quarantine when a step broke off gets its name back, and
+/// whoever wanted it away does so again, with a record. Where something has that name, it stays, and is made durable where it is: its
+/// old name may be gone from the medium before the new one is there. `last` is the number of the drive's last event.
+pub(crate) fn undo(attached: &Attached, last: u64) -> Result<u64, Refusal> {
+    let mut back = 0;
+    for tree in [Place::trashes(), Place::quarantines()] {
+        for day in dirs_in(attached, &tree)? {
+            for numbered in dirs_in(attached, &day)? {
+                if numbered.name().parse::<u64>().is_ok_and(|serial| serial > last) {
+                    back += undo_below(attached, &numbered)?;
+                    sync_dirs(attached, &[&day, &tree])?;
+                }
+            }
+        }
+    }
+    Ok(back)
+}
+
+fn undo_below(attached: &Attached, numbered: &Place) -> Result<u64, Refusal> {
+    let heed = |e| Refusal::Drive(attached.heed(e));
+    let (mut back, mut todo) = (0, vec![numbered.clone()]);
+    while let Some(dir) = todo.pop() {
+        for entry in attached.volume.list(&dir).map_err(heed)? {
+            let Some(place) = entry.name.as_deref().and_then(|n| dir.entry(n)) else { continue };
+            if entry.kind == EntryKind::Dir {
+                todo.push(place);
+                continue;
+            }
+            let below = place.as_str().strip_prefix(numbered.as_str()).and_then(|p| p.strip_prefix('/'));
+            let Some(name) = below.and_then(RelPath::from_disk).map(|path| Place::photo(&path)) else {
+                continue;
+            };
+            match attached.volume.rename_new(&place, &name) {
+                Ok(()) => {
+                    back += 1;
+                    sync_dirs(attached, &name.parent().iter().collect::<Vec<_>>())?;
+                }
+                Err(VolumeError::Exists { .. } | VolumeError::NotFound { .. }) => {}
+                Err(e) => return Err(heed(e)),
+            }
+        }
+        sync_dirs(attached, &[&dir])?;
+    }
+    Ok(back)
+}
+
+fn sync_dirs(attached: &Attached, dirs: &[&Place]) -> Result<(), Refusal> {
+    dirs.iter()
+        .try_for_each(|dir| attached.volume.sync_dir(dir))
+        .map_err(|e| Refusal::Drive(attached.heed(e)))
+}
+
 /// Whether a file in the trash is the one that the catalogue believes under its name: no line tells of it, or the last that
 /// tells of the trash does, and not of what replaced it.
 fn is_half(

@@ -18,7 +18,7 @@ macro_rules! cases {
 }
 
 /// All of them by name, for the mutation test of the code.
-pub(crate) const CASES: [(&str, fn()); 15] = cases![
+pub(crate) const CASES: [(&str, fn()); 16] = cases![
     a_manifest_whose_first_append_failed_is_not_lost_with_its_name,
     two_moves_of_one_copy_are_replayed_one_after_the_other,
     a_file_of_other_hands_whose_flush_failed_is_not_taken_over_as_zeros,
@@ -34,6 +34,7 @@ pub(crate) const CASES: [(&str, fn()); 15] = cases![
     a_copy_that_another_hand_laid_on_b_stays,
     what_other_hands_wrote_anew_stays,
     a_drive_that_took_another_role_has_it_after_a_cut,
+    what_a_step_that_broke_off_had_in_bs_trash_is_not_lost,
 ];
 
 fn world(b: Kind) -> World {
@@ -351,4 +352,25 @@ fn what_other_hands_wrote_anew_stays() {
 #[test]
 fn a_drive_that_took_another_role_has_it_after_a_cut() {
     promoting::what_was_done_is_done();
+}
+
+/// B's old version was renamed into the trash and the flush of that failed. Then it was recorded as not there, and a cut took both of its
+/// names.
+#[test]
+fn what_a_step_that_broke_off_had_in_bs_trash_is_not_lost() {
+    for kind in [Kind::Ext4, Kind::Exfat] {
+        for (seed, call) in (1..30).flat_map(|seed| (1..5).map(move |call| (seed, call))) {
+            let mut world = world(kind);
+            world.put("anna/mac/a.jpg", b"the old version");
+            world.mirror_all();
+            world.put("anna/mac/a.jpg", b"another");
+            world.b.fail_nth(Op::SyncDir, call, Fault::once(Failure::Full));
+            let broke_off = world.mirror.step(&|| true).is_err();
+            world.mirror_all();
+            world.rng = Rng::new(seed);
+            world.cut(Which::B);
+            let held = world.b.files().values().any(|bytes| bytes.as_slice() == b"the old version");
+            assert!(held, "{kind:?}, seed {seed}, call {call}, broke off: {broke_off}");
+        }
+    }
 }

@@ -54,6 +54,7 @@ impl World {
         self.a.put_by_other_hand(&Place::photo(&path), &bytes);
         self.model.brought.push(bytes);
         self.model.taken.remove(&fold);
+        self.model.ever_put_back.insert(fold.clone());
         self.model.put_back.insert(fold);
         Ok(())
     }

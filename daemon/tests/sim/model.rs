@@ -43,6 +43,8 @@ pub(crate) struct Model {
     pub(crate) taken: BTreeMap<String, Vec<u8>>,
     /// Missing names whose file another hand put back since.
     pub(crate) put_back: BTreeSet<String>,
+    /// All that ever were.
+    pub(crate) ever_put_back: BTreeSet<String>,
     /// Names whose file another hand took away.
     pub(crate) removed: BTreeSet<String>,
     /// Trees whose state an attempt that failed left open; settled by looking after the next recovery.
@@ -208,6 +210,14 @@ impl Model {
     /// Power was cut: files of other hands that nobody took over may be gone, short, or full of zeros now.
     pub(crate) fn a_was_cut(&mut self, files: &Files) {
         self.was_torn(files);
+        // A photo that another hand put back and nobody flushed: if the cut spoiled it, that is another version, and the name's.
+        for fold in &self.ever_put_back {
+            let Some(kept) = self.names.get(fold) else { continue };
+            let bytes = files.get(&format!("photos/{}", kept.path));
+            if bytes.is_some_and(|bytes| ContentHash::of(bytes) != kept.hash) {
+                self.ghosts.insert(fold.clone());
+            }
+        }
         self.foreign.retain(|_, path| files.contains_key(&format!("photos/{path}")));
     }
 

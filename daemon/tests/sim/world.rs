@@ -215,6 +215,11 @@ impl World {
 
     /// Takes the present mount of a drive into use, with all the recovery that belongs to it.
     pub(crate) fn attach(&mut self, which: Which) -> Result<(), Refusal> {
+        // One that was let go of is opened anew, as a mount point is: what was open on it stays dead.
+        match which {
+            Which::A => self.a = self.a.mounted(),
+            Which::B => self.b = self.b.mounted(),
+        }
         let volume: Arc<dyn Volume> = Arc::new(self.volume(which).clone());
         let attached = Arc::new(Attached::new(marker(which), volume, mount(which)));
         match which {
