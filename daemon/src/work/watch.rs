@@ -29,6 +29,8 @@ pub struct DriveWatch {
     pool: Arc<Pool>,
     mount: PathBuf,
     probed: Option<Timestamp>,
+    /// A drive was let go: there is something to look at once more, at once.
+    again: bool,
 }
 
 /// Why a drive could not be adopted, with what to do about it.
@@ -75,7 +77,7 @@ pub enum AdoptError {
 impl DriveWatch {
     /// For one mount point of the pool.
     pub fn new(pool: Arc<Pool>, mount: PathBuf) -> Self {
-        Self { pool, mount, probed: None }
+        Self { pool, mount, probed: None, again: false }
     }
 
     /// Compares what is known of the mount point with what is there.
@@ -113,6 +115,7 @@ impl DriveWatch {
         // Whether it is still the drive it was: cheap, and every few seconds.
         let proved = attached.volume.prove();
         let due = retrying::is_due(self.probed, PROBE_EVERY, now) || attached.takes_writes().is_err();
+        let due = due && self.pool.is_known(attached);
         let probed = match proved {
             Ok(()) if due => {
                 self.probed = Some(now);
@@ -140,6 +143,8 @@ impl DriveWatch {
         let doubt = attached.doubt();
         if doubt.gone.is_some() {
             self.pool.detach(attached);
+            // What was unplugged may be plugged in again already.
+            self.again = true;
             return Ok(());
         }
         let standing = if let Some(why) = doubt.suspect {
@@ -193,7 +198,7 @@ impl Worker for DriveWatch {
         let label = attached.map_or_else(|| self.mount.display().to_string(), |a| a.id().short());
         let _drive = cx.blocked_on(&label);
         DriveWatch::step(self).map_err(|e| WorkError::new(format!("watch {}", self.mount.display()), e))?;
-        Ok(Outcome::Rest)
+        Ok(if std::mem::take(&mut self.again) { Outcome::More } else { Outcome::Rest })
     }
 }
 
@@ -260,7 +265,8 @@ impl Pool {
                     let attached = Attached::new(*marker, Arc::new(volume), mount.to_owned());
                     // Only a drive that writes, flushes and reads back is taken into use, also after a failure
                     // closed it. A full one still serves what it has; uploads are refused by their size.
-                    match probe(&attached) {
+                    let probed = if self.is_known(&attached) { probe(&attached) } else { glance(&attached) };
+                    match probed {
                         Ok(()) | Err(VolumeError::Full { .. }) => {}
                         Err(VolumeError::ReadOnly { .. }) => return stands(Standing::ReadOnly),
                         Err(e) => return stands(Standing::Suspect { why: e.to_string() }),
@@ -274,6 +280,12 @@ impl Pool {
                 }
             },
         }
+    }
+
+    /// Whether a drive is known to be this box's: until the primary has said which pool that is, a copy may be another family's,
+    /// and not a byte is written to it (promise P3).
+    fn is_known(&self, attached: &Attached) -> bool {
+        attached.role() == DriveRole::Primary || *self.identity() == Some(attached.marker.pool)
     }
 
     /// Decides whether a marked drive is to be used, and keeps everybody else from opening it, or another one in the same
