@@ -136,7 +136,7 @@ impl App {
         let pool = Arc::clone(&self.pool);
         self.spawn(None, move || Box::new(Sweep::new(Arc::clone(&pool))))?;
         let pool = Arc::clone(&self.pool);
-        self.spawn(None, move || Box::new(Checksums::new(Arc::clone(&pool))))?;
+        self.spawn(Some(Wake::Lists), move || Box::new(Checksums::new(Arc::clone(&pool))))?;
         let pool = Arc::clone(&self.pool);
         self.spawn(None, move || Box::new(Snapshots::new(Arc::clone(&pool))))?;
         let supervisor = Arc::downgrade(&self.supervisor);

@@ -17,4 +17,5 @@ pub mod scrubbing;
 pub mod shelving;
 pub mod snapshots;
 pub mod tail;
+pub mod unplugging;
 pub mod verdict;

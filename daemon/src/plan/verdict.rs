@@ -300,7 +300,7 @@ impl Verdict<'_> {
             "offline-drive-due",
             &About::drive(drive, Light::Amber),
             &format!("{} has not been here for {days} days and does not have the newest photos", name(drive)),
-            "Plug it in and leave it until the box says that it may be unplugged.",
+            "Plug it in and leave it until the box says that it may be unplugged (shoebox status).",
         );
     }
 

@@ -14,6 +14,7 @@ use crate::model::drive::DriveId;
 use crate::model::event::What;
 use crate::model::path::RelPath;
 use crate::model::place::Place;
+use crate::os::clock;
 use crate::store::aligned;
 use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::copies;
@@ -23,6 +24,7 @@ use crate::work::carry::GoOn;
 use crate::work::directories::Directories;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
+use crate::work::mirror::pauses::Pauses;
 use crate::work::mirror::strays::Strays;
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::{Primary, sweep};
@@ -32,9 +34,12 @@ use crate::work::unrecorded;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
 mod copying;
+mod pauses;
 mod strays;
 mod telling;
 
+/// Without a wake it looks for work so often.
+const PERIOD: Duration = Duration::from_secs(60);
 /// Renames and removals done in one step at most.
 const PIECE: usize = 64;
 
@@ -44,6 +49,16 @@ pub struct Mirror {
     ends: HashMap<DriveId, End>,
     /// Whose catalogue `ends` were opened with: another one may know nothing of these drives.
     primary: Weak<Primary>,
+    pauses: Pauses<Attached>,
+}
+
+/// What came of one piece of work on every drive.
+#[derive(Default)]
+struct Round {
+    /// There is more to do on some drive.
+    more: bool,
+    well: Vec<Arc<Attached>>,
+    failed: Vec<(Arc<Attached>, Refusal)>,
 }
 
 /// One drive being brought up to date.
@@ -56,6 +71,8 @@ struct End {
     told: Option<u64>,
     /// Set until a drive that was the primary once was looked through.
     strays: Option<Strays>,
+    /// It had everything once since it came.
+    was_level: bool,
 }
 
 /// What one piece of work on a drive amounts to, before it is durable.
@@ -68,12 +85,18 @@ struct Piece {
 impl Mirror {
     /// A mirror for the drives of a pool.
     pub fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, ends: HashMap::new(), primary: Weak::new() }
+        Self { pool, ends: HashMap::new(), primary: Weak::new(), pauses: Pauses::default() }
     }
 
     /// Does one bounded piece on every drive that is there. `true`: there is more to do. A drive that fails does not
     /// keep the others from theirs; the first failure is returned when all had their turn.
     pub fn step(&mut self, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+        let Round { more, failed, .. } = self.round(&|_| false, go_on)?;
+        failed.into_iter().next().map_or(Ok(more), |(_, refusal)| Err(refusal))
+    }
+
+    /// The same, without the drives that are passed over this time.
+    fn round(&mut self, passed: &dyn Fn(&Arc<Attached>) -> bool, go_on: GoOn<'_>) -> Result<Round, Refusal> {
         let primary = self.pool.primary()?;
         if !std::ptr::eq(self.primary.as_ptr(), Arc::as_ptr(&primary)) {
             self.ends.clear();
@@ -84,14 +107,39 @@ impl Mirror {
             std::ptr::eq(end.catalogue.as_ptr(), Arc::as_ptr(&primary.catalogue))
                 && others.iter().any(|a| a.id() == *id && Arc::ptr_eq(a, &end.attached))
         });
-        let (mut more, mut failed) = (false, None);
-        for attached in others {
+        let mut round = Round::default();
+        for attached in others.into_iter().filter(|attached| !passed(attached)) {
             match self.step_on(&primary, &attached, go_on) {
-                Ok(left) => more |= left,
-                Err(refusal) => failed = failed.or(Some(refusal)),
+                Ok(left) => {
+                    round.more |= left;
+                    round.well.push(attached);
+                }
+                Err(refusal) => {
+                    // It may be gone, or be another one by now: whoever watches it finds out at once.
+                    self.pool.wake(Wake::Drives);
+                    round.failed.push((attached, refusal));
+                }
             }
         }
-        failed.map_or(Ok(more), Err)
+        Ok(round)
+    }
+
+    /// A round that passes over drives which failed a moment ago: while one does not work, the others do not wait for the end
+    /// of its pauses. Where none works, it is this worker that fails.
+    fn paced(&mut self, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+        let (now, pauses) = (clock::monotonic(), std::mem::take(&mut self.pauses));
+        let round = self.round(&|attached| pauses.is_on(attached, now), go_on);
+        self.pauses = pauses;
+        let mut round = round?;
+        round.well.iter().for_each(|attached| self.pauses.end(attached));
+        if round.well.is_empty() && !round.failed.is_empty() {
+            return Err(round.failed.swap_remove(0).1);
+        }
+        for (attached, refusal) in round.failed {
+            log::warn!("drive {} could not be brought up to date: {refusal}", attached.id().short());
+            self.pauses.begin(&attached, clock::monotonic());
+        }
+        Ok(round.more)
     }
 
     /// The drive a step will most likely wait for.
@@ -128,6 +176,10 @@ impl Mirror {
         let result = end.step(&self.pool, primary, go_on);
         if matches!(result, Ok(false)) && end.has_all(primary)? {
             self.pool.note_level(id, primary, changes);
+            // Once: somebody may wait to unplug it. Later lists are written with others, once a minute.
+            if !std::mem::replace(&mut end.was_level, true) {
+                self.pool.wake(Wake::Lists);
+            }
         }
         // After a failure nothing is assumed of the drive: manifest and directories are looked at anew.
         if result.is_ok() {
@@ -143,7 +195,7 @@ impl Worker for Mirror {
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(60)
+        self.pauses.until_next(clock::monotonic()).map_or(PERIOD, |left| left.min(PERIOD))
     }
 
     fn critical(&self) -> bool {
@@ -161,7 +213,7 @@ impl Worker for Mirror {
             cx.beat();
             !cx.stopping()
         };
-        match Mirror::step(self, &go_on) {
+        match self.paced(&go_on) {
             Ok(true) => Ok(Outcome::More),
             Ok(false) => {
                 aligned::let_go();
@@ -186,7 +238,7 @@ impl End {
         let directories = Directories::new(Arc::clone(&attached.volume));
         let strays = Strays::of(&attached, primary)?;
         let catalogue = Arc::downgrade(&primary.catalogue);
-        Ok(Self { attached, catalogue, directories, told: None, strays })
+        Ok(Self { attached, catalogue, directories, told: None, strays, was_level: false })
     }
 
     fn step(&mut self, pool: &Pool, primary: &Arc<Primary>, go_on: GoOn<'_>) -> Result<bool, Refusal> {

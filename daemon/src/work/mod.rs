@@ -38,6 +38,7 @@ pub mod supervisor;
 pub mod sweep;
 mod tail;
 pub mod tree;
+mod unplugging;
 mod unrecorded;
 pub mod verify;
 pub mod views;

@@ -99,6 +99,8 @@ pub enum Wake {
     Scrub,
     /// The watchers of the drives: one was closed and is to be opened again.
     Drives,
+    /// The lists for strangers: a drive that came has everything.
+    Lists,
 }
 
 /// Counters since start, for `/metrics` and the minute check.
@@ -200,6 +202,7 @@ impl From<Slot> for DriveView {
             full_in_days: slot.full_in,
             tally: slot.tally,
             snapshot: slot.snapshot,
+            unplugging: None,
         }
     }
 }
@@ -511,7 +514,8 @@ impl Pool {
 
     /// Every mount point and the drive there, with its copies counted now. Blocking, while the primary answers.
     pub fn drives_counted(&self) -> Vec<DriveView> {
-        if let (Ok(()), Ok(primary)) = (self.available(), self.primary()) {
+        let primary = self.available().and_then(|()| self.primary()).ok();
+        if let Some(primary) = &primary {
             let overdue = scrubbing::overdue_before(self.now());
             let drives: Vec<_> = self.slots().iter().filter_map(Slot::drive).collect();
             for (id, _) in drives {
@@ -520,7 +524,11 @@ impl Pool {
                 }
             }
         }
-        self.drives()
+        let view = |slot: Slot| {
+            let unplugging = self.unplugging(primary.as_deref(), &slot);
+            DriveView { unplugging, ..DriveView::from(slot) }
+        };
+        self.slot_views().into_iter().map(view).collect()
     }
 
     /// Every mount point and the drive there, as last seen. Never touches a drive.

@@ -10,6 +10,7 @@ use crate::model::copy::CopyState;
 use crate::model::drive::{DriveId, DriveRole, Space, Standing};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
+pub use crate::plan::unplugging::Unplugging;
 pub use crate::store::catalogue::copies::Tally;
 
 /// A person.
@@ -89,6 +90,9 @@ pub struct DriveView {
     /// The date of its newest snapshot of the catalogue.
     #[serde(default)]
     pub snapshot: Option<Timestamp>,
+    /// Of an offline drive in use: whether it may be unplugged.
+    #[serde(default)]
+    pub unplugging: Option<Unplugging>,
 }
 
 /// A drive that was let go, and of which no file is open any more.

@@ -21,6 +21,7 @@ mod large;
 mod lives;
 mod lying;
 mod new_card;
+mod offline;
 mod people;
 mod people_quotas;
 mod power;

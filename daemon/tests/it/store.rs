@@ -20,3 +20,4 @@ mod snapshots;
 mod standing_in;
 mod tails;
 mod truth;
+mod unplugging;

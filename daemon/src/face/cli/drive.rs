@@ -225,10 +225,10 @@ pub(super) fn table(drives: &[DriveView], zone: &TimeZone) -> String {
     screen::table(&rows.collect::<Vec<_>>())
 }
 
-/// What a drive has not got yet, and how far the re-reading of what it has is.
+/// Whether a drive may be unplugged, what it has not got yet, and how far the re-reading of what it has is.
 fn what_lacks(drive: &DriveView, zone: &TimeZone) -> String {
     let tally = &drive.tally;
-    let mut words = Vec::new();
+    let mut words: Vec<String> = drive.unplugging.iter().map(|answer| answer.sentence.clone()).collect();
     if tally.wanted > 0 {
         let files = screen::many(tally.wanted, "file", "files");
         let left = match drive.seconds_left {
@@ -335,6 +335,7 @@ mod tests {
             snapshot: None,
             seconds_left: None,
             full_in_days: None,
+            unplugging: None,
         };
         let mirror = ejected(&Ejection { drive: drive(DriveRole::Mirror, 17), mounted: true });
         let primary = ejected(&Ejection { drive: drive(DriveRole::Primary, 0), mounted: false });
@@ -363,6 +364,7 @@ mod tests {
             snapshot: None,
             seconds_left: None,
             full_in_days: None,
+            unplugging: None,
         };
         let drives =
             [drive(1, DriveRole::Primary), drive(2, DriveRole::Offline), drive(0x23, DriveRole::Offline)];

@@ -95,6 +95,7 @@ mod tests {
             snapshot: None,
             seconds_left: None,
             full_in_days: None,
+            unplugging: None,
         };
         let mut report = StatusReport {
             version: "0.1.0".to_owned(),

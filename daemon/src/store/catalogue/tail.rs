@@ -61,4 +61,17 @@ impl Reader<'_> {
     pub fn unmarked_tail(&self, drive: DriveId) -> Result<Option<u64>, CatalogueError> {
         Ok(self.meta(&tail_key(drive))?.and_then(|end| end.parse().ok()))
     }
+
+    /// Whether a drive has a tail of which not all that is there was re-read yet.
+    pub fn has_tail(&self, drive: DriveId) -> Result<bool, CatalogueError> {
+        if self.unmarked_tail(drive)?.is_some() {
+            return Ok(true);
+        }
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM copy WHERE drive = ?1 AND tail = 1 AND state IN ('settled', 'verified'))",
+            )
+            .and_then(|mut s| s.query_row([drive.to_string()], |row| row.get(0)))
+            .tried("look for a tail")
+    }
 }

@@ -62,6 +62,8 @@ struct Cache {
     sectors: BTreeMap<u64, [u8; SECTOR]>,
     /// Writes and flushes since it was asked to count.
     calls: u64,
+    /// Bytes it was given since it was shown.
+    written: u64,
     /// The call at which the plug is pulled.
     pull_at: Option<u64>,
     /// The call that fails, once.
@@ -141,6 +143,7 @@ impl Medium {
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
         let mut cache = self.cache.lock().unwrap();
         self.call(&mut cache)?;
+        cache.written += data.len() as u64;
         let (mut at, mut data) = (offset, data);
         // mkfs, which writes without the loop device, writes parts of sectors.
         while !data.is_empty() {
@@ -372,6 +375,11 @@ impl Disk {
     /// Writes and flushes since it was asked to count.
     pub(crate) fn calls(&self) -> u64 {
         self.medium.cache.lock().unwrap().calls
+    }
+
+    /// Bytes it was given since it was shown, the filesystem's own among them.
+    pub(crate) fn written(&self) -> u64 {
+        self.medium.cache.lock().unwrap().written
     }
 
     /// The power is gone: of what was never flushed, `luck` decides what had been written.

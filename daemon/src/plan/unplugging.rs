@@ -1,0 +1,109 @@
+//! Whether an offline drive may be unplugged: when it lacks nothing, all that it was given was read back from it, and its own
+//! record says so. What cannot be known is not said.
+use serde::{Deserialize, Serialize};
+
+/// What is known of an offline drive that is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// It is used, and nothing is doubted of it.
+    pub ready: bool,
+    /// What is known of the copies on it; `None`: the primary is not there to tell.
+    pub copies: Option<Copies>,
+}
+
+/// The copies on it, as the catalogue has them now. A row follows from a line of the drive's record that is durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// It lacks no photo, name, person or folder that the primary had last: the mirror has nothing to do on it.
+    pub level: bool,
+    /// Copies it should have and has not.
+    pub wanted: u64,
+    /// Copies that differ from what was received, or are gone from it.
+    pub bad: u64,
+    /// Copies nobody has read back from it.
+    pub unread: u64,
+    /// It was pulled without notice once, and of what it was given before that not all was read back since.
+    pub tail: bool,
+    /// Lists for `sha256sum` that do not say yet what is on it.
+    pub stale_lists: u64,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unplugging {
+    /// Whether it may be unplugged.
+    pub may: bool,
+    /// The same for people, and if not, why.
+    pub sentence: String,
+}
+
+/// Whether the drive may be unplugged.
+pub fn judge(known: &Known) -> Unplugging {
+    match objection(known) {
+        None => Unplugging {
+            may: true,
+            sentence: "may be unplugged: it has everything, and every copy was read back from it".to_owned(),
+        },
+        Some(why) => Unplugging { may: false, sentence: format!("leave it plugged in: {why}") },
+    }
+}
+
+/// The first thing that has to be done.
+const fn objection(known: &Known) -> Option<&'static str> {
+    if !known.ready {
+        return Some("it cannot be used at the moment");
+    }
+    let Some(copies) = known.copies else {
+        return Some("without the main drive nobody knows whether it has everything");
+    };
+    Some(match copies {
+        Copies { wanted: 1.., .. } => "it does not have everything yet",
+        Copies { bad: 1.., .. } => "some of its copies are bad or gone, and are to be made anew",
+        Copies { level: false, .. } => "it is still being compared with the main drive",
+        Copies { unread: 1.., .. } | Copies { tail: true, .. } => {
+            "not all that it was given was read back yet"
+        }
+        Copies { stale_lists: 1.., .. } => "its lists for sha256sum are being written",
+        Copies { level: true, wanted: 0, bad: 0, unread: 0, tail: false, stale_lists: 0 } => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_may_be_unplugged_when_nothing_at_all_is_left_to_do() {
+        let done = Copies { level: true, ..Copies::default() };
+        let say = |ready, copies| {
+            let answer = judge(&Known { ready, copies });
+            format!("{} {}\n", answer.may, answer.sentence)
+        };
+        let all: String = [
+            say(true, Some(done)),
+            say(false, Some(done)),
+            say(true, None),
+            say(true, Some(Copies { wanted: 1, level: false, ..done })),
+            say(true, Some(Copies { wanted: 1, ..done })),
+            say(true, Some(Copies { bad: 1, ..done })),
+            say(true, Some(Copies { level: false, ..done })),
+            say(true, Some(Copies { unread: 1, ..done })),
+            say(true, Some(Copies { tail: true, ..done })),
+            say(true, Some(Copies { stale_lists: 1, ..done })),
+        ]
+        .concat();
+        expect_test::expect![[r#"
+            true may be unplugged: it has everything, and every copy was read back from it
+            false leave it plugged in: it cannot be used at the moment
+            false leave it plugged in: without the main drive nobody knows whether it has everything
+            false leave it plugged in: it does not have everything yet
+            false leave it plugged in: it does not have everything yet
+            false leave it plugged in: some of its copies are bad or gone, and are to be made anew
+            false leave it plugged in: it is still being compared with the main drive
+            false leave it plugged in: not all that it was given was read back yet
+            false leave it plugged in: not all that it was given was read back yet
+            false leave it plugged in: its lists for sha256sum are being written
+        "#]]
+        .assert_eq(&all);
+    }
+}
