@@ -2,17 +2,18 @@
 //! root that is only read. Nothing that is there is ever overwritten or removed, and no link is followed.
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{Flock, FlockArg, OFlag, OpenHow, PosixFadviseAdvice, ResolveFlag, openat2, posix_fadvise};
 use nix::sys::stat::{Mode, fchmod, fstat, futimens, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::model::hash::hex;
+use crate::store::aligned::{Aligned, BLOCK, PIECE};
 use crate::store::disk::{self, DiskVolume};
 use crate::store::staging;
 use crate::store::volume::EntryKind;
@@ -147,7 +148,11 @@ impl Folder {
     /// Opens a file for reading.
     pub fn read(&self, at: &str) -> io::Result<Reading> {
         let file = File::from(openat2(&self.root, at, beneath(OFlag::O_RDONLY | OFlag::O_NONBLOCK))?);
-        if file.metadata()?.is_file() { Ok(Reading(file)) } else { Err(Errno::ENOENT.into()) }
+        if file.metadata()?.is_file() {
+            Ok(Reading { file, medium: None })
+        } else {
+            Err(Errno::ENOENT.into())
+        }
     }
 
     /// Makes a directory and those above it. The directories that got a new entry, to be flushed.
@@ -211,6 +216,20 @@ impl Folder {
     }
 }
 
+/// A file opened once more, with O_DIRECT. Where the filesystem has no such way, memory at least takes no more than it is asked for.
+fn past_memory(file: &File) -> io::Result<File> {
+    posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match File::options().read(true).custom_flags(libc::O_DIRECT).open(&by_number) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+            let again = File::open(by_number)?;
+            posix_fadvise(&again, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM)?;
+            Ok(again)
+        }
+        opened => opened,
+    }
+}
+
 fn flush(dir: File) -> io::Result<()> {
     match dir.sync_all() {
         // Some filesystems have nothing to flush for a directory and say EINVAL; EIO is never tolerated.
@@ -220,14 +239,39 @@ fn flush(dir: File) -> io::Result<()> {
 }
 
 /// A file being read.
-pub struct Reading(File);
+pub struct Reading {
+    file: File,
+    /// The same, past memory; once it was asked for.
+    medium: Option<(File, Aligned)>,
+}
 
 impl Reading {
+    /// Fills `buf`, no more than [`PIECE`], from `offset`, a whole number of blocks, by one read of the medium that is no longer
+    /// than that. Memory takes many blocks at once, and all of them are lost to whoever reads one of them if a single sector among
+    /// them is bad.
+    pub fn read_alone(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let (file, memory) = match &mut self.medium {
+            Some(medium) => medium,
+            None => self.medium.insert((past_memory(&self.file)?, Aligned::new())),
+        };
+        let asked = buf.len().next_multiple_of(BLOCK).min(PIECE);
+        let read = match file.read_at(&mut memory.bytes_mut()[..asked], offset) {
+            Ok(read) => read.min(buf.len()),
+            // Interrupted, or a filesystem that took the flag and not the read.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EINVAL)) => {
+                return self.read_at(buf, offset);
+            }
+            Err(e) => return Err(e),
+        };
+        buf[..read].copy_from_slice(&memory.bytes()[..read]);
+        Ok(read)
+    }
+
     /// Fills `buf` from `offset` as far as the file goes.
     pub fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buf.len() {
-            match self.0.read_at(&mut buf[done..], offset + done as u64) {
+            match self.file.read_at(&mut buf[done..], offset + done as u64) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -30,6 +30,7 @@ mod requests;
 mod restore;
 mod rivals;
 mod rot;
+mod salvage;
 mod scarce;
 mod sectors;
 mod service;

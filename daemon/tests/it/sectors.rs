@@ -59,7 +59,7 @@ fn a_bad_sector_is_found_and_the_photo_made_anew() {
             nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED)
                 .unwrap();
         }
-        assert!(all.disks[drive].spoil(&all.photo[200_000..200_064]), "the photo is on the medium");
+        assert!(all.disks[drive].spoil(&all.photo[199_680..199_744]), "the photo is on the medium");
         assert!(all.is_whole(), "{name}: served all the same");
         if drive == 0 {
             assert!(all.daemon.log().contains("read on from another drive"), "{}", all.daemon.log());

@@ -142,7 +142,7 @@ impl<'r> Run<'r> {
     }
 }
 
-/// A piece as far as it can be read, block by block where it cannot be read at once, and which blocks are good.
+/// A piece as far as it can be read, block by block from the medium where it cannot be read at once, and which blocks are good.
 fn read_what_can_be_read(copy: &mut Reading, at: u64, len: usize) -> (Vec<u8>, Vec<bool>) {
     let mut bytes = vec![0; len];
     let blocks = len.div_ceil(BLOCK);
@@ -152,7 +152,7 @@ fn read_what_can_be_read(copy: &mut Reading, at: u64, len: usize) -> (Vec<u8>, V
     let mut good = Vec::with_capacity(blocks);
     for (number, block) in bytes.chunks_mut(BLOCK).enumerate() {
         let wanted = block.len();
-        good.push(copy.read_at(block, at + (number * BLOCK) as u64).is_ok_and(|read| read == wanted));
+        good.push(copy.read_alone(block, at + (number * BLOCK) as u64).is_ok_and(|read| read == wanted));
     }
     (bytes, good)
 }

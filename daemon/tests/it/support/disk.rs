@@ -365,11 +365,18 @@ impl Disk {
         (cache.calls, cache.fail_at) = (0, Some(call));
     }
 
-    /// From now on the sector in which these bytes are cannot be read. `false`: they are not on the medium.
+    /// From now on the sector that begins with these bytes cannot be read. `false`: there is none on the medium.
     pub(crate) fn spoil(&self, bytes: &[u8]) -> bool {
         let image = std::fs::read(&self.image).unwrap();
-        let Some(at) = image.windows(bytes.len()).position(|window| window == bytes) else { return false };
-        self.medium.cache.lock().unwrap().unreadable.insert((at / SECTOR) as u64)
+        let Some(number) = image.chunks(SECTOR).position(|sector| sector.starts_with(bytes)) else {
+            return false;
+        };
+        self.medium.cache.lock().unwrap().unreadable.insert(number as u64)
+    }
+
+    /// How many sectors cannot be read.
+    pub(crate) fn unreadable(&self) -> usize {
+        self.medium.cache.lock().unwrap().unreadable.len()
     }
 
     /// Writes and flushes since it was asked to count.
