@@ -38,6 +38,8 @@ pub(crate) struct Daemon {
     pub(crate) require_mount: bool,
     /// Connections it takes, in all and from one address.
     pub(crate) connections: [u32; 2],
+    /// Where its control socket is.
+    pub(crate) socket: PathBuf,
     /// Settings besides those that every test has: whole tables.
     pub(crate) more: String,
     /// Minutes between two walks over the whole tree.
@@ -96,6 +98,7 @@ impl Daemon {
             idle_seconds,
             require_mount: false,
             connections: [128, 128],
+            socket: dir.join("control.sock"),
             more: String::new(),
             walk_minutes: 60,
             under,
@@ -150,7 +153,7 @@ impl Daemon {
         // A third place for a drive, for whoever makes it.
         let mounts: Vec<_> = ["a", "b", "c"].iter().map(|drive| self.dir.join(drive)).collect();
         let mounts: Vec<_> = mounts.iter().filter(|mount| !mount.ends_with("c") || mount.exists()).collect();
-        let socket = self.dir.join("control.sock");
+        let socket = &self.socket;
         let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
         let (mount, walk, more) = (self.require_mount, self.walk_minutes, &self.more);
         let [connections, per_ip] = self.connections;

@@ -106,6 +106,14 @@ impl Mounted {
         Self { at: at.to_owned(), looped: None, there: Cell::new(true) }
     }
 
+    /// An error inside the filesystem, as the kernel finds them on a medium that dies: ext4 that was made for it lets nobody write
+    /// any more, whoever has files open. `Err`: this kernel has no way to ask for it.
+    pub(crate) fn break_down(&self) -> Result<(), String> {
+        let device = self.looped.as_deref().and_then(|device| device.rsplit('/').next()).unwrap_or_default();
+        let at = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        std::fs::write(&at, "a test's").map_err(|e| format!("{at}: {e}"))
+    }
+
     fn free_loop(&self) {
         if let Some(device) = &self.looped
             && let Err(why) = run("losetup", &["-d", device])
