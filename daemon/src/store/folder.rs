@@ -246,6 +246,11 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Makes durable what was just read: whoever wrote it may not have done so.
+    pub fn settle(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
     /// Fills `buf`, no more than [`PIECE`], from `offset`, a whole number of blocks, by one read of the medium that is no longer
     /// than that. Memory takes many blocks at once, and all of them are lost to whoever reads one of them if a single sector among
     /// them is bad.

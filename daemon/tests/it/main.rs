@@ -29,6 +29,7 @@ mod power;
 mod quota;
 mod requests;
 mod restore;
+mod restore_power;
 mod rivals;
 mod rot;
 mod salvage;

@@ -114,6 +114,14 @@ impl<'r> Run<'r> {
         self.changed.insert(at.rsplit_once('/').map_or("", |(above, _)| above).to_owned());
     }
 
+    /// The same of a name that was there before, and of the folders above it: nobody knows who made them.
+    fn note_there(&mut self, at: &str) {
+        self.note_new(at);
+        let above = at.match_indices('/').map(|(end, _)| &at[..end]);
+        self.changed.extend(above.map(str::to_owned));
+        self.changed.insert(String::new());
+    }
+
     /// Without a record under its name, a content may still be one that some record knows.
     fn note_unproved(&mut self, item: &Item, hash: ContentHash) {
         if item.hash.is_none() && !self.recorded.contains(&hash) {
@@ -146,6 +154,10 @@ impl<'r> Run<'r> {
                     let mut there = self.target.read(&at).map_err(|e| fatal_or(&e, "read"))?;
                     let found = self.hash_of(&mut there).map_err(|e| fatal_or(&e, "read"))?;
                     if found == hash {
+                        // What was read may be in memory only, and its name, too: a restore that was killed has not flushed its
+                        // folder, and a copy by other hands nothing at all. It is said to be there, so it is made durable.
+                        there.settle().map_err(|e| fatal_or(&e, "flush"))?;
+                        self.note_there(&at);
                         self.there.insert(hash);
                         if nth > 0 {
                             let what = path.to_string();
