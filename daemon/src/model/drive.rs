@@ -216,6 +216,12 @@ impl Space {
         self.available.saturating_sub(self.reserve())
     }
 
+    /// What must be left before a change of names is begun, so that it can be recorded: the lines and rows of many changes. Less
+    /// is left only when other programs filled the drive.
+    pub fn to_record(&self) -> u64 {
+        (1 << 20).min(self.total / 256)
+    }
+
     /// How full it is, 0 to 100.
     pub fn percent_used(&self) -> u8 {
         let used = u128::from(self.total.saturating_sub(self.available));

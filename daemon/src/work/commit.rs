@@ -264,10 +264,7 @@ impl Committer {
         self.new_folders.clear();
         let mut drafts: Vec<(Slot, Draft)> = Vec::with_capacity(jobs.len());
         for mut job in jobs {
-            let draft = match self.open() {
-                Ok(()) => self.draft(&mut job.change, now),
-                Err(why) => Err(Refusal::Unavailable { why }),
-            };
+            let draft = self.open().and_then(|()| self.draft(&mut job.change, now));
             match draft {
                 Ok(draft) => drafts.push((job.slot, draft)),
                 Err(refusal) => {
@@ -297,8 +294,16 @@ impl Committer {
         }
     }
 
-    fn open(&self) -> Result<(), String> {
-        if self.closed { Err("the drive was let go".to_owned()) } else { self.attached.takes_writes() }
+    /// Asked before the first name is touched: a change whose record finds no room would be half made until the drive is opened
+    /// again. Others may have filled it to the last byte since an upload was let in.
+    fn open(&self) -> Result<(), Refusal> {
+        if self.closed {
+            return Err(Refusal::Unavailable { why: "the drive was let go".to_owned() });
+        }
+        self.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        let space = self.attached.volume.space().map_err(|e| self.heed(e))?;
+        let (needed, available) = (space.to_record(), space.available);
+        if available < needed { Err(Refusal::Full { needed, available }) } else { Ok(()) }
     }
 
     /// The three shared flushes, in the order that survives a power cut between any two of them.

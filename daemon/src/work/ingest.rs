@@ -24,6 +24,9 @@ use crate::work::primary::Primary;
 use crate::work::quotas::Promise;
 use crate::work::tree::Node;
 
+/// A body of unknown length takes no more than this before the drive is asked again what is left.
+const MEASURED: u64 = 256 << 10;
+
 /// Takes uploads.
 #[derive(Clone)]
 pub struct Ingest {
@@ -51,8 +54,15 @@ impl Ingest {
             .volume
             .stage(offer.size)
             .map_err(|e| full_or(primary.attached.heed(e), needed, space))?;
+        // Uploads that begin at once are each told of the same room. What this one set aside is taken by now, and the reserve
+        // must still be there; if not, it gives back what it took.
+        if needed > 0 && self.pool.is_reserve_touched(&primary)? {
+            self.pool.count_refused_full(needed);
+            return Err(Refusal::Full { needed, available: 0 });
+        }
         let hasher = Hasher::new(Also::default(), &offer.declared);
-        Ok(Incoming { pool: Arc::clone(&self.pool), primary, offer, staged, hasher, room: space, promise })
+        let pool = Arc::clone(&self.pool);
+        Ok(Incoming { pool, primary, offer, staged, hasher, room: space, measured: 0, promise })
     }
 
     /// What can be refused before a byte has come. The commit decides again, on what holds then.
@@ -105,8 +115,10 @@ pub struct Incoming {
     offer: Offer,
     staged: Box<dyn Staged>,
     hasher: Hasher,
-    /// What uploads could take when this one began.
+    /// How long it may become: what uploads could take when that was last measured.
     room: u64,
+    /// How long it was then.
+    measured: u64,
     /// Room in the person's quota.
     promise: Option<Promise>,
 }
@@ -120,7 +132,11 @@ impl Incoming {
         {
             return Err(Refusal::WrongLength { announced, received });
         }
-        // A body without an announced length must not eat the reserve either (invariant I11).
+        // A body without an announced length must not eat the reserve either, nor several together (invariant I11).
+        if self.offer.size.is_none() && received - self.measured > MEASURED {
+            self.room = self.hasher.size().saturating_add(self.pool.space_for_uploads(&self.primary)?);
+            self.measured = received;
+        }
         if received > self.room {
             return Err(Refusal::Full { needed: received, available: self.room });
         }
@@ -135,7 +151,7 @@ impl Incoming {
 
     /// Ends the body: length and hashes are compared with what was announced, then the data is flushed. Blocking.
     pub fn finish(self) -> Result<Received, Refusal> {
-        let Self { pool, primary, offer, staged, hasher, room, promise } = self;
+        let Self { pool, primary, offer, staged, hasher, room, promise, .. } = self;
         let received = hasher.size();
         if let Some(announced) = offer.size
             && received != announced

@@ -566,6 +566,12 @@ impl Pool {
         Ok(if space.inodes == 0 { 0 } else { space.for_uploads() })
     }
 
+    /// Whether less is left than uploads must leave.
+    pub(super) fn is_reserve_touched(&self, primary: &Primary) -> Result<bool, Refusal> {
+        let space = primary.attached.volume.space().map_err(|e| Refusal::Drive(primary.attached.heed(e)))?;
+        Ok(space.available < space.reserve())
+    }
+
     /// How large the primary is, as last measured.
     fn primary_size(&self) -> u64 {
         let primary = |s: &&Slot| s.attached.as_ref().is_some_and(|a| a.role() == DriveRole::Primary);

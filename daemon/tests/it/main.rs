@@ -28,6 +28,7 @@ mod people_quotas;
 mod power;
 mod quota;
 mod requests;
+mod reserve;
 mod restore;
 mod restore_power;
 mod rivals;

@@ -18,7 +18,7 @@ macro_rules! cases {
 }
 
 /// All of them by name, for the mutation test of the code.
-pub(crate) const CASES: [(&str, fn()); 16] = cases![
+pub(crate) const CASES: [(&str, fn()); 17] = cases![
     a_manifest_whose_first_append_failed_is_not_lost_with_its_name,
     two_moves_of_one_copy_are_replayed_one_after_the_other,
     a_file_of_other_hands_whose_flush_failed_is_not_taken_over_as_zeros,
@@ -35,6 +35,7 @@ pub(crate) const CASES: [(&str, fn()); 16] = cases![
     what_other_hands_wrote_anew_stays,
     a_drive_that_took_another_role_has_it_after_a_cut,
     what_a_step_that_broke_off_had_in_bs_trash_is_not_lost,
+    an_upload_under_a_temporary_name_can_be_ended_after_a_cut,
 ];
 
 fn world(b: Kind) -> World {
@@ -372,5 +373,22 @@ fn what_a_step_that_broke_off_had_in_bs_trash_is_not_lost() {
             let held = world.b.files().values().any(|bytes| bytes.as_slice() == b"the old version");
             assert!(held, "{kind:?}, seed {seed}, call {call}, broke off: {broke_off}");
         }
+    }
+}
+
+/// A file manager sends a photo under a temporary name, and renames it when it is complete: what was answered in between is there.
+#[test]
+fn an_upload_under_a_temporary_name_can_be_ended_after_a_cut() {
+    for seed in 0..16 {
+        let mut world = World::new(1, (Kind::Exfat, Kind::Ext4));
+        world.bring_back(Which::A).unwrap();
+        world.put("anna/mac/b.jpg", b"another");
+        world.put("anna/mac/a.jpg.part", b"a photo");
+        world.let_go(Which::A).unwrap();
+        world.rng = Rng::new(seed);
+        world.cut(Which::A);
+        world.bring_back(Which::A).unwrap();
+        world.moved("anna/mac/a.jpg.part", "anna/mac/a.jpg");
+        assert!(world.has(&Place::photo(&path("anna/mac/a.jpg")), b"a photo"));
     }
 }
