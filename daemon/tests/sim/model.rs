@@ -43,8 +43,9 @@ pub(crate) struct Model {
     pub(crate) taken: BTreeMap<String, Vec<u8>>,
     /// Missing names whose file another hand put back since.
     pub(crate) put_back: BTreeSet<String>,
-    /// All that ever were.
+    /// All that ever were, and those that a cut spoiled, because nobody had flushed them.
     pub(crate) ever_put_back: BTreeSet<String>,
+    pub(crate) spoiled: BTreeSet<String>,
     /// Names whose file another hand took away.
     pub(crate) removed: BTreeSet<String>,
     /// Trees whose state an attempt that failed left open; settled by looking after the next recovery.
@@ -90,7 +91,7 @@ impl Model {
 
     /// Whether another hand took away the file of a name.
     pub(crate) fn is_removed(&self, fold: &str) -> bool {
-        covered(&self.removed, fold)
+        covered(&self.removed, fold) || self.spoiled.contains(fold)
     }
 
     /// An attempt to change these trees failed; `goes_on`: and whoever made it goes on writing.
@@ -101,7 +102,8 @@ impl Model {
             let hashes: Vec<ContentHash> = below.map(|(_, kept)| kept.hash).collect();
             self.deletions.extend(hashes.iter().map(|hash| (now, *hash)));
             self.excused.extend(hashes);
-            if goes_on {
+            // Beside a placeholder in scratch the file waits unseen, until the placeholder is forgotten with the catalogue.
+            if goes_on || self.scratch.contains_key(&fold) {
                 self.ghosts.insert(fold.clone());
             }
             self.doubt.insert(fold);
@@ -146,6 +148,7 @@ impl Model {
         self.owed.insert(kept.hash);
         self.excused.remove(&kept.hash);
         self.doubt.remove(&fold);
+        self.spoiled.remove(&fold);
         self.removed.remove(&fold);
         self.scratch.remove(&fold);
         self.foreign.remove(&fold);
@@ -216,6 +219,7 @@ impl Model {
             let bytes = files.get(&format!("photos/{}", kept.path));
             if bytes.is_some_and(|bytes| ContentHash::of(bytes) != kept.hash) {
                 self.ghosts.insert(fold.clone());
+                self.spoiled.insert(fold.clone());
             }
         }
         self.foreign.retain(|_, path| files.contains_key(&format!("photos/{path}")));
