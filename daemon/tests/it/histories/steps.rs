@@ -167,7 +167,7 @@ impl Tree {
     pub(super) fn after_a_cut(&self, step: &Step) -> Vec<Self> {
         let mut all = vec![self.clone()];
         let Some(after) = self.after(step) else { return all };
-        if let Step::Move(_, to) = step {
+        if let Step::Move(_, to) | Step::Copy(_, to) = step {
             // What was there goes to the trash in a commit of its own.
             let mut between = self.clone();
             between.remove(to);

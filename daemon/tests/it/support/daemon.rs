@@ -1,6 +1,6 @@
 //! A box of the real binary: two folders for drives, people and devices, killed and started at will.
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,7 +59,9 @@ fn free_port() -> u16 {
     loop {
         let port = FIRST + begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % MANY;
         let port = u16::try_from(port).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.2", port)).is_ok() {
+        // Asked, not bound: a child of another test, between its fork and its exec, would keep what was bound from the daemon.
+        let taken = |address| TcpStream::connect((address, port)).is_ok();
+        if !taken("127.0.0.1") && !taken("127.0.0.2") {
             return port;
         }
     }
