@@ -232,7 +232,8 @@ impl SimVolume {
         let Some(fault) = drive.faults.hit(call.op) else {
             return act(&mut drive).map_err(|problem| call.refused(problem));
         };
-        if fault.done {
+        // A file that could not be staged has no name that stays: what was made of it is taken back.
+        if fault.done && call.op != Op::Stage {
             drop(act(&mut drive));
         } else {
             harm(&mut drive, fault.failure);

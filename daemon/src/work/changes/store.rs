@@ -132,7 +132,8 @@ impl Committer {
                 if self.is_known(store, &home(store, shelf)) && !self.is_doubted(row.as_ref())? {
                     return self.unchanged(store, row.as_ref());
                 }
-                // The catalogue says yes and the drive says no: these bytes heal it.
+                // The catalogue says yes and the drive says no: these bytes heal it. Received it was when it came first.
+                store.received = store.received.or_else(|| row.as_ref().map(|row| row.received));
                 let draft = self.store_new(store, shelf, now, Outcome::Unchanged)?;
                 Ok(Draft { healed: true, ..draft })
             }
