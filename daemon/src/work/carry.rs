@@ -127,7 +127,7 @@ pub(crate) fn read_back(
 }
 
 /// Other bytes came back than are on record: what is wrong with the file they come from; `None` if nothing, and it is the other drive
-/// that gave back what it was not given. Asked of memory, which shows what was read.
+/// that most likely gave back what it was not given: memory shows what was read, unless it had to make room meanwhile.
 pub(crate) fn doubt_source(load: &Load, source: &Attached, go_on: GoOn<'_>) -> Result<Option<Bad>, Refusal> {
     let found = reading::hash_memory(&*source.volume, &load.from, &mut || {
         drop(source.turns.background());

@@ -325,7 +325,8 @@ impl Committer {
         let follows = |what: &&What| {
             !matches!(what, What::Proved { .. } | What::Damaged { .. } | What::Quarantined { .. })
         };
-        self.changes.fetch_add(what.iter().filter(follows).count() as u64, Ordering::AcqRel);
+        let news = what.iter().filter(follows).count() as u64;
+        self.changes.fetch_add(news, Ordering::AcqRel);
         let events = self.manifest.append(now, &what).map_err(heed)?;
         if events.is_empty() {
             // Nothing has asked the drive yet, and the catalogue's open file outlives it: a pulled drive would take a
@@ -349,6 +350,8 @@ impl Committer {
         };
         let carried = if follows { self.catalogue.follow(carry) } else { self.catalogue.write(carry) };
         carried.map_err(Refusal::from)?;
+        // Once more: a drive that was compared while this was under way is not level with it.
+        self.changes.fetch_add(news, Ordering::AcqRel);
         self.catalogue.count_facts(&events);
         Ok(())
     }

@@ -63,7 +63,7 @@ pub enum Refusal {
     /// The bytes do not have the hash that was announced.
     #[error("the bytes do not have the announced checksum")]
     WrongHash(DeclaredHash),
-    /// No drive has this file as it was received (500): its bytes are not sent as if they were the photo.
+    /// No drive has this file as it was received, as far as is on record (500): its bytes are not sent as if they were the photo.
     #[error("damaged on every drive")]
     Damaged,
     /// The attempt failed on the drive; a new attempt may succeed (503).

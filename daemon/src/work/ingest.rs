@@ -216,7 +216,6 @@ impl Received {
         }
         if done.healed {
             // With a good copy at last, bad ones on other drives can be made anew.
-            pool.wake_mirror();
             pool.wake_healing();
         }
         if node.shelf == Shelf::Photos && done.outcome != Outcome::Unchanged {

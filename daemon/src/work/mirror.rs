@@ -231,7 +231,7 @@ impl End {
         sweep(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
         record::enrol(&attached, &primary.catalogue, now)?;
         let last = primary.catalogue.read(|r| r.drive(attached.id()))?.map_or(0, |row| row.position.seq);
-        let back = unrecorded::undo(&attached, last)?;
+        let back = unrecorded::undo(&attached, &primary.catalogue, last)?;
         if back > 0 {
             log::warn!(files = back; "a step on drive {} had broken off: taken back", attached.id().short());
         }

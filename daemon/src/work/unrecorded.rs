@@ -4,6 +4,9 @@
 //! A file goes to the trash before the event is recorded, under a number above the last event's. Whatever lies under a
 //! higher number than the last event was never acknowledged to anybody. Uploads that replace something share their commits:
 //! a line torn in the middle of one leaves some of them recorded and others not, or the half of one, all with one number.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::model::hash::Also;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
@@ -11,6 +14,7 @@ use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::names::NameRow;
 use crate::store::volume::{EntryKind, VolumeError};
 use crate::work::commit::EVENTS_TOGETHER;
+use crate::work::directories::Directories;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::reading;
@@ -98,17 +102,27 @@ impl Unrecorded {
     }
 }
 
-/// On a drive that is not the primary: what was on its way to the trash or the quarantine when a step broke off gets its name back, and
-/// whoever wanted it away does so again, with a record. Where something has that name, it stays, and is made durable where it is: its
-/// old name may be gone from the medium before the new one is there. `last` is the number of the drive's last event.
-pub(crate) fn undo(attached: &Attached, last: u64) -> Result<u64, Refusal> {
+/// A step of the mirror gives its numbers before it commits, and others may record that many proofs on the same drive meanwhile.
+const PROOFS_MEANWHILE: u64 = 4096;
+
+/// On a drive that is not the primary: what was on its way to the trash or the quarantine when a step broke off, and is not on record,
+/// gets its name back, and whoever wanted it away does so again, with a record. Where something has that name, or nobody would, it stays
+/// and is made durable where it is: its old name may be gone from the medium before the new one is there. `last` is the number of
+/// the drive's last event.
+pub(crate) fn undo(attached: &Attached, catalogue: &Catalogue, last: u64) -> Result<u64, Refusal> {
     let mut back = 0;
-    for tree in [Place::trashes(), Place::quarantines()] {
+    // What is in the quarantine is not listed anywhere: only numbers that no event has can be without a record.
+    for (tree, from) in
+        [(Place::trashes(), last.saturating_sub(PROOFS_MEANWHILE)), (Place::quarantines(), last)]
+    {
         for day in dirs_in(attached, &tree)? {
             for numbered in dirs_in(attached, &day)? {
-                if numbered.name().parse::<u64>().is_ok_and(|serial| serial > last) {
-                    back += undo_below(attached, &numbered)?;
-                    sync_dirs(attached, &[&day, &tree])?;
+                if numbered.name().parse::<u64>().is_ok_and(|serial| serial > from) {
+                    let found = undo_below(attached, catalogue, &numbered)?;
+                    back += found.back;
+                    if found.unrecorded {
+                        sync_dirs(attached, &[day.clone(), tree.clone()])?;
+                    }
                 }
             }
         }
@@ -116,9 +130,17 @@ pub(crate) fn undo(attached: &Attached, last: u64) -> Result<u64, Refusal> {
     Ok(back)
 }
 
-fn undo_below(attached: &Attached, numbered: &Place) -> Result<u64, Refusal> {
+/// What lay under one number.
+#[derive(Default)]
+struct Undone {
+    back: u64,
+    unrecorded: bool,
+}
+
+fn undo_below(attached: &Attached, catalogue: &Catalogue, numbered: &Place) -> Result<Undone, Refusal> {
     let heed = |e| Refusal::Drive(attached.heed(e));
-    let (mut back, mut todo) = (0, vec![numbered.clone()]);
+    let (mut found, mut todo) = (Undone::default(), vec![numbered.clone()]);
+    let (mut names, mut trash) = (BTreeSet::new(), Vec::new());
     while let Some(dir) = todo.pop() {
         for entry in attached.volume.list(&dir).map_err(heed)? {
             let Some(place) = entry.name.as_deref().and_then(|n| dir.entry(n)) else { continue };
@@ -127,24 +149,57 @@ fn undo_below(attached: &Attached, numbered: &Place) -> Result<u64, Refusal> {
                 continue;
             }
             let below = place.as_str().strip_prefix(numbered.as_str()).and_then(|p| p.strip_prefix('/'));
-            let Some(name) = below.and_then(RelPath::from_disk).map(|path| Place::photo(&path)) else {
+            let Some(path) = below.and_then(RelPath::from_disk) else { continue };
+            let id = attached.id();
+            let (on_record, wanted_away) = catalogue.read(|r| {
+                let wanted_away = r.leaving_at(id, &path)?.is_some() || r.copy_at(id, &path)?.is_some();
+                Ok((r.trashed(id, &path)?.iter().any(|t| t.at == place.as_str()), wanted_away))
+            })?;
+            if on_record {
                 continue;
-            };
-            match attached.volume.rename_new(&place, &name) {
-                Ok(()) => {
-                    back += 1;
-                    sync_dirs(attached, &name.parent().iter().collect::<Vec<_>>())?;
-                }
-                Err(VolumeError::Exists { .. } | VolumeError::NotFound { .. }) => {}
-                Err(e) => return Err(heed(e)),
+            }
+            found.unrecorded = true;
+            if wanted_away && name_again(attached, &place, &path, &mut names)? {
+                found.back += 1;
             }
         }
-        sync_dirs(attached, &[&dir])?;
+        trash.push(dir);
     }
-    Ok(back)
+    if found.unrecorded {
+        // The names first: a file that has none for a moment would be lost by a cut in between.
+        sync_dirs(attached, &names.into_iter().collect::<Vec<_>>())?;
+        sync_dirs(attached, &trash)?;
+    }
+    Ok(found)
 }
 
-fn sync_dirs(attached: &Attached, dirs: &[&Place]) -> Result<(), Refusal> {
+/// Renames a file of the trash back; `false` if something has its name. Its folder may have been emptied and removed by that step.
+fn name_again(
+    attached: &Attached,
+    from: &Place,
+    path: &RelPath,
+    dirs: &mut BTreeSet<Place>,
+) -> Result<bool, Refusal> {
+    let heed = |e| Refusal::Drive(attached.heed(e));
+    let to = Place::photo(path);
+    let above = to.parent().unwrap_or_else(Place::root);
+    match Directories::new(Arc::clone(&attached.volume)).ensure(&above, dirs) {
+        Ok(()) => {}
+        Err(e @ (VolumeError::Gone { .. } | VolumeError::ReadOnly { .. })) => return Err(heed(e)),
+        // A file where the folder was, as filesystems say it in their ways; or no room for a folder.
+        Err(_) => return Ok(false),
+    }
+    match attached.volume.rename_new(from, &to) {
+        Ok(()) => {
+            dirs.insert(above);
+            Ok(true)
+        }
+        Err(VolumeError::Exists { .. } | VolumeError::NotFound { .. }) => Ok(false),
+        Err(e) => Err(heed(e)),
+    }
+}
+
+fn sync_dirs(attached: &Attached, dirs: &[Place]) -> Result<(), Refusal> {
     dirs.iter()
         .try_for_each(|dir| attached.volume.sync_dir(dir))
         .map_err(|e| Refusal::Drive(attached.heed(e)))

@@ -232,8 +232,8 @@ impl SimVolume {
         let Some(fault) = drive.faults.hit(call.op) else {
             return act(&mut drive).map_err(|problem| call.refused(problem));
         };
-        // A file that could not be staged has no name that stays: what was made of it is taken back.
         if fault.done && call.op != Op::Stage {
+            // what could not be staged has no name
             drop(act(&mut drive));
         } else {
             harm(&mut drive, fault.failure);
@@ -247,7 +247,6 @@ impl SimVolume {
     }
 
     // The hand that pulls the plug, and the eye that sees the medium.
-
     /// The drive as it is mounted now: what a restarted daemon opens.
     pub(crate) fn mounted(&self) -> Self {
         Self { drive: Arc::clone(&self.drive), mount: self.lock().mount }

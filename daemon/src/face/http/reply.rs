@@ -66,7 +66,7 @@ fn words(refusal: &Refusal) -> String {
         }
         Refusal::WrongHash(_) => "the bytes do not have the announced checksum".to_owned(),
         Refusal::Damaged => {
-            "no drive has this photo as it was received; if a phone still has it, send it again".to_owned()
+            "this photo is damaged, and no good copy of it is on record; if a phone still has it, send it again".to_owned()
         }
         Refusal::Full { .. }
         | Refusal::OverQuota { .. }
