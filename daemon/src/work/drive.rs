@@ -1,5 +1,6 @@
 //! `Attached`: a drive of the pool that is there now, what is doubted of it, and whose turn it is on it.
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub struct Attached {
     /// The writing end of its manifest, for every drive but the primary (whose committer holds it). `None` before the
     /// first use and after a failure.
     manifest: Mutex<Option<Manifest>>,
+    /// Beside `manifest`, whose lock is held while the drive is waited for: this is read by those who wait for no drive.
+    enrolled: AtomicBool,
 }
 
 /// What is known against a drive.
@@ -45,6 +48,7 @@ impl Attached {
             turns: Turns::default(),
             doubt: Mutex::default(),
             manifest: Mutex::default(),
+            enrolled: AtomicBool::default(),
         }
     }
 
@@ -68,9 +72,14 @@ impl Attached {
         self.manifest().as_ref().map_or(0, |m| m.position().seq)
     }
 
-    /// Whether its manifest is open, and all of it known to the catalogue. Never of the primary's.
+    /// Whether its manifest is open, and all of it known to the catalogue. Never of the primary's. Waits for nothing.
     pub(super) fn is_enrolled(&self) -> bool {
-        self.manifest().is_some()
+        self.enrolled.load(Ordering::Acquire)
+    }
+
+    /// Whether it is, to be said by whoever has just made it so, or is about to.
+    pub(super) fn set_enrolled(&self, enrolled: bool) {
+        self.enrolled.store(enrolled, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, Doubt> {

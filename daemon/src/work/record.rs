@@ -18,6 +18,7 @@ use crate::work::tail;
 /// what the drive's manifest has and the catalogue lacks: the drive's own record turns wanted copies into proved ones.
 pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) -> Result<(), Refusal> {
     let mut open = attached.manifest();
+    attached.set_enrolled(false);
     let heed = |e| Refusal::Drive(attached.heed(e));
     let (id, role) = (attached.id(), attached.role());
     let known = catalogue.read(|r| r.drive(id))?;
@@ -56,6 +57,7 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
     failed.map_or(Ok(()), Err)?;
     tail::opened(attached, catalogue, end)?;
     *open = Some(manifest);
+    attached.set_enrolled(true);
     Ok(())
 }
 

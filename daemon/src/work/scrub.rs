@@ -60,7 +60,7 @@ impl Scrub {
         // The manifest of another drive is opened by the mirror, which first reads what the catalogue may lack of it.
         let ours = attached.role() == DriveRole::Primary
             || (self.pool.others().iter().any(|other| Arc::ptr_eq(other, &attached))
-                && attached.manifest().is_some());
+                && attached.is_enrolled());
         (ours && attached.takes_writes().is_ok()).then_some(attached)
     }
 

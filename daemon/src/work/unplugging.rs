@@ -10,11 +10,13 @@ use crate::work::pool::{Pool, Slot};
 use crate::work::primary::Primary;
 
 impl Pool {
-    /// `None`: it is no offline drive, or not in use. Blocking, while the primary answers.
+    /// `None`: it is no offline drive, or not in use. Blocking, while the primary answers; the offline drive itself is asked nothing.
     pub(super) fn unplugging(&self, primary: Option<&Primary>, slot: &Slot) -> Option<Unplugging> {
         let attached = slot.attached.as_ref().filter(|drive| drive.role() == DriveRole::Offline)?;
         let ready = slot.standing == Standing::Ready && attached.takes_writes().is_ok();
-        let copies = primary.and_then(|primary| self.copies_on(primary, attached).ok());
+        // Of one that cannot be used nothing more is asked: that is all there is to say.
+        let known = primary.filter(|_| ready);
+        let copies = known.and_then(|primary| self.copies_on(primary, attached).ok());
         Some(unplugging::judge(&Known { ready, copies }))
     }
 

@@ -201,3 +201,51 @@ fn drive_b_hangs_and_uploads_go_on() {
     assert_eq!(daemon.run(&["verify"]).0, 0);
     assert!(daemon.lives() && daemon.pid() == pid, "nothing was started anew");
 }
+
+/// The mirror waits for it with its record in hand, which nobody else is to wait for.
+#[test]
+fn an_offline_drive_hangs_while_it_is_written_to_and_whoever_asks_waits_for_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("c");
+    for drive in ["a", "b", "c"] {
+        fs::create_dir(dir.path().join(drive)).unwrap();
+    }
+    let (disk, _mounted) = match Disk::mounted(64, &["mkfs.ext4", "-q", "-F"], &at) {
+        Ok(both) => both,
+        Err(why) => return leave_out("offline-drive-hangs", &why),
+    };
+    let mut daemon = Daemon::new(dir.path(), 60, &[]);
+    daemon.begin();
+    assert_eq!(daemon.run(&["drive", "adopt", at.to_str().unwrap(), "--role", "offline"]).0, 0);
+    let who = daemon.add_person("anna", "laptop", "computer");
+    assert_eq!(put(&daemon, &who, "before.jpg"), 201);
+    daemon.until("it may be unplugged", |d| d.run(&["drive", "list"]).1.contains("may be unplugged: it has"));
+    let hanging = disk.hang();
+    let began = Instant::now();
+    // Nothing but a line in the record of every drive.
+    assert_eq!(daemon.run(&["person", "add", "ben"]).0, 0);
+    let mut slowest = Duration::ZERO;
+    loop {
+        for args in [&["status"][..], &["drive", "list"]] {
+            let asked = Instant::now();
+            let (_, text) = daemon.run(args);
+            slowest = slowest.max(asked.elapsed());
+            assert!(asked.elapsed() < Duration::from_secs(1), "{args:?}: {:?}\n{text}", asked.elapsed());
+            // Until that it does not answer is known, what it lacks is.
+            assert!(
+                began.elapsed() < Duration::from_secs(1) || !text.contains("may be unplugged:"),
+                "{text}"
+            );
+        }
+        if told(&daemon, &who).is_some() {
+            break;
+        }
+        assert!(began.elapsed() < TOLD_WITHIN, "not told within {:?}:\n{}", began.elapsed(), daemon.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("hangs: beside an offline drive the slowest answer took {} ms", slowest.as_millis());
+    assert!(disk.waiting() > 0, "it hangs");
+    assert!(daemon.run(&["drive", "list"]).1.contains("it cannot be used at the moment"));
+    drop(hanging);
+    daemon.until("it may be unplugged", |d| d.run(&["drive", "list"]).1.contains("may be unplugged: it has"));
+}
