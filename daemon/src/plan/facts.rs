@@ -80,6 +80,8 @@ pub struct DriveFacts {
     pub missing: u64,
     /// Copies not re-read within the period.
     pub unread: u64,
+    /// How bringing it up to date goes.
+    pub steps: StepFacts,
     /// The id of another of our drives that is on the same disk.
     pub same_disk_as: Option<String>,
 }
@@ -102,9 +104,19 @@ impl Default for DriveFacts {
             damaged: 0,
             missing: 0,
             unread: 0,
+            steps: StepFacts::default(),
             same_disk_as: None,
         }
     }
+}
+
+/// How bringing a drive up to date goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StepFacts {
+    /// Failures since the last step on it that went well.
+    pub failures: u32,
+    /// What the last of them said.
+    pub last: String,
 }
 
 /// The catalogue.
@@ -220,7 +232,7 @@ pub struct Limits {
     pub snapshot: Duration,
     /// But not before the daemon has run so long.
     pub snapshot_grace: Duration,
-    /// Failures in a row after which a worker is failing.
+    /// Failures in a row after which a worker is failing, or the copying to one drive.
     pub worker_failures: u32,
     /// Memory is high above this where no limit is set, bytes.
     pub memory: u64,

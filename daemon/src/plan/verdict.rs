@@ -10,6 +10,7 @@ use crate::model::drive::{DriveRole, Standing};
 use crate::model::health::{Finding, Light};
 use crate::plan::facts::{CatalogueFacts, DriveFacts, Facts, Limits, WorkerReport};
 
+mod copies;
 mod room;
 
 /// Judges. `before` is the last verdict: what persists (same code, same subject) keeps its date.
@@ -23,6 +24,7 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
         verdict.room(drive);
         verdict.copies(drive);
         verdict.lag(drive);
+        verdict.steps(drive);
         verdict.twins(drive);
     }
     verdict.quotas();
@@ -340,71 +342,6 @@ impl Verdict<'_> {
                 "If it stays so for a day, try another cable or port; a slow drive is often a failing one.",
             );
         }
-    }
-
-    fn copies(&mut self, drive: &DriveFacts) {
-        let who = name(drive);
-        if drive.damaged > 0 {
-            self.find(
-                "copies-damaged",
-                &About::drive(drive, Light::Red),
-                &format!("{} on {who} cannot be read as they were received", photos(drive.damaged)),
-                "Keep them on the phones. The box makes them again from a good copy where there is one; if the number \
-                 grows, replace the drive (shoebox find --state damaged lists them).",
-            );
-        }
-        // One alarm for one thing: if so many are gone that everything waits for an answer, that says it.
-        let told = self.facts.brake.is_some_and(|b| b.vanished > 0) && drive.role == Some(DriveRole::Primary);
-        if drive.missing > 0 && !told {
-            self.find(
-                "copies-missing",
-                &About::drive(drive, Light::Red),
-                &format!(
-                    "{} {} gone from {who} and nobody asked for that",
-                    photos(drive.missing),
-                    if drive.missing == 1 { "is" } else { "are" }
-                ),
-                "They are still on another drive: shoebox changes put-it-back brings them back. If somebody removed them on \
-                 purpose: shoebox changes it-was-me (shoebox changes show lists them).",
-            );
-        }
-        if drive.unread > 0 {
-            self.find(
-                "reread-overdue",
-                &About::drive(drive, Light::Amber),
-                &format!("{} on {who} have not been checked for over a month", photos(drive.unread)),
-                "Leave the box switched on with the drive plugged in; it catches up by itself.",
-            );
-        }
-    }
-
-    fn lag(&mut self, drive: &DriveFacts) {
-        let lag = self.age(drive.oldest_wanted);
-        // Copies that wait for an answer are no lag.
-        if self.facts.brake.is_some_and(|brake| brake.changed > 0) {
-            return;
-        }
-        // While the drive is away, the finding about the drive says what is lacking.
-        if drive.role != Some(DriveRole::Mirror)
-            || !drive.standing.takes_writes()
-            || drive.wanted == 0
-            || lag <= self.limits.mirror_lag
-        {
-            return;
-        }
-        let red = lag >= self.limits.one_copy.saturating_mul(24);
-        self.find(
-            "mirror-behind",
-            &About::drive(drive, if red { Light::Red } else { Light::Amber }).since(drive.oldest_wanted),
-            &format!(
-                "{} still lacks {}, the oldest for {} minutes",
-                name(drive),
-                photos(drive.wanted),
-                lag.as_secs() / 60
-            ),
-            "Usually it catches up by itself after a large upload. If the number does not fall within a day, restart \
-             the box.",
-        );
     }
 
     fn twins(&mut self, drive: &DriveFacts) {

@@ -1,7 +1,7 @@
 //! Every condition of the verdict is raised once and cleared once here (invariant I26), and dates are kept.
 use super::*;
 use crate::model::drive::Space;
-use crate::plan::facts::{BlockedOn, BrakeFacts, WorkerError};
+use crate::plan::facts::{BlockedOn, BrakeFacts, StepFacts, WorkerError};
 
 const GB: u64 = 1 << 30;
 
@@ -67,10 +67,11 @@ fn no_finding_names_a_photo() {
         facts.drives[1].standing = Standing::Foreign { why: why.clone() };
         facts.catalogue = CatalogueFacts::Trouble { why: why.clone() };
         facts.workers[0].failures = 100;
+        facts.drives[1].steps = StepFacts { failures: 100, last: why.clone() };
         facts.workers[0].last_error = Some(WorkerError { at: now(), what: why });
         let found = judge(&facts, &[], &Limits::default(), now());
         let told: Vec<&Finding> = found.iter().filter(|f| f.sentence.contains(expected)).collect();
-        assert_eq!(told.len(), 4, "{found:?}");
+        assert_eq!(told.len(), 5, "{found:?}");
         let private = |f: &&Finding| f.sentence.contains("bob") || f.sentence.contains("secret");
         assert!(!found.iter().any(|f| private(&f)), "{found:?}");
     }
@@ -192,7 +193,17 @@ fn offline(f: &mut Facts, seen: Duration) {
     });
 }
 
-fn copy_rows() -> [(&'static str, Change, Change); 7] {
+fn failing(f: &mut Facts, drive: usize, failures: u32) {
+    f.drives[drive].steps = StepFacts { failures, last: "could not copy".to_owned() };
+}
+
+fn offline_failing(f: &mut Facts, failures: u32) {
+    offline(f, minutes(0));
+    f.drives[2].standing = Standing::Ready;
+    failing(f, 2, failures);
+}
+
+fn copy_rows() -> [(&'static str, Change, Change); 9] {
     [
         ("amber mirror-behind bbbb", |f| behind(f, minutes(16)), |f| behind(f, minutes(15))),
         (
@@ -207,6 +218,8 @@ fn copy_rows() -> [(&'static str, Change, Change); 7] {
         ),
         ("red copies-damaged bbbb", |f| f.drives[1].damaged = 1, |_| {}),
         ("red copies-missing aaaa", |f| f.drives[0].missing = 1, |_| {}),
+        ("red copies-failing bbbb", |f| failing(f, 1, 5), |f| failing(f, 1, 4)),
+        ("amber copies-failing cccc", |f| offline_failing(f, 5), |f| offline_failing(f, 0)),
         ("amber reread-overdue bbbb", |f| f.drives[1].unread = 1, |_| {}),
         (
             "amber offline-drive-due cccc",
@@ -281,7 +294,11 @@ fn each_condition_is_raised_and_cleared() {
 
 #[test]
 fn every_code_of_this_file_is_in_the_table() {
-    let source = concat!(include_str!("verdict.rs"), include_str!("verdict/room.rs"));
+    let source = concat!(
+        include_str!("verdict.rs"),
+        include_str!("verdict/copies.rs"),
+        include_str!("verdict/room.rs")
+    );
     let mut codes = std::collections::BTreeSet::new();
     for part in source.split("self.find(").skip(1) {
         codes.extend(part.split('"').nth(1));
@@ -330,6 +347,8 @@ fn the_sentences_read_so() {
         text(|f| (f.drives[0].standing, f.clock_unsure) = (Standing::ReadOnly, true)),
         text(|f| behind(f, minutes(20))),
         text(|f| offline(f, minutes(61 * 24 * 60))),
+        text(|f| failing(f, 1, 5)),
+        text(|f| offline_failing(f, 7)),
     ];
     expect_test::expect![[r#"
         green: drive A (main) 41 % full, drive B (copy) 41 % full
@@ -337,7 +356,9 @@ fn the_sentences_read_so() {
         red: Drive B (copy) is not there; 12 photos and videos have no second copy until it is back
         red: Drive A (main) can be read but takes nothing new; new photos are refused until it is back (and 1 more)
         amber: Drive B (copy) still lacks 3 photos and videos, the oldest for 20 minutes
-        amber: The offline drive "Grandma" has not been here for 61 days and does not have the newest photos"#]]
+        amber: The offline drive "Grandma" has not been here for 61 days and does not have the newest photos
+        red: Drive B (copy) does not get its copies: 5 attempts in a row failed (could not copy)
+        amber: The offline drive "Grandma" does not get its copies: 7 attempts in a row failed (could not copy)"#]]
     .assert_eq(&lines.join("\n"));
 }
 

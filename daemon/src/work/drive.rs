@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::drive::{DriveId, DriveRole, Marker};
 use crate::os::clock;
+use crate::plan::facts::StepFacts;
 use crate::store::manifest::Manifest;
 use crate::store::volume::{Volume, VolumeError};
 
@@ -20,6 +21,8 @@ pub struct Attached {
     /// Whose turn it is.
     pub turns: Turns,
     doubt: Mutex<Doubt>,
+    /// How bringing it up to date goes. Forgotten when it is gone: another `Attached` comes in its place.
+    steps: Mutex<StepFacts>,
     /// The writing end of its manifest, for every drive but the primary (whose committer holds it). `None` before the
     /// first use and after a failure.
     manifest: Mutex<Option<Manifest>>,
@@ -47,6 +50,7 @@ impl Attached {
             mount,
             turns: Turns::default(),
             doubt: Mutex::default(),
+            steps: Mutex::default(),
             manifest: Mutex::default(),
             enrolled: AtomicBool::default(),
         }
@@ -80,6 +84,20 @@ impl Attached {
     /// Whether it is, to be said by whoever has just made it so, or is about to.
     pub(super) fn set_enrolled(&self, enrolled: bool) {
         self.enrolled.store(enrolled, Ordering::Release);
+    }
+
+    /// How the last steps on it went.
+    pub(super) fn steps(&self) -> StepFacts {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How one more went: an error, or well. `true`: that is news.
+    pub(super) fn note_step(&self, refusal: Option<String>) -> bool {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = steps.failures;
+        *steps = refusal
+            .map_or_else(StepFacts::default, |last| StepFacts { failures: before.saturating_add(1), last });
+        steps.failures != before
     }
 
     fn lock(&self) -> MutexGuard<'_, Doubt> {

@@ -109,7 +109,9 @@ impl Mirror {
         });
         let mut round = Round::default();
         for attached in others.into_iter().filter(|attached| !passed(attached)) {
-            match self.step_on(&primary, &attached, go_on) {
+            let result = self.step_on(&primary, &attached, go_on);
+            self.note(&attached, &result);
+            match result {
                 Ok(left) => {
                     round.more |= left;
                     round.well.push(attached);
@@ -122,6 +124,19 @@ impl Mirror {
             }
         }
         Ok(round)
+    }
+
+    /// How it went is known of each drive by itself: that others work is no reason to say nothing of the one that does not.
+    fn note(&self, attached: &Attached, result: &Result<bool, Refusal>) {
+        let news = match result {
+            Ok(_) => attached.note_step(None),
+            // Nothing was tried: what is doubted of the drive, or of the primary, is told as it is.
+            Err(Refusal::Unavailable { .. }) => false,
+            Err(refusal) => attached.note_step(Some(refusal.to_string())),
+        };
+        if news {
+            self.pool.wake(Wake::Health);
+        }
     }
 
     /// A round that passes over drives which failed a moment ago: while one does not work, the others do not wait for the end

@@ -432,3 +432,43 @@ fn a_broken_one_keeps_drive_b_from_nothing() {
     // A pause after every failure, of 1, 2, 4, 8, 16 and 32 s, would be more than a minute by now.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
+
+#[test]
+fn one_that_gets_nothing_though_it_answers_is_told_of_while_drive_b_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let Box { mut daemon, who, _mounted } = match furnish(dir.path(), "") {
+        Ok(all) => all,
+        Err(why) => return leave_out("offline-drive-failing", &why),
+    };
+    let _plugged = Plugged::plug_in(dir.path()).unwrap();
+    adopt(&daemon);
+    put(&daemon, &who, "before.jpg", &photo(1));
+    daemon.until("it may be unplugged", may_be_unplugged);
+    let protect = |how: &str| {
+        let folder = dir.path().join("c/photos/anna");
+        assert!(Command::new("chattr").arg(how).arg(folder).status().unwrap().success());
+    };
+    // Nothing speaks against the drive, and nothing new gets its name there.
+    protect("+i");
+    put(&daemon, &who, "during.jpg", &photo(2));
+    let told = |daemon: &Daemon| {
+        let health = daemon.request(&who, "GET", "/health", "", b"");
+        let health: Value = serde_json::from_slice(&health.body).unwrap();
+        let all = health["findings"].as_array().unwrap().clone();
+        assert!(
+            !all.iter().any(|f| f["code"] == "worker-failing" || f["code"] == "drive-suspect"),
+            "{all:?}"
+        );
+        all.into_iter().find(|f| f["code"] == "copies-failing")
+    };
+    daemon.until("it is told", |d| told(d).is_some());
+    let finding = told(&daemon).unwrap();
+    assert_eq!(finding["light"], "amber");
+    let sentence = finding["sentence"].as_str().unwrap();
+    assert!(sentence.contains("does not get its copies") && !sentence.contains("during"), "{sentence}");
+    daemon.until("B has it", |d| d.is_mirrored("anna/during.jpg"));
+    assert!(!may_be_unplugged(&daemon));
+    protect("-i");
+    daemon.until("it has everything", may_be_unplugged);
+    daemon.until("no more is said of it", |d| told(d).is_none());
+}

@@ -1,0 +1,93 @@
+//! Judging copies: how good those on a drive are, what it lacks, and whether it gets it.
+use super::{About, Verdict, discreet, name, photos};
+use crate::model::drive::DriveRole;
+use crate::model::health::Light;
+use crate::plan::facts::DriveFacts;
+
+impl Verdict<'_> {
+    pub(super) fn copies(&mut self, drive: &DriveFacts) {
+        let who = name(drive);
+        if drive.damaged > 0 {
+            self.find(
+                "copies-damaged",
+                &About::drive(drive, Light::Red),
+                &format!("{} on {who} cannot be read as they were received", photos(drive.damaged)),
+                "Keep them on the phones. The box makes them again from a good copy where there is one; if the number \
+                 grows, replace the drive (shoebox find --state damaged lists them).",
+            );
+        }
+        // One alarm for one thing: if so many are gone that everything waits for an answer, that says it.
+        let told = self.facts.brake.is_some_and(|b| b.vanished > 0) && drive.role == Some(DriveRole::Primary);
+        if drive.missing > 0 && !told {
+            self.find(
+                "copies-missing",
+                &About::drive(drive, Light::Red),
+                &format!(
+                    "{} {} gone from {who} and nobody asked for that",
+                    photos(drive.missing),
+                    if drive.missing == 1 { "is" } else { "are" }
+                ),
+                "They are still on another drive: shoebox changes put-it-back brings them back. If somebody removed them on \
+                 purpose: shoebox changes it-was-me (shoebox changes show lists them).",
+            );
+        }
+        if drive.unread > 0 {
+            self.find(
+                "reread-overdue",
+                &About::drive(drive, Light::Amber),
+                &format!("{} on {who} have not been checked for over a month", photos(drive.unread)),
+                "Leave the box switched on with the drive plugged in; it catches up by itself.",
+            );
+        }
+    }
+
+    pub(super) fn lag(&mut self, drive: &DriveFacts) {
+        let lag = self.age(drive.oldest_wanted);
+        // Copies that wait for an answer are no lag.
+        if self.facts.brake.is_some_and(|brake| brake.changed > 0) {
+            return;
+        }
+        // While the drive is away, the finding about the drive says what is lacking.
+        if drive.role != Some(DriveRole::Mirror)
+            || !drive.standing.takes_writes()
+            || drive.wanted == 0
+            || lag <= self.limits.mirror_lag
+        {
+            return;
+        }
+        let red = lag >= self.limits.one_copy.saturating_mul(24);
+        self.find(
+            "mirror-behind",
+            &About::drive(drive, if red { Light::Red } else { Light::Amber }).since(drive.oldest_wanted),
+            &format!(
+                "{} still lacks {}, the oldest for {} minutes",
+                name(drive),
+                photos(drive.wanted),
+                lag.as_secs() / 60
+            ),
+            "Usually it catches up by itself after a large upload. If the number does not fall within a day, restart \
+             the box.",
+        );
+    }
+
+    /// A drive that answers and yet does not get its copies. That others work does not make it better.
+    pub(super) fn steps(&mut self, drive: &DriveFacts) {
+        let failures = drive.steps.failures;
+        if failures < self.limits.worker_failures {
+            return;
+        }
+        let light = if drive.role == Some(DriveRole::Offline) { Light::Amber } else { Light::Red };
+        self.find(
+            "copies-failing",
+            &About::drive(drive, light),
+            &format!(
+                "{} does not get its copies: {failures} attempts in a row failed ({})",
+                name(drive),
+                discreet(&drive.steps.last)
+            ),
+            "If another drive is reported as well, see to that first. Otherwise unplug this one and plug it in again. If the \
+             message returns, look at it on a computer: files on it may be protected, or its filesystem be damaged. If \
+             nothing helps, replace it.",
+        );
+    }
+}
