@@ -16,10 +16,16 @@ pub struct Known {
 pub struct Copies {
     /// It lacks no photo, name, person or folder that the primary had last: the mirror has nothing to do on it.
     pub level: bool,
-    /// Copies it should have and has not.
+    /// Its record is open and was compared with what is known of it.
+    pub enrolled: bool,
+    /// Copies it should have and has not, and that some drive has good.
     pub wanted: u64,
-    /// Copies that differ from what was received, or are gone from it.
+    /// There is no room on it for those.
+    pub full: bool,
+    /// Copies that differ from what was received, or are gone from it, and that some drive has good.
     pub bad: u64,
+    /// Copies it lacks, or has bad, and that no drive has good.
+    pub hopeless: u64,
     /// Copies nobody has read back from it.
     pub unread: u64,
     /// It was pulled without notice once, and of what it was given before that not all was read back since.
@@ -39,32 +45,50 @@ pub struct Unplugging {
 
 /// Whether the drive may be unplugged.
 pub fn judge(known: &Known) -> Unplugging {
-    match objection(known) {
-        None => Unplugging {
-            may: true,
-            sentence: "may be unplugged: it has everything, and every copy was read back from it".to_owned(),
-        },
-        Some(why) => Unplugging { may: false, sentence: format!("leave it plugged in: {why}") },
-    }
+    let sentence = match objection(known) {
+        None => "may be unplugged: it has everything, and every copy was read back from it".to_owned(),
+        Some(Objection::Wait(why)) => format!("leave it plugged in: {why}"),
+        Some(Objection::InVain(why)) => {
+            format!("it does not have everything, and waiting does not help: {why}")
+        }
+    };
+    Unplugging { may: objection(known).is_none(), sentence }
 }
 
-/// The first thing that has to be done.
-const fn objection(known: &Known) -> Option<&'static str> {
+/// Why it should stay.
+enum Objection {
+    /// Something is to be done, and is done by itself.
+    Wait(&'static str),
+    /// Something would have to be done that the box cannot do.
+    InVain(&'static str),
+}
+
+/// The first thing that has to be done. What the box cannot do comes last: with all else done, people need not wait.
+const fn objection(known: &Known) -> Option<Objection> {
+    use Objection::{InVain, Wait};
     if !known.ready {
-        return Some("it cannot be used at the moment");
+        return Some(Wait("it cannot be used at the moment"));
     }
     let Some(copies) = known.copies else {
-        return Some("without the main drive nobody knows whether it has everything");
+        return Some(Wait("without the main drive nobody knows whether it has everything"));
     };
+    // It is level only with everything.
+    let in_vain = copies.wanted > 0 || copies.hopeless > 0;
     Some(match copies {
-        Copies { wanted: 1.., .. } => "it does not have everything yet",
-        Copies { bad: 1.., .. } => "some of its copies are bad or gone, and are to be made anew",
-        Copies { level: false, .. } => "it is still being compared with the main drive",
-        Copies { unread: 1.., .. } | Copies { tail: true, .. } => {
-            "not all that it was given was read back yet"
+        Copies { wanted: 1.., full: false, .. } => Wait("it does not have everything yet"),
+        Copies { bad: 1.., .. } => Wait("some of its copies are bad or gone, and are to be made anew"),
+        Copies { level, enrolled, .. } if !enrolled || !(level || in_vain) => {
+            Wait("it is still being compared with the main drive")
         }
-        Copies { stale_lists: 1.., .. } => "its lists for sha256sum are being written",
-        Copies { level: true, wanted: 0, bad: 0, unread: 0, tail: false, stale_lists: 0 } => return None,
+        Copies { unread: 1.., .. } | Copies { tail: true, .. } => {
+            Wait("not all that it was given was read back yet")
+        }
+        Copies { stale_lists: 1.., .. } => Wait("its lists for sha256sum are being written"),
+        Copies { wanted: 1.., .. } => InVain("it has no room for all that it lacks"),
+        Copies { hopeless: 1.., .. } => {
+            InVain("of some photos no drive has a good copy (shoebox find --state damaged lists them)")
+        }
+        Copies { .. } => return None,
     })
 }
 
@@ -74,7 +98,7 @@ mod tests {
 
     #[test]
     fn it_may_be_unplugged_when_nothing_at_all_is_left_to_do() {
-        let done = Copies { level: true, ..Copies::default() };
+        let done = Copies { level: true, enrolled: true, ..Copies::default() };
         let say = |ready, copies| {
             let answer = judge(&Known { ready, copies });
             format!("{} {}\n", answer.may, answer.sentence)
@@ -87,9 +111,18 @@ mod tests {
             say(true, Some(Copies { wanted: 1, ..done })),
             say(true, Some(Copies { bad: 1, ..done })),
             say(true, Some(Copies { level: false, ..done })),
+            say(true, Some(Copies { enrolled: false, level: false, hopeless: 1, ..done })),
             say(true, Some(Copies { unread: 1, ..done })),
             say(true, Some(Copies { tail: true, ..done })),
             say(true, Some(Copies { stale_lists: 1, ..done })),
+            say(true, Some(Copies { wanted: 1, full: true, level: false, ..done })),
+            say(true, Some(Copies { wanted: 1, full: true, level: false, bad: 1, ..done })),
+            say(true, Some(Copies { wanted: 1, full: true, level: false, unread: 1, ..done })),
+            say(true, Some(Copies { full: true, ..done })),
+            say(true, Some(Copies { hopeless: 1, level: false, ..done })),
+            say(true, Some(Copies { hopeless: 1, level: false, bad: 1, ..done })),
+            say(true, Some(Copies { hopeless: 1, level: false, wanted: 1, ..done })),
+            say(true, Some(Copies { hopeless: 1, level: false, tail: true, ..done })),
         ]
         .concat();
         expect_test::expect![[r#"
@@ -100,9 +133,18 @@ mod tests {
             false leave it plugged in: it does not have everything yet
             false leave it plugged in: some of its copies are bad or gone, and are to be made anew
             false leave it plugged in: it is still being compared with the main drive
+            false leave it plugged in: it is still being compared with the main drive
             false leave it plugged in: not all that it was given was read back yet
             false leave it plugged in: not all that it was given was read back yet
             false leave it plugged in: its lists for sha256sum are being written
+            false it does not have everything, and waiting does not help: it has no room for all that it lacks
+            false leave it plugged in: some of its copies are bad or gone, and are to be made anew
+            false leave it plugged in: not all that it was given was read back yet
+            true may be unplugged: it has everything, and every copy was read back from it
+            false it does not have everything, and waiting does not help: of some photos no drive has a good copy (shoebox find --state damaged lists them)
+            false leave it plugged in: some of its copies are bad or gone, and are to be made anew
+            false leave it plugged in: it does not have everything yet
+            false leave it plugged in: not all that it was given was read back yet
         "#]]
         .assert_eq(&all);
     }

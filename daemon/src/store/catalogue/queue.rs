@@ -59,6 +59,15 @@ pub struct LeavingRow {
     pub why: String,
 }
 
+/// Copies of a drive of which there is no good one on any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hopeless {
+    /// It lacks them.
+    pub wanted: u64,
+    /// They are bad on it, or gone.
+    pub bad: u64,
+}
+
 impl Reader<'_> {
     /// The next copies a drive lacks: small before big, newest first, those due for another try. `latest`: no try is put off
     /// further than this. `adding`: only those for which nothing on the drive has to make room, as far as is known.
@@ -133,6 +142,22 @@ impl Reader<'_> {
                 s.query_map(due, wanted_row(true))?.collect()
             })
             .tried("read what can be healed")
+    }
+
+    /// Copies that a drive lacks or has bad, and that no drive has good.
+    pub fn hopeless(&self, drive: DriveId) -> Result<Hopeless, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT coalesce(sum(c.state = 'wanted'), 0), coalesce(sum(c.state <> 'wanted'), 0) FROM copy c
+                 WHERE c.drive = ?1 AND c.state IN ('wanted', 'missing', 'damaged')
+                   AND NOT EXISTS (SELECT 1 FROM copy g WHERE g.name = c.name AND g.state IN ('settled', 'verified'))",
+            )
+            .and_then(|mut s| {
+                s.query_row([drive.to_string()], |row| {
+                    Ok(Hopeless { wanted: count(row, 0)?, bad: count(row, 1)? })
+                })
+            })
+            .tried("count what has no good copy")
     }
 
     /// Whether anything is missing on a drive, bad, or not where it belongs.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shoebox::work::checksums::Checksums;
 use shoebox::work::mirror::Mirror;
 use shoebox::work::scrub::{Manners, Scrub};
+use shoebox::work::views::VerifyScope;
 
 use super::furnished::Furnished;
 
@@ -122,6 +123,36 @@ fn what_it_lost_or_has_damaged_is_made_anew_first() {
     settled(&mut home);
     assert!(says(&home).0, "{:?}", says(&home));
     assert_eq!(fs::read(home.at("b", "anna/a.jpg")).unwrap(), b"anna/a.jpg");
+}
+
+#[test]
+fn what_no_drive_has_good_is_not_waited_for() {
+    let home = furnished();
+    for name in ["anna/a.jpg", "anna/b.jpg"] {
+        home.put(name, name.as_bytes());
+    }
+    let mut home = home;
+    settled(&mut home);
+    let mut home = home.away();
+    for drive in ["a", "b"] {
+        let file = home.at(drive, "anna/a.jpg");
+        let dated = fs::metadata(&file).unwrap().modified().unwrap();
+        fs::write(&file, b"anna/A.jpg").unwrap();
+        // No hand did that.
+        fs::File::open(&file).unwrap().set_modified(dated).unwrap();
+    }
+    for drive in ["a", "b"] {
+        home.watch(drive);
+    }
+    home.mirrored();
+    refuses(&home, "read back yet");
+    home.pool.verify_now(&VerifyScope::default(), &mut |_| {}).unwrap();
+    settled(&mut home);
+    refuses(&home, "no drive has a good copy");
+    // A phone sends it once more.
+    home.put("anna/a.jpg", b"anna/a.jpg");
+    settled(&mut home);
+    assert!(says(&home).0, "{:?}", says(&home));
 }
 
 #[test]
