@@ -245,6 +245,9 @@ pub struct Reading {
     medium: Option<(File, Aligned)>,
 }
 
+/// How a file is opened once more to be read past memory.
+type Again = fn(&File) -> io::Result<File>;
+
 impl Reading {
     /// Makes durable what was just read: whoever wrote it may not have done so.
     pub fn settle(&self) -> io::Result<()> {
@@ -255,15 +258,26 @@ impl Reading {
     /// than that. Memory takes many blocks at once, and all of them are lost to whoever reads one of them if a single sector among
     /// them is bad.
     pub fn read_alone(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_alone_by(past_memory, buf, offset)
+    }
+
+    fn read_alone_by(&mut self, again: Again, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let (file, memory) = match &mut self.medium {
             Some(medium) => medium,
-            None => self.medium.insert((past_memory(&self.file)?, Aligned::new())),
+            None => match again(&self.file) {
+                Ok(file) => self.medium.insert((file, Aligned::new())),
+                // No /proc, no descriptors left, a filesystem that will not: none of it says that this block is bad.
+                Err(_) => {
+                    let _reads_ahead = posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM);
+                    return self.read_at(buf, offset);
+                }
+            },
         };
         let asked = buf.len().next_multiple_of(BLOCK).min(PIECE);
         let read = match file.read_at(&mut memory.bytes_mut()[..asked], offset) {
             Ok(read) => read.min(buf.len()),
             // Interrupted, or a filesystem that took the flag and not the read.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EINVAL)) => {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::EINVAL | libc::EOPNOTSUPP)) => {
                 return self.read_at(buf, offset);
             }
             Err(e) => return Err(e),
@@ -349,5 +363,32 @@ impl Unnamed<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_read_where_the_file_cannot_be_opened_once_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let photo: Vec<u8> = (0..3 * BLOCK + 100).map(|n| (n % 251) as u8).collect();
+        std::fs::write(dir.path().join("photo"), &photo).unwrap();
+        let refusals: [Again; 4] = [
+            |_| Err(io::Error::from_raw_os_error(libc::ENOENT)),
+            |_| Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+            |_| Err(io::Error::from_raw_os_error(libc::EPERM)),
+            |_| Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        ];
+        for again in refusals.into_iter().chain([past_memory as Again]) {
+            let file = File::open(dir.path().join("photo")).unwrap();
+            let mut reading = Reading { file, medium: None };
+            for (number, wanted) in photo.chunks(BLOCK).enumerate() {
+                let mut block = vec![0; wanted.len()];
+                let read = reading.read_alone_by(again, &mut block, (number * BLOCK) as u64).unwrap();
+                assert_eq!((read, &*block), (wanted.len(), wanted));
+            }
+        }
     }
 }
