@@ -216,10 +216,16 @@ impl Space {
         self.available.saturating_sub(self.reserve())
     }
 
-    /// What must be left before a change of names is begun, so that it can be recorded: the lines and rows of many changes. Less
-    /// is left only when other programs filled the drive.
+    /// What must be left before a change is begun that touches photos or the trash before its record, so that it can be recorded:
+    /// the lines and rows of many changes. Less is left only when other programs filled the drive.
     pub fn to_record(&self) -> u64 {
         (1 << 20).min(self.total / 256)
+    }
+
+    /// What must be left before a change is begun that is no more than lines and rows: those of a few. What makes room is tried
+    /// without.
+    pub fn to_note(&self) -> u64 {
+        (64 << 10).min(self.total / 1024)
     }
 
     /// How full it is, 0 to 100.

@@ -30,6 +30,8 @@ pub(super) struct DiskStaged {
     written: u64,
     started: u64,
     reserved: u64,
+    /// The filesystem keeps `reserved` for it.
+    has_its_room: bool,
 }
 
 /// The descriptor that writes is the one that flushes: a descriptor opened later may never hear of an error.
@@ -85,14 +87,15 @@ impl DiskStaged {
         };
         // The umask of the service would hide photos from NFS readers; filesystems without modes refuse, which is fine.
         let _without_modes = fchmod(&file, Mode::from_bits_truncate(0o644));
-        let staged = Self {
+        let mut staged = Self {
             open: OpenFile { file, staging: StagingName { volume: volume.clone(), place }, volume },
             direct: None,
             written: 0,
             started: 0,
             reserved: expected.unwrap_or(0),
+            has_its_room: false,
         };
-        staged.reserve()?;
+        staged.has_its_room = staged.reserve()?;
         Ok(staged)
     }
 
@@ -139,22 +142,22 @@ impl DiskStaged {
     }
 
     /// Sets room aside, so that a drive too full says so before a byte moves. The size stays 0: a reader of a torn
-    /// file must never find zeros that look like content.
-    fn reserve(&self) -> Result<(), VolumeError> {
+    /// file must never find zeros that look like content. `false`: the filesystem keeps nothing for it.
+    fn reserve(&self) -> Result<bool, VolumeError> {
         let Ok(len) = libc::off_t::try_from(self.reserved) else {
             return Err(fault("reserve", &Place::incoming(), Errno::EFBIG));
         };
         if len == 0 {
-            return Ok(());
+            return Ok(true);
         }
         match fallocate(&self.open.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             // exFAT can set nothing aside: what there is now has to do.
             Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => match self.open.volume.space()? {
                 space if space.available < self.reserved => {
                     Err(fault("reserve", &Place::incoming(), Errno::ENOSPC))
                 }
-                _ => Ok(()),
+                _ => Ok(false),
             },
             Err(e) => Err(fault("reserve", &Place::incoming(), e)),
         }
@@ -252,6 +255,10 @@ pub(super) fn time_spec(at: Timestamp) -> TimeSpec {
 }
 
 impl Staged for DiskStaged {
+    fn has_its_room(&self) -> bool {
+        self.has_its_room
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
         self.open.volume.gate().pass("write", &Place::incoming())?;
         let lost = |e| io_fault("write", &Place::incoming(), e);

@@ -18,7 +18,7 @@ pub trait Volume: Send + Sync {
     /// their users take that answer, and then it can be unmounted.
     fn let_go(&self);
 
-    /// Opens a nameless new file, with room for `expected` bytes set aside.
+    /// Opens a nameless new file, with room for `expected` bytes set aside where the filesystem can.
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError>;
 
     /// The same for bytes that nobody will read soon: they do not pass through memory where the filesystem can do without.
@@ -98,6 +98,9 @@ pub trait Volume: Send + Sync {
 
 /// A file being written that has no name yet. Dropping it leaves nothing behind.
 pub trait Staged: Send {
+    /// Whether room for what is expected is set aside, and nobody else can take it.
+    fn has_its_room(&self) -> bool;
+
     /// Takes all of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError>;
 

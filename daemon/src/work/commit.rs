@@ -17,14 +17,14 @@ use crate::model::copy::CopyEvent;
 use crate::model::drive::DriveId;
 use crate::model::event::What;
 use crate::model::path::RelPath;
-use crate::model::place::Place;
+use crate::model::place::{Place, Shelf};
 use crate::store::catalogue::apply::{self, On};
 use crate::store::catalogue::copies;
 use crate::store::catalogue::names::{self, NameRow, ScratchFile};
 use crate::store::catalogue::{Catalogue, CatalogueError, Tx};
 use crate::store::manifest::Manifest;
 use crate::store::volume::VolumeError;
-use crate::work::changes::Change;
+use crate::work::changes::{Change, Needs};
 use crate::work::directories::Directories;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -264,7 +264,7 @@ impl Committer {
         self.new_folders.clear();
         let mut drafts: Vec<(Slot, Draft)> = Vec::with_capacity(jobs.len());
         for mut job in jobs {
-            let draft = self.open().and_then(|()| self.draft(&mut job.change, now));
+            let draft = self.open(&job.change).and_then(|()| self.draft(&mut job.change, now));
             match draft {
                 Ok(draft) => drafts.push((job.slot, draft)),
                 Err(refusal) => {
@@ -294,15 +294,21 @@ impl Committer {
         }
     }
 
-    /// Asked before the first name is touched: a change whose record finds no room would be half made until the drive is opened
-    /// again. Others may have filled it to the last byte since an upload was let in.
-    fn open(&self) -> Result<(), Refusal> {
+    /// Asked before the first name is touched. Others may have filled the drive to the last byte since an upload was let in, and a
+    /// record that finds no room closes the drive until it is opened again.
+    fn open(&self, change: &Change) -> Result<(), Refusal> {
         if self.closed {
             return Err(Refusal::Unavailable { why: "the drive was let go".to_owned() });
         }
         self.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        let is_scratch = |path: &RelPath| Ok(self.row(path)?.is_some_and(|row| row.shelf == Shelf::Scratch));
+        let needs = change.needs(is_scratch)?;
+        if needs == Needs::Nothing {
+            return Ok(());
+        }
         let space = self.attached.volume.space().map_err(|e| self.heed(e))?;
-        let (needed, available) = (space.to_record(), space.available);
+        let needed = if needs == Needs::Record { space.to_record() } else { space.to_note() };
+        let available = space.available;
         if available < needed { Err(Refusal::Full { needed, available }) } else { Ok(()) }
     }
 

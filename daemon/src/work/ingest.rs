@@ -22,10 +22,14 @@ use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
 use crate::work::quotas::Promise;
+use crate::work::room::Aside;
 use crate::work::tree::Node;
 
-/// A body of unknown length takes no more than this before the drive is asked again what is left.
+/// A body for which no room is set aside takes no more than this before the drive is asked again what is left.
 const MEASURED: u64 = 256 << 10;
+
+/// A staging file, the room that the drive does not keep for it, and what uploads could take before.
+type Opened = (Box<dyn Staged>, Option<Aside>, u64);
 
 /// Takes uploads.
 #[derive(Clone)]
@@ -44,25 +48,46 @@ impl Ingest {
         let primary = self.pool.primary()?;
         let needed = offer.size.unwrap_or(0);
         let promise = self.admit(&primary, &offer, needed)?;
-        let space = self.pool.space_for_uploads(&primary)?;
-        if needed > space {
-            self.pool.count_refused_full(needed);
-            return Err(Refusal::Full { needed, available: space });
+        let (staged, aside, room) = match self.stage(&primary, offer.size) {
+            // Others that came at once may have stood in its way, and been refused themselves: they gave back what they took.
+            Err(Refusal::Full { .. }) => {
+                let _alone = self.pool.room.again();
+                self.stage(&primary, offer.size)
+            }
+            first => first,
         }
-        let staged = primary
-            .attached
-            .volume
-            .stage(offer.size)
-            .map_err(|e| full_or(primary.attached.heed(e), needed, space))?;
-        // Uploads that begin at once are each told of the same room. What this one set aside is taken by now, and the reserve
-        // must still be there; if not, it gives back what it took.
-        if needed > 0 && self.pool.is_reserve_touched(&primary)? {
-            self.pool.count_refused_full(needed);
-            return Err(Refusal::Full { needed, available: 0 });
-        }
+        .inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Full { .. }) {
+                self.pool.count_refused_full(needed);
+            }
+        })?;
         let hasher = Hasher::new(Also::default(), &offer.declared);
         let pool = Arc::clone(&self.pool);
-        Ok(Incoming { pool, primary, offer, staged, hasher, room: space, measured: 0, promise })
+        Ok(Incoming { pool, primary, offer, staged, aside, hasher, room, measured: 0, promise })
+    }
+
+    /// A staging file with room for what was announced.
+    fn stage(&self, primary: &Primary, size: Option<u64>) -> Result<Opened, Refusal> {
+        let needed = size.unwrap_or(0);
+        let available = self.pool.space_for_uploads(primary)?;
+        if needed > available {
+            return Err(Refusal::Full { needed, available });
+        }
+        let staged = primary.attached.volume.stage(size);
+        let staged = staged.map_err(|e| full_or(primary.attached.heed(e), needed, available))?;
+        if needed == 0 {
+            return Ok((staged, None, available));
+        }
+        if !staged.has_its_room() {
+            let aside = self.pool.set_aside(primary, needed)?;
+            return Ok((staged, Some(aside), available));
+        }
+        // Uploads that begin at once are each told of the same room. What this one set aside is taken by now, and the reserve
+        // must still be there; if not, it gives back what it took.
+        if self.pool.is_reserve_touched(primary)? {
+            return Err(Refusal::Full { needed, available: 0 });
+        }
+        Ok((staged, None, available))
     }
 
     /// What can be refused before a byte has come. The commit decides again, on what holds then.
@@ -114,6 +139,8 @@ pub struct Incoming {
     primary: Arc<Primary>,
     offer: Offer,
     staged: Box<dyn Staged>,
+    /// Room that the drive does not keep for it.
+    aside: Option<Aside>,
     hasher: Hasher,
     /// How long it may become: what uploads could take when that was last measured.
     room: u64,
@@ -132,9 +159,14 @@ impl Incoming {
         {
             return Err(Refusal::WrongLength { announced, received });
         }
-        // A body without an announced length must not eat the reserve either, nor several together (invariant I11).
-        if self.offer.size.is_none() && received - self.measured > MEASURED {
-            self.room = self.hasher.size().saturating_add(self.pool.space_for_uploads(&self.primary)?);
+        // Without room that the drive keeps for it, a body must not eat the reserve either, nor several together (invariant I11).
+        let is_measured = self.offer.size.is_none() || self.aside.is_some();
+        if is_measured && received - self.measured > MEASURED {
+            let room = match &self.aside {
+                Some(_) => self.pool.measure_for_uploads(&self.primary)?,
+                None => self.pool.space_for_uploads(&self.primary)?,
+            };
+            self.room = self.hasher.size().saturating_add(room);
             self.measured = received;
         }
         if received > self.room {
@@ -142,6 +174,9 @@ impl Incoming {
         }
         if let Some(promise) = &mut self.promise {
             promise.grow(&self.primary, received)?;
+        }
+        if let Some(aside) = &mut self.aside {
+            aside.take(bytes.len() as u64);
         }
         let _turn = self.primary.attached.turns.upload();
         self.staged.write(bytes).map_err(|e| full_or(self.primary.attached.heed(e), received, self.room))?;

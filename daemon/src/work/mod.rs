@@ -32,6 +32,7 @@ pub mod replace;
 mod reread;
 pub mod rescan;
 pub mod restore;
+mod room;
 pub mod scrub;
 pub mod snapshots;
 pub mod supervisor;

@@ -27,6 +27,7 @@ use crate::work::pace::Pace;
 use crate::work::primary::Primary;
 use crate::work::promote::Roles;
 use crate::work::quotas::Quotas;
+use crate::work::room::Room;
 use crate::work::views::{DriveView, RescanReport};
 
 mod notes;
@@ -146,6 +147,7 @@ pub struct Pool {
     /// Held while `accounts` is read anew: what was read first must not be put there last.
     reloading: Mutex<()>,
     pub(super) quotas: Quotas,
+    pub(super) room: Room,
     pub(super) inflow: Mutex<Option<Inflow>>,
     findings: RwLock<Arc<Vec<Finding>>>,
     feed: Feed,
@@ -240,6 +242,7 @@ impl Pool {
             census: Mutex::default(),
             reloading: Mutex::default(),
             quotas: Quotas::default(),
+            room: Room::default(),
             inflow: Mutex::default(),
             findings: RwLock::default(),
             feed: Feed::default(),
@@ -555,7 +558,7 @@ impl Pool {
     }
 
     /// What uploads may take now, measured on the drive: one statfs.
-    pub(super) fn space_for_uploads(&self, primary: &Primary) -> Result<u64, Refusal> {
+    pub(super) fn measure_for_uploads(&self, primary: &Primary) -> Result<u64, Refusal> {
         let space = primary.attached.volume.space().map_err(|e| Refusal::Drive(primary.attached.heed(e)))?;
         let id = primary.attached.id();
         for slot in self.slots().iter_mut() {

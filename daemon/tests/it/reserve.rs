@@ -258,3 +258,22 @@ fn the_reserve_is_kept_for_the_box_as_an_ordinary_user() {
     assert!(listing(&all.a.join(".shoebox/incoming")).is_empty());
     drop(all);
 }
+
+#[test]
+fn a_phone_is_revoked_and_scratch_removed_with_less_left_than_a_change_of_names_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_mounted, all) = match furnish(dir.path()) {
+        Ok(both) => both,
+        Err(why) => return leave_out("reserve-makes-room", &why),
+    };
+    let lost = all.daemon.add_device("anna", "lost", "phone");
+    assert_eq!(all.put("kept.jpg", 1, 300_000), 201);
+    assert_eq!(all.ask("PUT", "film.mov.part", "", &luck::bytes(9, 4 * MIB)), 201);
+    all.fill(400 << 10);
+    assert_eq!(all.ask("MOVE", "kept.jpg", "Destination: /dav/brim.jpg\r\n", b""), 507);
+    assert_eq!(all.ask("DELETE", "kept.jpg", "", b""), 507);
+    let (code, text) = all.daemon.run(&["device", "revoke", "anna", "lost"]);
+    assert_eq!((code, all.daemon.request(&lost, "GET", "/dav/", "", b"").status), (0, 401), "{text}");
+    assert_eq!(all.ask("DELETE", "film.mov.part", "", b""), 204);
+    all.is_true();
+}

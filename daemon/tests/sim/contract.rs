@@ -206,6 +206,9 @@ struct FlawedStaged {
 }
 
 impl Staged for FlawedStaged {
+    fn has_its_room(&self) -> bool {
+        self.sound.has_its_room()
+    }
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
         self.sound.write(bytes)
     }

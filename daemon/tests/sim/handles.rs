@@ -6,7 +6,7 @@ use shoebox::model::place::Place;
 use shoebox::store::volume::{MediumRead, ReadAt, Staged, Synced, VolumeError};
 
 use crate::faults::{Failure, Op};
-use crate::medium::{Ino, Problem};
+use crate::medium::{Ino, Kind, Problem};
 use crate::volume::{Drive, SimVolume, call};
 
 /// What one `MediumRead::next` yields at most.
@@ -37,6 +37,10 @@ impl Drop for Held {
 pub(crate) struct Staging(pub(crate) Held);
 
 impl Staged for Staging {
+    fn has_its_room(&self) -> bool {
+        self.0.volume.lock().kind == Kind::Ext4
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
         let ino = self.0.ino;
         self.0.volume.run(&call(Op::Write, "write", &Place::incoming()), |drive| drive.extend(ino, bytes))

@@ -39,6 +39,8 @@ mod properties;
 #[cfg(test)]
 mod rng;
 #[cfg(test)]
+mod room;
+#[cfg(test)]
 mod steps;
 #[cfg(test)]
 mod volume;

@@ -400,12 +400,12 @@ impl Volume for SimVolume {
             if drive.medium.used().saturating_add(expected) > drive.capacity {
                 return Err(Problem::Full);
             }
-            let slot = match drive.kind {
-                Kind::Ext4 => None,
-                Kind::Exfat => Some(drive.staging_slot()?),
+            let (slot, reserved) = match drive.kind {
+                Kind::Ext4 => (None, expected),
+                Kind::Exfat => (Some(drive.staging_slot()?), 0),
             };
             let ino = drive.medium.new_file();
-            drive.medium.file_mut(ino)?.reserved = expected;
+            drive.medium.file_mut(ino)?.reserved = reserved;
             if let Some(slot) = &slot {
                 drive.medium.set(slot.clone(), ino);
             }

@@ -103,6 +103,48 @@ impl Change {
             | Self::Revoke { .. } => None,
         }
     }
+
+    /// What must be left on the drive before it is begun. What touches photos or the trash before it is recorded would be half made
+    /// without its record. The others write lines or rows, and nothing before them; of these, what makes room or shuts a
+    /// lost phone out is tried on whatever is left.
+    pub(crate) fn needs(
+        &self,
+        is_scratch: impl FnOnce(&RelPath) -> Result<bool, Refusal>,
+    ) -> Result<Needs, Refusal> {
+        match self {
+            Self::Trash { path, .. } => Ok(if is_scratch(path)? { Needs::Nothing } else { Needs::Record }),
+            Self::Store(_)
+            | Self::Adopt { .. }
+            | Self::Edited { .. }
+            | Self::Folder { .. }
+            | Self::Rename { .. }
+            | Self::Link { .. }
+            | Self::Touch { .. }
+            | Self::RecordReplaced { .. }
+            | Self::Heal(_)
+            | Self::Device { .. } => Ok(Needs::Record),
+            Self::Properties { .. }
+            | Self::Forget { .. }
+            | Self::LetGo { .. }
+            | Self::Answer { .. }
+            | Self::Proofs { .. }
+            | Self::Person { .. }
+            | Self::Quota { .. }
+            | Self::Retire { .. } => Ok(Needs::Note),
+            Self::DropScratch { .. } | Self::SweepScratch | Self::Revoke { .. } => Ok(Needs::Nothing),
+        }
+    }
+}
+
+/// What must be left before a change is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// [`Space::to_record`](crate::model::drive::Space::to_record).
+    Record,
+    /// [`Space::to_note`](crate::model::drive::Space::to_note).
+    Note,
+    /// It is tried.
+    Nothing,
 }
 
 impl Committer {
