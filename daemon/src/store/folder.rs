@@ -254,7 +254,7 @@ impl Reading {
         self.file.sync_all()
     }
 
-    /// Fills `buf`, no more than [`PIECE`], from `offset`, a whole number of blocks, by one read of the medium that is no longer
+    /// Fills `buf`, no more than a piece, from `offset`, a whole number of blocks, by one read of the medium that is no longer
     /// than that. Memory takes many blocks at once, and all of them are lost to whoever reads one of them if a single sector among
     /// them is bad.
     pub fn read_alone(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
