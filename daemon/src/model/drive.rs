@@ -228,6 +228,11 @@ impl Space {
         (64 << 10).min(self.total / 1024)
     }
 
+    /// Whether so little is left that what is to be recorded had better be written at once: within its reserve.
+    pub fn is_scarce(&self) -> bool {
+        self.available < self.reserve()
+    }
+
     /// How full it is, 0 to 100.
     pub fn percent_used(&self) -> u8 {
         let used = u128::from(self.total.saturating_sub(self.available));

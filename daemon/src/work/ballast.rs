@@ -3,6 +3,7 @@
 //!
 //! Opening may have to write: what the manifest has and the catalogue lacks, after a kill. Uploads leave more than this free
 //! (`Space::reserve`), other programs need not.
+use crate::model::drive::Space;
 use crate::model::place::Place;
 use crate::store::volume::VolumeError;
 use crate::work::drive::Attached;
@@ -18,13 +19,34 @@ pub(crate) fn throw(attached: &Attached) -> Result<(), VolumeError> {
     }
 }
 
-/// Sets the room aside, where there is plenty.
+/// Sets the room aside at an opening: of what uploads must leave, too, and of little what there is. What was given back so that
+/// the drive could be opened is for the next opening, and not for whoever is first to ask.
 pub(crate) fn take(attached: &Attached) -> Result<(), VolumeError> {
     let space = attached.volume.space()?;
-    let size = SIZE.min(space.total / 64);
-    if space.for_uploads() < size.saturating_mul(2) {
-        return Ok(());
+    let whole = size(&space);
+    let size = whole.min(space.available.saturating_sub(space.to_note()));
+    if size >= whole / 4 {
+        set_aside(attached, size)?;
     }
+    Ok(())
+}
+
+/// Sets it aside again, where an opening needed it or had no room for it, and there is plenty now.
+pub(crate) fn renew(attached: &Attached) -> Result<(), VolumeError> {
+    let space = attached.volume.space()?;
+    let size = size(&space);
+    let is_missing = || matches!(attached.volume.stat(&Place::ballast()), Err(VolumeError::NotFound { .. }));
+    if space.for_uploads() >= size.saturating_mul(2) && is_missing() {
+        set_aside(attached, size)?;
+    }
+    Ok(())
+}
+
+fn size(space: &Space) -> u64 {
+    SIZE.min(space.total / 64)
+}
+
+fn set_aside(attached: &Attached, size: u64) -> Result<(), VolumeError> {
     let filling = vec![0; usize::try_from(size).unwrap_or_default()];
     match attached.volume.write_small(&Place::ballast(), &filling) {
         Ok(()) | Err(VolumeError::Full { .. }) => Ok(()),

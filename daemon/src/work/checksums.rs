@@ -98,6 +98,9 @@ impl Worker for Checksums {
     fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
         let Ok(primary) = self.pool.primary() else { return Ok(Outcome::Rest) };
         let _drive = cx.blocked_on(&primary.attached.id().short());
+        if !primary.has_room_to_record() {
+            return Ok(Outcome::Rest);
+        }
         match Checksums::step(self) {
             Ok(true) => Ok(Outcome::More),
             Ok(false) => Ok(Outcome::Rest),

@@ -151,6 +151,8 @@ pub(crate) struct Committer {
     pub(crate) new_folders: HashMap<String, RelPath>,
     /// Counts what other drives have to follow.
     changes: Arc<AtomicU64>,
+    /// So little is left on the drive that nothing may wait to be written.
+    scarce: bool,
     closed: bool,
 }
 
@@ -167,6 +169,7 @@ impl GroupCommit {
             claimed,
             new_folders,
             changes: Arc::clone(&changes),
+            scarce: false,
             closed: false,
         };
         Self { queue: Mutex::default(), coming: Coming::default(), lead: Mutex::new(committer), changes }
@@ -262,6 +265,7 @@ impl Committer {
         self.directories.start();
         self.claimed.clear();
         self.new_folders.clear();
+        self.scarce = false;
         let mut drafts: Vec<(Slot, Draft)> = Vec::with_capacity(jobs.len());
         for mut job in jobs {
             let draft = self.open(&job.change).and_then(|()| self.draft(&mut job.change, now));
@@ -296,7 +300,7 @@ impl Committer {
 
     /// Asked before the first name is touched. Others may have filled the drive to the last byte since an upload was let in, and a
     /// record that finds no room closes the drive until it is opened again.
-    fn open(&self, change: &Change) -> Result<(), Refusal> {
+    fn open(&mut self, change: &Change) -> Result<(), Refusal> {
         if self.closed {
             return Err(Refusal::Unavailable { why: "the drive was let go".to_owned() });
         }
@@ -304,11 +308,13 @@ impl Committer {
         let is_scratch = |path: &RelPath| Ok(self.row(path)?.is_some_and(|row| row.shelf == Shelf::Scratch));
         let needs = change.needs(is_scratch)?;
         if needs == Needs::Nothing {
+            self.scarce = true;
             return Ok(());
         }
         let space = self.attached.volume.space().map_err(|e| self.heed(e))?;
         let needed = if needs == Needs::Record { space.to_record() } else { space.to_note() };
         let available = space.available;
+        self.scarce |= space.is_scarce();
         if available < needed { Err(Refusal::Full { needed, available }) } else { Ok(()) }
     }
 
@@ -356,6 +362,10 @@ impl Committer {
         };
         let carried = if follows { self.catalogue.follow(carry) } else { self.catalogue.write(carry) };
         carried.map_err(Refusal::from)?;
+        if self.scarce {
+            // Others may take the last of it before the sixty-fourth change comes.
+            self.catalogue.commit_what_follows()?;
+        }
         // Once more: a drive that was compared while this was under way is not level with it.
         self.changes.fetch_add(news, Ordering::AcqRel);
         self.catalogue.count_facts(&events);

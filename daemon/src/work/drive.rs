@@ -133,6 +133,7 @@ impl Attached {
     pub(super) fn reopen(&self, why: &str) {
         let mut doubt = self.lock();
         if doubt.gone.is_none() {
+            log::warn!("drive {} is opened anew: {why}", self.id().short());
             doubt.gone = Some(why.to_owned());
         }
     }

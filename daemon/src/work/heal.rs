@@ -120,6 +120,9 @@ impl Worker for Healer {
     fn step(&mut self, cx: &Cx) -> Result<Outcome, WorkError> {
         let Ok(primary) = self.pool.primary() else { return Ok(Outcome::Rest) };
         let _drive = cx.blocked_on(&primary.attached.id().short());
+        if !primary.has_room_to_record() {
+            return Ok(Outcome::Rest);
+        }
         let go_on = || {
             cx.beat();
             !cx.stopping()

@@ -224,6 +224,9 @@ impl Worker for Mirror {
             return Ok(Outcome::Rest);
         };
         let _drive = cx.blocked_on(&self.busiest(&primary));
+        if !primary.has_room_to_record() {
+            return Ok(Outcome::Rest);
+        }
         let go_on = || {
             cx.beat();
             !cx.stopping()

@@ -146,6 +146,13 @@ impl Primary {
         self.commit.submit(change, Some(announced), now)
     }
 
+    /// Whether what a worker finds and does can be recorded. Where other programs left less, workers wait: work done
+    /// without its record is done again and again.
+    pub(super) fn has_room_to_record(&self) -> bool {
+        // A drive that cannot say it answers for itself at the next thing that is asked of it.
+        self.attached.volume.space().map_or(true, |space| space.available >= space.to_record())
+    }
+
     /// Says that an upload is complete, and its change will come as soon as its data is with the drive.
     pub(crate) fn announce(&self) -> Announced {
         self.commit.announce()

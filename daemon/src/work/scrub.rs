@@ -19,8 +19,6 @@ use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
 /// Proofs recorded together: they share the flush of the manifest.
 const BATCH: usize = 64;
-/// Bytes that must be free on the drive, and on the primary, whose catalogue learns of it too.
-const ROOM: u64 = 16 << 20;
 
 /// How uploads are let go first.
 #[derive(Debug, Clone, Copy)]
@@ -73,18 +71,16 @@ impl Scrub {
         if retrying::is_due(self.minute, MINUTE, now) {
             (self.minute, self.used) = (Some(now), 0);
         }
+        // Proofs take a little room, on both. Where others filled a drive to the last byte, they wait.
+        let space = drive.volume.space().map_err(|e| Refusal::Drive(drive.heed(e)))?;
+        if space.available < space.to_record() || !primary.has_room_to_record() {
+            return Ok(false);
+        }
         if tail::mark(&primary, &drive, go_on)? {
             return Ok(true);
         }
         let due = scrubbing::due(now);
         let rows = primary.catalogue.read(|r| r.reread_due(drive.id(), &due, BATCH))?;
-        let space = drive.volume.space().map_err(|e| Refusal::Drive(drive.heed(e)))?;
-        // Proofs take a little room. Where others filled the drive to the last byte, they wait.
-        let of_primary =
-            primary.attached.volume.space().map_err(|e| Refusal::Drive(primary.attached.heed(e)))?;
-        if space.available.min(of_primary.available) < ROOM {
-            return Ok(false);
-        }
         let held = space.total.saturating_sub(space.available);
         let (manners, uploads) = (self.manners, &primary.attached.turns);
         let (mut batch, mut read, mut more) = (Reread::default(), 0, rows.len() == BATCH);

@@ -13,6 +13,7 @@ use crate::plan::{mirroring, retrying};
 use crate::store::catalogue::copies;
 use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
+use crate::work::ballast;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Slot};
@@ -130,10 +131,13 @@ impl DriveWatch {
                 attached.cleared();
                 self.pool.update_slot(&self.mount, |slot| slot.probe_ms = u64::try_from(took).ok());
                 // While `probing_since` stands: if the catalogue never answers, that is said of this drive.
-                if attached.role() == DriveRole::Primary
-                    && let Err(e) = self.pool.take_census()
-                {
-                    log::warn!("could not count: {e}");
+                if attached.role() == DriveRole::Primary {
+                    if let Err(e) = self.pool.take_census() {
+                        log::warn!("could not count: {e}");
+                    }
+                    if let Err(e) = ballast::renew(attached) {
+                        drop(attached.heed(e));
+                    }
                 }
             }
             Ok(None) => {}

@@ -133,6 +133,10 @@ impl Worker for Watcher {
         };
         let _drive = cx.blocked_on(&primary.attached.id().short());
         self.follow(&primary);
+        if !primary.has_room_to_record() {
+            // What is heard meanwhile is kept.
+            return Ok(Outcome::Rest);
+        }
         let now = self.pool.now();
         let lost = self.take_hints();
         let due = retrying::is_due(self.walked, self.period, now);
