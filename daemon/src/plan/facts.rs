@@ -45,6 +45,17 @@ pub struct Facts {
     pub quotas: Vec<(u64, u64)>,
     /// Uploads refused for lack of room since the last check.
     pub refused_for_room: u64,
+    /// Set when the primary's record turned out to end before what another drive had seen of it.
+    pub lost: Option<LostFacts>,
+}
+
+/// What a primary lost that lied about its flushes, as far as another drive can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LostFacts {
+    /// When it was noticed.
+    pub noted: Timestamp,
+    /// When the first photo was received of which the primary knew nothing any more.
+    pub since: Timestamp,
 }
 
 /// One drive.

@@ -30,6 +30,7 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
     verdict.quotas();
     verdict.catalogue();
     verdict.snapshots();
+    verdict.lost();
     verdict.brake();
     verdict.watching();
     verdict.process();

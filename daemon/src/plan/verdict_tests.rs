@@ -1,7 +1,7 @@
 //! Every condition of the verdict is raised once and cleared once here (invariant I26), and dates are kept.
 use super::*;
 use crate::model::drive::Space;
-use crate::plan::facts::{BlockedOn, BrakeFacts, StepFacts, WorkerError};
+use crate::plan::facts::{BlockedOn, BrakeFacts, LostFacts, StepFacts, WorkerError};
 
 const GB: u64 = 1 << 30;
 
@@ -203,8 +203,14 @@ fn offline_failing(f: &mut Facts, failures: u32) {
     failing(f, 2, failures);
 }
 
-fn copy_rows() -> [(&'static str, Change, Change); 9] {
+fn lost(f: &mut Facts, noted: Duration) {
+    let ago = |age| ago(age).unwrap();
+    f.lost = Some(LostFacts { noted: ago(noted), since: ago(noted + minutes(90)) });
+}
+
+fn copy_rows() -> [(&'static str, Change, Change); 10] {
     [
+        ("red record-lost", |f| lost(f, minutes(29 * 24 * 60)), |f| lost(f, minutes(30 * 24 * 60))),
         ("amber mirror-behind bbbb", |f| behind(f, minutes(16)), |f| behind(f, minutes(15))),
         (
             "red mirror-behind bbbb",

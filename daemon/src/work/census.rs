@@ -8,11 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::{DriveId, DriveRole};
 use crate::os::clock;
-use crate::plan::facts::CatalogueFacts;
+use crate::plan::facts::{CatalogueFacts, LostFacts};
 use crate::plan::{forecasting, scrubbing};
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
+use crate::work::record;
 
 /// What was counted.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub(super) struct Census {
     pub(super) drives: Vec<(DriveId, DriveRole)>,
     /// Of everybody with a quota: bytes used, and the quota.
     pub(super) quotas: Vec<(u64, u64)>,
+    /// What the primary lost of its record.
+    pub(super) lost: Option<LostFacts>,
 }
 
 /// How much came on which day, and when the first photo came.
@@ -43,9 +46,10 @@ impl Pool {
         let quotas = self.quotas_used(&primary).unwrap_or_default();
         let counted = self.count(&primary);
         let trouble = |e: &Refusal| CatalogueFacts::Trouble { why: e.to_string() };
+        let lost = record::lost_of(&primary).unwrap_or_default();
         let census = match &counted {
-            Ok(drives) => Census { catalogue: CatalogueFacts::Open, drives: drives.clone(), quotas },
-            Err(e) => Census { catalogue: trouble(e), drives: Vec::new(), quotas },
+            Ok(drives) => Census { catalogue: CatalogueFacts::Open, drives: drives.clone(), quotas, lost },
+            Err(e) => Census { catalogue: trouble(e), drives: Vec::new(), quotas, lost },
         };
         self.forecast(&primary);
         *self.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census);

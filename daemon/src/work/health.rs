@@ -193,6 +193,7 @@ impl HealthCheck {
             workers: (self.reports)(),
             last_rescan: rescan.map(|(at, _)| at),
             unholdable: rescan.map_or(0, |(_, report)| report.unholdable),
+            lost: self.pool.census().and_then(|census| census.lost),
             quotas: self.pool.census().map(|census| census.quotas).unwrap_or_default(),
             refused_for_room,
         }

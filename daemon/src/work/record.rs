@@ -5,8 +5,10 @@ use jiff::Timestamp;
 
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::event::{Event, Line, What};
+use crate::plan::facts::LostFacts;
 use crate::store::catalogue::apply::{self, On};
-use crate::store::catalogue::{Catalogue, CatalogueError, accounts, copies};
+use crate::store::catalogue::read::Reader;
+use crate::store::catalogue::{Catalogue, CatalogueError, accounts, copies, nanos, time};
 use crate::store::manifest::{self, Fit, Manifest, Position, RoleChange};
 use crate::work::changes::Change;
 use crate::work::drive::Attached;
@@ -39,6 +41,9 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
         from = 0;
     }
     let end = manifest.position().seq;
+    // A former primary has photos of its own that the drive in its place never had: nobody lost them.
+    let changes = manifest::role_changes(&*attached.volume, attached.marker.generation).map_err(heed)?;
+    let former = changes.iter().any(|change| change.was == DriveRole::Primary);
     let (mut forgotten, mut failed) = (false, None);
     replay(attached, catalogue, &mut manifest, from, &mut |event| {
         if !forgotten && failed.is_none() {
@@ -47,8 +52,17 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
                 // Before the catalogue reaches this line: whoever comes after a crash finds the line, or the note.
                 Ok(true) => {
                     forgotten = true;
-                    failed =
-                        catalogue.write(|tx| accounts::set_meta(tx, &forgot(id), &end.to_string())).err();
+                    let lost = lost(event, now).filter(|_| !former);
+                    let noted = catalogue.write(|tx| {
+                        accounts::set_meta(tx, &forgot(id), &end.to_string())?;
+                        let primaries = Reader::new(tx).drives()?;
+                        let primary = primaries.into_iter().find(|drive| drive.role == DriveRole::Primary);
+                        match (primary, &lost) {
+                            (Some(primary), Some(lost)) => accounts::set_meta(tx, &lost_by(primary.id), lost),
+                            _ => Ok(()),
+                        }
+                    });
+                    failed = noted.err();
                 }
                 Err(e) => failed = Some(e),
             }
@@ -66,6 +80,26 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
 fn is_forgotten(catalogue: &Catalogue, event: &Event) -> Result<bool, CatalogueError> {
     let What::Stored { hash, .. } = &event.what else { return Ok(false) };
     Ok(catalogue.read(|r| r.asset(hash))?.is_none())
+}
+
+/// Where it is noted that a primary lost the end of its record.
+fn lost_by(primary: DriveId) -> String {
+    format!("lost the end of its record: {primary}")
+}
+
+/// When that was seen, and when the first photo was received of which it knows nothing; nanoseconds since 1970.
+fn lost(event: &Event, now: Timestamp) -> Option<String> {
+    let What::Stored { received, .. } = &event.what else { return None };
+    Some(format!("{} {}", nanos(now), nanos(*received)))
+}
+
+/// What is noted of that.
+pub(crate) fn lost_of(primary: &Primary) -> Result<Option<LostFacts>, CatalogueError> {
+    let noted = primary.catalogue.read(|r| r.meta(&lost_by(primary.attached.id())))?;
+    Ok(noted.and_then(|noted| {
+        let (noted, since) = noted.split_once(' ')?;
+        Some(LostFacts { noted: time(noted.parse().ok()?), since: time(since.parse().ok()?) })
+    }))
 }
 
 /// Where it is noted, up to which line a drive's record names what the primary forgot.

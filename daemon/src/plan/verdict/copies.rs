@@ -1,4 +1,6 @@
 //! Judging copies: how good those on a drive are, what it lacks, and whether it gets it.
+use jiff::SignedDuration;
+
 use super::{About, Verdict, discreet, name, photos};
 use crate::model::drive::DriveRole;
 use crate::model::health::Light;
@@ -67,6 +69,23 @@ impl Verdict<'_> {
             ),
             "Usually it catches up by itself after a large upload. If the number does not fall within a day, restart \
              the box.",
+        );
+    }
+
+    /// What no drive knows of any more cannot be listed; since when it would have come can be said. For a month: nobody can tell
+    /// the box that the phones have sent it all again.
+    pub(super) fn lost(&mut self) {
+        const SAID_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
+        let Some(lost) = self.facts.lost.filter(|lost| self.now.duration_since(lost.noted) < SAID_FOR) else {
+            return;
+        };
+        self.find(
+            "record-lost",
+            &About::box_itself(Light::Red).since(Some(lost.since)),
+            "Drive A (main) lost what it had said was written; what is on another drive is brought back, and what came since then and \
+             had reached no other may be gone",
+            "Let the phones send everything from that day on once more; what is there already is not stored twice. A drive \
+             that forgets does it again: replace it (shoebox drive replace --help).",
         );
     }
 
