@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::reply::{self, Reply};
+use super::silence::{Silences, Talk};
 use super::wire::Wire;
 use crate::os::clock;
 
@@ -73,12 +74,14 @@ pub(super) struct House {
     limits: Limits,
     room: Arc<Semaphore>,
     guests: Guests,
+    silences: Silences,
 }
 
 impl House {
     /// An empty one.
     pub(super) fn new(limits: Limits) -> Self {
-        Self { room: Arc::new(Semaphore::new(limits.connections)), guests: Guests::default(), limits }
+        let room = Arc::new(Semaphore::new(limits.connections));
+        Self { room, guests: Guests::default(), silences: Silences::default(), limits }
     }
 }
 
@@ -95,10 +98,10 @@ where
     H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    let House { limits, room, guests } = house;
+    let House { limits, room, guests, silences } = house;
     let mut open = JoinSet::new();
     let mut turn = tokio::time::interval(BEAT);
-    let mut rest = None;
+    let (mut rest, mut door) = (None, None);
     loop {
         beat();
         let accepted = tokio::select! {
@@ -115,17 +118,19 @@ where
                 drop(tokio::task::spawn_blocking(at_rest.clone()));
                 continue;
             }
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(&listener, &mut door, &room, &silences) => accepted,
         };
         match accepted {
             Ok((stream, from, permit)) => {
                 let (limits, stop, handler) = (limits.clone(), stop.clone(), handler.clone());
-                let guests = guests.clone();
+                let (guests, silences) = (guests.clone(), silences.clone());
                 keep_alive(&stream);
                 rest = None;
                 open.spawn(async move {
                     match guests.wait(from, limits.per_address).await {
-                        Some(_guest) => connection(stream, from, limits, stop, handler).await,
+                        Some(_guest) => {
+                            connection(stream, from, limits, stop, silences.enter(), handler).await
+                        }
                         None => send_away(stream).await,
                     }
                     drop(permit);
@@ -150,10 +155,21 @@ where
 
 type Accepted = (TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit);
 
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, from) = listener.accept().await?;
-    Ok((stream, from.ip().to_canonical(), permit))
+/// The next connection that there is room for. The one that waits at the door stays there when this is dropped.
+async fn accept(
+    listener: &TcpListener,
+    door: &mut Option<(TcpStream, IpAddr)>,
+    room: &Arc<Semaphore>,
+    silences: &Silences,
+) -> io::Result<Accepted> {
+    if door.is_none() {
+        let (stream, from) = listener.accept().await?;
+        *door = Some((stream, from.ip().to_canonical()));
+    }
+    let closed = || io::Error::other("the house is closed");
+    let permit = silences.room(room).await.ok_or_else(closed)?;
+    let (stream, from) = door.take().ok_or_else(closed)?;
+    Ok((stream, from, permit))
 }
 
 /// Errors that concern a connection which is gone already, not the listener (accept(2), "Error handling").
@@ -178,6 +194,7 @@ pub(super) async fn connection<S, H, F>(
     from: IpAddr,
     limits: Limits,
     mut stop: watch::Receiver<bool>,
+    talk: Talk,
     handler: H,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -186,7 +203,13 @@ pub(super) async fn connection<S, H, F>(
 {
     let ambiguous = Arc::new(AtomicBool::new(false));
     let wire = Wire::new(stream, ambiguous.clone(), limits.body_idle);
+    let talk = Arc::new(talk);
+    let asked = Arc::new(AtomicBool::new(false));
+    let (talks, asks) = (Arc::clone(&talk), Arc::clone(&asked));
     let service = service_fn(move |request: Request<Incoming>| {
+        talks.asks();
+        asks.store(true, Ordering::Relaxed);
+        let talk = Arc::clone(&talks);
         let answer = (!ambiguous.load(Ordering::Relaxed)).then(|| {
             let last = request.headers().contains_key(TRANSFER_ENCODING);
             (handler(request, from), last)
@@ -197,6 +220,7 @@ pub(super) async fn connection<S, H, F>(
                 return Ok::<_, Infallible>(reply::close(reply));
             };
             let reply = answer.await;
+            talk.is_answered();
             // RFC 9112 §6.1; and `Wire` does not look for heads behind a chunked body.
             Ok(if last { reply::close(reply) } else { reply })
         }
@@ -218,6 +242,14 @@ pub(super) async fn connection<S, H, F>(
                 Ok(ended) => ended,
                 Err(_) => return,
             }
+        }
+        // Silent, and others wait: nothing was asked, or what was is answered first.
+        () = talk.leaves() => {
+            if !asked.load(Ordering::Relaxed) {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     };
     if let Err(error) = ended {

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
+use super::silence::Silences;
 pub use super::webdav::fuzzing::{condition, range, request_path, xml};
 use super::{Limits, accept, reply, upload};
 
@@ -81,7 +82,10 @@ async fn serve(stream: &[u8], piece: usize) -> Vec<Seen> {
         client
     };
     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let (client, ()) = tokio::join!(send, accept::connection(server, from, limits, stopped, handler));
+    let (client, ()) = tokio::join!(
+        send,
+        accept::connection(server, from, limits, stopped, Silences::default().enter(), handler)
+    );
     drop(client);
     std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -35,6 +35,7 @@ mod hosts;
 pub mod metrics;
 mod reply;
 mod route;
+mod silence;
 mod upload;
 mod webdav;
 mod wire;
