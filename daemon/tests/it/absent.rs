@@ -1,5 +1,6 @@
 //! Drive A away: every method says when to come back, nothing is made in its place, and with it everything comes back (P3).
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Account, Daemon};
 use crate::support::listing::listing;
@@ -73,6 +74,7 @@ fn without_drive_a_every_method_says_when_to_come_back() {
     let (at, elsewhere) = (dir.path().join("a"), dir.path().join("pulled"));
     let before = listing(&at.join("photos"));
 
+    let mut slowest = Duration::ZERO;
     // Pulled while it runs. Whoever asks first finds out; from then on nobody is told anything else.
     for method in METHODS.into_iter().filter(|method| *method != "OPTIONS") {
         fs::rename(&at, &elsewhere).unwrap();
@@ -93,8 +95,16 @@ fn without_drive_a_every_method_says_when_to_come_back() {
         }
         assert_eq!(listing(&elsewhere.join("photos")), before);
         fs::rename(&elsewhere, &at).unwrap();
+        let plugged = Instant::now();
         daemon.until("A is back", |d| ask(d, &who, "PROPFIND", "/dav/").status == 207);
+        slowest = slowest.max(plugged.elapsed());
     }
+    println!(
+        "absent: plugged in {} times, in use after {:.1} s at most",
+        METHODS.len() - 1,
+        slowest.as_secs_f32()
+    );
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     works(&mut daemon, &who, "back.jpg");
 
     // Away from the start.

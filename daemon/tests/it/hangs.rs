@@ -1,6 +1,7 @@
 //! A drive that stops answering in the middle of things: told within half a minute (invariant I20), and nothing is lost. The
 //! real binary, a real filesystem, and a disk that hangs.
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,18 +17,76 @@ use crate::support::{luck, wire};
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 const PHOTO: usize = 300_000;
 
+/// What it says of itself.
+const ITSELF: &[(&str, &str)] = &[("GET", "/health"), ("GET", "/metrics")];
+/// What the main drive serves.
+const SERVED: &[(&str, &str)] =
+    &[("PUT", "/dav/again.jpg"), ("GET", "/dav/before.jpg"), ("HEAD", "/dav/again.jpg")];
+
+/// How long the service manager waits for a sign of life in these tests; a quarter of what it does on a box (systemd/system/shoebox.service).
+const WATCHDOG: Duration = Duration::from_secs(15);
+
+/// The service manager's end of the socket on which a daemon says that it lives (sd_notify(3)).
+struct Pulse {
+    over: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<(u64, Duration)>>,
+}
+
+impl Pulse {
+    fn listen(socket: &Path) -> Self {
+        let socket = UnixDatagram::bind(socket).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = over.clone();
+        let listen = move || {
+            let (mut beats, mut last, mut longest) = (0, Instant::now(), Duration::ZERO);
+            let mut buffer = [0; 8192];
+            while !ended.load(Ordering::SeqCst) {
+                let length = socket.recv(&mut buffer).unwrap_or_default();
+                longest = longest.max(last.elapsed());
+                if buffer[..length].starts_with(b"WATCHDOG=1") {
+                    (beats, last) = (beats + 1, Instant::now());
+                }
+            }
+            (beats, longest)
+        };
+        Self { over, thread: Some(std::thread::spawn(listen)) }
+    }
+
+    /// It would not have been restarted.
+    fn end(mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        let (beats, longest) = self.thread.take().unwrap().join().unwrap();
+        println!(
+            "hangs: {beats} signs of life, the longest pause {:.1} s of {} s",
+            longest.as_secs_f32(),
+            WATCHDOG.as_secs()
+        );
+        assert!(beats > 3 && longest < WATCHDOG, "{beats} signs of life, {longest:?} without one");
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A box with one drive, `a` or `b`, on a disk that can hang.
-fn furnish(dir: &Path, drive: &str) -> Result<(Disk, Mounted, Daemon, Account), String> {
+fn furnish(dir: &Path, drive: &str) -> Result<(Disk, Mounted, Daemon, Account, Pulse), String> {
     for drive in ["a", "b"] {
         fs::create_dir(dir.join(drive)).unwrap();
     }
     let (disk, mounted) = Disk::mounted(64, &["mkfs.ext4", "-q", "-F"], &dir.join(drive))?;
-    let mut daemon = Daemon::new(dir, 60, &[]);
+    let pulse = Pulse::listen(&dir.join("notify"));
+    let socket = format!("NOTIFY_SOCKET={}", dir.join("notify").display());
+    let watchdog = format!("WATCHDOG_USEC={}", WATCHDOG.as_micros());
+    let mut daemon = Daemon::new(dir, 60, &["env", "-u", "WATCHDOG_PID", &socket, &watchdog]);
     daemon.begin();
     let who = daemon.add_person("anna", "laptop", "computer");
     assert_eq!(put(&daemon, &who, "before.jpg"), 201);
     daemon.until("B has it", |d| d.is_mirrored("anna/before.jpg"));
-    Ok((disk, mounted, daemon, who))
+    Ok((disk, mounted, daemon, who, pulse))
 }
 
 fn photo(name: &str) -> Vec<u8> {
@@ -59,23 +118,24 @@ fn wait_until_told(what: &str, daemon: &Daemon, who: &Account, since: Instant) -
     }
 }
 
-/// Asks for what needs no drive, again and again, as long as it lives.
+/// Asks again and again for what needs no drive, or none that hangs, as long as it lives.
 struct Asking {
     over: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<Vec<Duration>>>,
 }
 
 impl Asking {
-    fn begin(daemon: &Daemon) -> Self {
+    fn begin(daemon: &Daemon, basic: &str, asked: &'static [(&str, &str)]) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let (to, ended) = (daemon.address, over.clone());
+        let (to, ended, basic) = (daemon.address, over.clone(), basic.to_owned());
         let ask = move || {
             let mut took = Vec::new();
             while !ended.load(Ordering::SeqCst) {
-                for target in ["/health", "/metrics"] {
+                for (method, target) in asked {
+                    let body = if *method == "PUT" { photo(&took.len().to_string()) } else { Vec::new() };
                     let began = Instant::now();
-                    let reply = wire::request(to, "", "GET", target, "", b"").unwrap();
-                    assert_eq!(reply.status, 200, "{}", reply.text);
+                    let reply = wire::request(to, &basic, method, target, "", &body).unwrap();
+                    assert!(reply.is_success(), "{method} {target}: {}", reply.text);
                     took.push(began.elapsed());
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -114,13 +174,13 @@ fn holds(daemon: &Daemon, who: &Account, name: &str) -> bool {
 #[test]
 fn drive_a_hangs_and_answers_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, _mounted, mut daemon, who) = match furnish(dir.path(), "a") {
+    let (disk, _mounted, mut daemon, who, pulse) = match furnish(dir.path(), "a") {
         Ok(all) => all,
         Err(why) => return leave_out("drive-a-hangs", &why),
     };
     let pid = daemon.pid();
     let hanging = disk.hang();
-    let (began, asking) = (Instant::now(), Asking::begin(&daemon));
+    let (began, asking) = (Instant::now(), Asking::begin(&daemon, "", ITSELF));
     // On its way when the drive stops: answered when it answers, with the truth, or not at all.
     let (address, basic) = (daemon.address, who.basic());
     let caught = std::thread::spawn(move || {
@@ -163,18 +223,20 @@ fn drive_a_hangs_and_answers_again() {
     daemon.until("B has it", |d| d.is_mirrored("anna/after.jpg"));
     assert_eq!(daemon.run(&["verify"]).0, 0);
     assert!(daemon.lives() && daemon.pid() == pid, "nothing was started anew");
+    pulse.end();
 }
 
 #[test]
 fn drive_b_hangs_and_uploads_go_on() {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, _mounted, mut daemon, who) = match furnish(dir.path(), "b") {
+    let (disk, _mounted, mut daemon, who, pulse) = match furnish(dir.path(), "b") {
         Ok(all) => all,
         Err(why) => return leave_out("drive-b-hangs", &why),
     };
     let pid = daemon.pid();
     let hanging = disk.hang();
-    let (began, asking) = (Instant::now(), Asking::begin(&daemon));
+    let (began, asking) = (Instant::now(), Asking::begin(&daemon, "", ITSELF));
+    let serving = Asking::begin(&daemon, &who.basic(), SERVED);
     assert_eq!(put(&daemon, &who, "during.jpg"), 201);
     let finding = wait_until_told("drive B", &daemon, &who, began);
     assert_eq!(
@@ -192,7 +254,8 @@ fn drive_b_hangs_and_uploads_go_on() {
     assert_eq!(receipt["safe_to_delete"], false);
 
     hang_for_half_a_minute(began);
-    asking.end("drive B");
+    asking.end("drive B, of itself");
+    serving.end("drive B, of uploads and downloads");
     drop(hanging);
     for name in ["during", "one", "two"] {
         daemon.until("B has caught up", |d| d.is_mirrored(&format!("anna/{name}.jpg")));
@@ -200,6 +263,7 @@ fn drive_b_hangs_and_uploads_go_on() {
     daemon.until("no more is said of it", |d| told(d, &who).is_none());
     assert_eq!(daemon.run(&["verify"]).0, 0);
     assert!(daemon.lives() && daemon.pid() == pid, "nothing was started anew");
+    pulse.end();
 }
 
 /// The mirror waits for it with its record in hand, which nobody else is to wait for.
