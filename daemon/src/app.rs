@@ -280,6 +280,7 @@ fn options(settings: &Settings) -> Options {
         brake: Brake { percent: settings.mirror.brake_percent, files: settings.mirror.brake_files },
         quiet: signed(settings.rescan.quiet),
         scratch_keep: signed(settings.scratch.keep),
+        acknowledge_after_copy: settings.mirror.acknowledge_after_copy,
     }
 }
 

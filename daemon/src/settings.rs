@@ -86,6 +86,8 @@ pub struct Mirror {
     pub brake_percent: u64,
     /// Stop and alarm when more than this many files vanish within an hour.
     pub brake_files: u64,
+    /// Acknowledge uploads only when B has them.
+    pub acknowledge_after_copy: bool,
 }
 
 /// Comparing drives with the catalogue.
@@ -176,7 +178,12 @@ impl Default for Control {
 
 impl Default for Mirror {
     fn default() -> Self {
-        Self { delete_delay: Duration::from_secs(24 * HOUR), brake_percent: 1, brake_files: 200 }
+        Self {
+            delete_delay: Duration::from_secs(24 * HOUR),
+            brake_percent: 1,
+            brake_files: 200,
+            acknowledge_after_copy: false,
+        }
     }
 }
 
@@ -288,6 +295,7 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     visit.time("delete_delay_hours", HOUR, &mut mirror.delete_delay, 0..=24 * 365);
     visit.number("brake_percent", &mut mirror.brake_percent, 0..=100);
     visit.number("brake_files", &mut mirror.brake_files, 0..=1_000_000_000);
+    visit.value("acknowledge_after_copy", &mut mirror.acknowledge_after_copy, |_| Ok(()));
 
     visit.section("rescan");
     visit.time("period_minutes", MINUTE, &mut rescan.period, 1..=7 * 24 * 60);

@@ -46,6 +46,7 @@ impl Ingest {
     /// Checks room, the folder above and what the client expects, and opens a staging file. Blocking.
     pub fn begin(&self, offer: Offer) -> Result<Incoming, Refusal> {
         let primary = self.pool.primary()?;
+        self.pool.expects_second()?;
         let needed = offer.size.unwrap_or(0);
         let promise = self.admit(&primary, &offer, needed)?;
         let (staged, aside, room) = match self.stage(&primary, offer.size) {
@@ -258,6 +259,7 @@ impl Received {
             pool.news().tell(&PhotoNews { path: node.path.clone(), what, at: now });
             pool.wake_mirror();
         }
+        pool.await_second(&primary, &node)?;
         Ok(Ack { node, outcome: done.outcome })
     }
 }

@@ -34,6 +34,7 @@ pub mod rescan;
 pub mod restore;
 mod room;
 pub mod scrub;
+mod second;
 pub mod snapshots;
 pub mod supervisor;
 pub mod sweep;

@@ -50,6 +50,8 @@ pub struct Options {
     pub quiet: SignedDuration,
     /// How long scratch files are kept.
     pub scratch_keep: SignedDuration,
+    /// Uploads are acknowledged only when they were read back from drive B as well.
+    pub acknowledge_after_copy: bool,
 }
 
 /// A mount point and what is known of it, without touching it.

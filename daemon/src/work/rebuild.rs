@@ -101,6 +101,7 @@ fn options(from: &Path) -> Options {
         brake: crate::plan::mirroring::Brake { percent: 1, files: 200 },
         quiet: SignedDuration::ZERO,
         scratch_keep: days,
+        acknowledge_after_copy: false,
     }
 }
 

@@ -268,6 +268,7 @@ impl Tree {
             self.trash(by, from)?;
             return Ok(Outcome::Replaced);
         }
+        self.pool.expects_second()?;
         let outcome = self.clear_target(by, from, to, overwrite)?;
         match self.submit(Change::Rename { by: by.clone(), from: from.clone(), to: to.clone() }) {
             Ok(_) => {}
@@ -281,6 +282,9 @@ impl Tree {
             Err(e) => return Err(e),
         }
         self.pool.wake_mirror();
+        if let Some(node) = self.find(to)? {
+            self.pool.await_second(&*self.pool.primary()?, &node)?;
+        }
         Ok(outcome)
     }
 
@@ -354,6 +358,9 @@ impl Tree {
         let outcome = self.clear_target(by, from, to, overwrite)?;
         let source = self.find(from)?.ok_or(Refusal::NotFound)?;
         self.copy_one(by, &source, to)?;
+        if let Some(node) = self.find(to)? {
+            self.pool.await_second(&*self.pool.primary()?, &node)?;
+        }
         if source.kind == NodeKind::Folder && deep {
             self.copy_below(by, &source, to)?;
         }

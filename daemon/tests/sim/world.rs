@@ -119,6 +119,7 @@ fn new_pool(clock: &Arc<AtomicI64>) -> Arc<Pool> {
         brake: Brake { percent: 100, files: BRAKE },
         quiet: QUIET,
         scratch_keep: SignedDuration::from_hours(48),
+        acknowledge_after_copy: false,
     };
     let clock = Arc::clone(clock);
     Arc::new(Pool::new(options, Arc::new(move || at(clock.load(Ordering::Relaxed)))))

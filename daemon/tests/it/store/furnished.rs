@@ -116,6 +116,7 @@ impl Furnished {
             brake: Brake { percent: 1, files: 200 },
             quiet,
             scratch_keep: SignedDuration::from_hours(24),
+            acknowledge_after_copy: false,
         };
         let now = Arc::new(Mutex::new("2026-11-21T18:02:11Z".parse().unwrap()));
         let clock = Arc::clone(&now);
