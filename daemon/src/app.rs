@@ -319,6 +319,7 @@ fn metrics(pool: Arc<Pool>, facts: Arc<Mutex<Facts>>) -> Arc<dyn Fn() -> String 
                 .tally
                 .oldest_wanted
                 .map_or(Duration::ZERO, |since| now.duration_since(since).unsigned_abs()),
+            reread: d.reread,
         };
         render(&MetricsInput {
             uploads: pool.counters.received.load(Ordering::Relaxed),

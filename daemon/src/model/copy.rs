@@ -141,6 +141,31 @@ pub struct Due {
     pub read_after: Timestamp,
 }
 
+/// Copies, and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lot {
+    /// How many.
+    pub copies: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Lot {
+    fn add_assign(&mut self, more: Self) {
+        self.copies = self.copies.saturating_add(more.copies);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+}
+
+/// What is due to be re-read on one drive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Never read back, or of the tail: before all others.
+    pub first: Lot,
+    /// The others by age, the oldest first: read back before the moment, and not before that of the lot ahead of it.
+    pub again: Vec<(Timestamp, Lot)>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::CopyEvent::{NotThere, ReadBackDifferent, ReadBackEqual, Requeued, SettledOnDrive};

@@ -58,17 +58,35 @@ impl Pool {
     }
 
     fn count(&self, primary: &Arc<Primary>) -> Result<Vec<(DriveId, DriveRole)>, Refusal> {
-        let now = self.now();
         let drives = primary.catalogue.read(|r| r.drives())?;
         for drive in &drives {
-            self.set_tally(
-                drive.id,
-                primary.catalogue.read(|r| r.tally(drive.id, scrubbing::overdue_before(now)))?,
-            );
+            self.count_copies(primary, drive.id, self.is_reread_stale(drive.id))?;
         }
         // Said at once, long before the first deletion would reach another drive.
         self.count_held(primary)?;
         Ok(drives.into_iter().map(|drive| (drive.id, drive.role)).collect())
+    }
+
+    /// Counts one drive's copies, and what of them is due to be re-read, if `reread`.
+    pub(super) fn count_copies(
+        &self,
+        primary: &Primary,
+        drive: DriveId,
+        reread: bool,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        let tally = primary.catalogue.read(|r| r.tally(drive, scrubbing::overdue_before(now)))?;
+        self.set_tally(drive, tally);
+        if !reread {
+            return Ok(());
+        }
+        let (began, lots) = (clock::monotonic(), scrubbing::lots(now));
+        let backlog = primary.catalogue.read(|r| r.backlog(drive, &scrubbing::due(now), &lots))?;
+        let copies = tally.settled + tally.verified;
+        self.set_reread(drive, began, |held| {
+            scrubbing::forecast(&backlog, copies, tally.read_back_since, held, now)
+        });
+        Ok(())
     }
 
     /// Says of every drive in about how many days it is full. Without a count, what was said before holds.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -81,6 +82,8 @@ pub struct Slot {
     pub device: Option<(u32, u32)>,
     /// Counts of its copies, as last read.
     pub tally: Tally,
+    /// How far the re-reading of a drive's copies is, and when that is to be counted anew.
+    pub(super) reread: Option<(DriveId, scrubbing::Forecast, Instant)>,
     /// The date of its newest snapshot of the catalogue.
     pub snapshot: Option<Timestamp>,
     /// How fast it is being filled.
@@ -193,6 +196,8 @@ impl From<Slot> for DriveView {
     fn from(slot: Slot) -> Self {
         let drive = slot.drive();
         let seconds_left = slot.pace.as_ref().and_then(|pace| pace.left(slot.tally.wanted_bytes));
+        let attached = slot.attached.as_ref().map(|a| a.id());
+        let reread = slot.reread.filter(|(of, ..)| attached == Some(*of)).map(|(_, reread, _)| reread);
         Self {
             seconds_left,
             mount: slot.mount,
@@ -205,6 +210,7 @@ impl From<Slot> for DriveView {
             device: slot.device,
             full_in_days: slot.full_in,
             tally: slot.tally,
+            reread,
             snapshot: slot.snapshot,
             unplugging: None,
         }
@@ -228,6 +234,7 @@ impl Pool {
             probing_since: None,
             device: None,
             tally: Tally::default(),
+            reread: None,
             snapshot: None,
             pace: None,
         };
@@ -521,12 +528,10 @@ impl Pool {
     pub fn drives_counted(&self) -> Vec<DriveView> {
         let primary = self.available().and_then(|()| self.primary()).ok();
         if let Some(primary) = &primary {
-            let overdue = scrubbing::overdue_before(self.now());
             let drives: Vec<_> = self.slots().iter().filter_map(Slot::drive).collect();
             for (id, _) in drives {
-                if let Ok(tally) = primary.catalogue.read(|r| r.tally(id, overdue)) {
-                    self.set_tally(id, tally);
-                }
+                // What cannot be counted stays as it was counted last.
+                drop(self.count_copies(primary, id, true));
             }
         }
         let view = |slot: Slot| {

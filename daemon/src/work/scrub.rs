@@ -85,7 +85,8 @@ impl Scrub {
         let (manners, uploads) = (self.manners, &primary.attached.turns);
         let (mut batch, mut read, mut more) = (Reread::default(), 0, rows.len() == BATCH);
         for row in rows {
-            let left = scrubbing::allowance(held, row.tail || row.reread.is_none()).saturating_sub(self.used);
+            let haste = scrubbing::haste(row.tail, row.reread, now);
+            let left = scrubbing::allowance(held, haste).saturating_sub(self.used);
             if batch.bytes >= left || !go_on() {
                 more = false;
                 break;

@@ -10,6 +10,7 @@ use crate::model::copy::CopyState;
 use crate::model::drive::{DriveId, DriveRole, Space, Standing};
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
+pub use crate::plan::scrubbing::Forecast;
 pub use crate::plan::unplugging::Unplugging;
 pub use crate::store::catalogue::copies::Tally;
 
@@ -87,6 +88,9 @@ pub struct DriveView {
     /// Its copies, counted.
     #[serde(flatten)]
     pub tally: Tally,
+    /// Of a drive in use: how far the re-reading of its copies is, and when it is through.
+    #[serde(default)]
+    pub reread: Option<Forecast>,
     /// The date of its newest snapshot of the catalogue.
     #[serde(default)]
     pub snapshot: Option<Timestamp>,

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::{Cx, Exit, screen};
 use crate::face::control::{Fault, FaultKind, Request};
 use crate::model::drive::{DriveId, DriveRole, Standing};
-use crate::work::views::{DriveView, Ejection, Promotion, Replacement};
+use crate::work::views::{DriveView, Ejection, Forecast, Promotion, Replacement};
 
 /// List drives, make a new drive one of the box's, and let go of one
 #[derive(Debug, Subcommand)]
@@ -250,7 +250,21 @@ fn what_lacks(drive: &DriveView, zone: &TimeZone) -> String {
         }
         Some(_) | None => {}
     }
+    words.extend(drive.reread.as_ref().and_then(|reread| how_far(reread, zone)));
     words.join(", ")
+}
+
+/// How far the re-reading of a drive is.
+fn how_far(reread: &Forecast, zone: &TimeZone) -> Option<String> {
+    let day = |at| screen::day(at, zone);
+    if reread.due == 0 {
+        return reread.next.map(|next| format!("due again from {}", day(next)));
+    }
+    let done = (reread.copies - reread.due.min(reread.copies)) * 100 / reread.copies.max(1);
+    let files = screen::many(reread.due, "file", "files");
+    let late = if reread.late { ", TOO LATE: not all of them within 30 days" } else { "" };
+    let (size, through) = (screen::size(reread.due_bytes), day(reread.through));
+    Some(format!("{done} % re-read, {files} ({size}) due, through by {through}{late}"))
 }
 
 fn ejected(ejection: &Ejection) -> String {
@@ -320,9 +334,8 @@ mod tests {
     use crate::model::drive::Id;
     use crate::work::views::Tally;
 
-    #[test]
-    fn what_an_ejected_drive_lacks_and_what_is_to_be_done_is_said() {
-        let drive = |role, wanted| DriveView {
+    fn drive(role: DriveRole, wanted: u64) -> DriveView {
+        DriveView {
             mount: "/srv/shoebox/x".into(),
             id: Some(Id::from_random([1; 16])),
             role: Some(role),
@@ -335,8 +348,13 @@ mod tests {
             snapshot: None,
             seconds_left: None,
             full_in_days: None,
+            reread: None,
             unplugging: None,
-        };
+        }
+    }
+
+    #[test]
+    fn what_an_ejected_drive_lacks_and_what_is_to_be_done_is_said() {
         let mirror = ejected(&Ejection { drive: drive(DriveRole::Mirror, 17), mounted: true });
         let primary = ejected(&Ejection { drive: drive(DriveRole::Primary, 0), mounted: false });
         expect_test::expect![[r#"
@@ -347,6 +365,36 @@ mod tests {
             New photos are refused until it is back; the apps send them again by themselves.
         "#]]
         .assert_eq(&(mirror + &primary));
+    }
+
+    #[test]
+    fn how_far_the_re_reading_is_and_whether_it_is_in_time_is_said() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let forecast = |due, late| Forecast {
+            due,
+            due_bytes: due * 4_000_000,
+            copies: 2000,
+            through: at("2026-11-25T06:01:00Z"),
+            next: (due == 0).then(|| at("2026-12-15T18:00:00Z")),
+            late,
+        };
+        let told = |tally: Tally, reread| {
+            let drive = DriveView { tally, reread: Some(reread), ..drive(DriveRole::Mirror, 0) };
+            what_lacks(&drive, &TimeZone::UTC) + "\n"
+        };
+        let read =
+            Tally { read_back_since: Some(at("2026-11-20T18:00:00Z")), verified: 2000, ..Tally::default() };
+        let overdue = Tally { overdue: 7, ..read };
+        expect_test::expect![[r#"
+            all read back since 20 Nov 2026, due again from 15 Dec 2026
+            all read back since 20 Nov 2026, 97 % re-read, 41 files (164.0 MB) due, through by 25 Nov 2026
+            7 files not read back for over a month, 25 % re-read, 1500 files (6.0 GB) due, through by 25 Nov 2026, TOO LATE: not all of them within 30 days
+        "#]]
+        .assert_eq(&[
+            told(read, forecast(0, false)),
+            told(read, forecast(41, false)),
+            told(overdue, forecast(1500, true)),
+        ].concat());
     }
 
     #[test]
@@ -364,6 +412,7 @@ mod tests {
             snapshot: None,
             seconds_left: None,
             full_in_days: None,
+            reread: None,
             unplugging: None,
         };
         let drives =

@@ -95,6 +95,7 @@ mod tests {
             snapshot: None,
             seconds_left: None,
             full_in_days: None,
+            reread: None,
             unplugging: None,
         };
         let mut report = StatusReport {

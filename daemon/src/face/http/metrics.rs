@@ -11,6 +11,7 @@ use crate::model::copy::CopyState;
 use crate::model::drive::{DriveRole, Space};
 use crate::model::health::{Finding, Light};
 use crate::work::supervisor::WorkerReport;
+use crate::work::views::Forecast;
 
 /// The `Content-Type` of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -57,6 +58,8 @@ pub struct DriveNumbers {
     pub copies: Vec<(CopyState, u64)>,
     /// Age of the copy it has lacked longest; zero when it lacks none.
     pub lag: Duration,
+    /// How far the re-reading of its copies is, if it is known.
+    pub reread: Option<Forecast>,
 }
 
 /// Writes all families, in a fixed order, ending in `# EOF`.
@@ -100,12 +103,16 @@ fn drives(page: &mut Page, drives: &[DriveNumbers]) -> fmt::Result {
         clippy::cast_precision_loss,
         reason = "OpenMetrics numbers are doubles; 2^53 bytes are 9 petabytes"
     )]
-    let families: [(&str, &str, Number); 5] = [
+    let families: [(&str, &str, Number); 7] = [
         ("shoebox_drive_ready", "Whether the drive takes writes.", |d| Some(f64::from(u8::from(d.ready)))),
         ("shoebox_drive_size_bytes", "Size of the drive.", |d| Some(d.space?.total as f64)),
         ("shoebox_drive_available_bytes", "Room left on the drive.", |d| Some(d.space?.available as f64)),
         ("shoebox_drive_probe_seconds", "How long the last probe took.", |d| Some(d.probe?.as_secs_f64())),
         ("shoebox_drive_lag_seconds", "Age of the copy lacked longest.", |d| Some(d.lag.as_secs_f64())),
+        ("shoebox_drive_reread_due", "Copies that are due to be re-read.", |d| Some(d.reread?.due as f64)),
+        ("shoebox_drive_reread_late", "Whether some copies are re-read too late, or will be.", |d| {
+            Some(f64::from(u8::from(d.reread?.late)))
+        }),
     ];
     for (name, help, number) in families {
         page.family(name, "gauge", help)?;
@@ -194,6 +201,14 @@ mod tests {
                 probe: None,
                 copies: vec![(CopyState::Verified, 2), (CopyState::Wanted, 1)],
                 lag: Duration::from_millis(1500),
+                reread: Some(Forecast {
+                    due: 5,
+                    due_bytes: 5000,
+                    copies: 8,
+                    through: jiff::Timestamp::UNIX_EPOCH,
+                    next: None,
+                    late: true,
+                }),
             }],
             workers: vec![WorkerReport { name: "mirror".to_owned(), steps: 9, ..WorkerReport::default() }],
             ..MetricsInput::default()
@@ -237,6 +252,8 @@ mod tests {
         let drive = r#"drive="a\"b\\c\nd",role="mirror""#;
         assert_eq!(samples[&format!("shoebox_copies{{{drive},state=\"verified\"}}")], 2.0);
         assert_eq!(samples[&format!("shoebox_drive_lag_seconds{{{drive}}}")], 1.5);
+        assert_eq!(samples[&format!("shoebox_drive_reread_due{{{drive}}}")], 5.0);
+        assert_eq!(samples[&format!("shoebox_drive_reread_late{{{drive}}}")], 1.0);
         assert_eq!(samples[&format!("shoebox_drive_size_bytes{{{drive}}}")], (1u64 << 40) as f64);
         assert!(!samples.keys().any(|name| name.starts_with("shoebox_drive_probe")), "not known is not zero");
         assert_eq!(samples["shoebox_worker_steps_total{worker=\"mirror\"}"], 9.0);

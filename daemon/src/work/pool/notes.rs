@@ -1,10 +1,13 @@
 //! What workers note down for people and for each other: how far, how fast, how much, since when.
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use crate::model::drive::{DriveId, Standing};
+use crate::os::clock;
+use crate::plan::scrubbing;
 use crate::store::catalogue::copies::Tally;
 use crate::work::pace::Pace;
 use crate::work::pool::Pool;
@@ -30,6 +33,33 @@ impl Pool {
                 slot.tally = tally;
             }
         }
+    }
+
+    /// When all copies of a drive are re-read, as just forecast from the bytes it holds; counting began at `began`.
+    pub(in crate::work) fn set_reread(
+        &self,
+        id: DriveId,
+        began: Instant,
+        forecast: impl Fn(u64) -> scrubbing::Forecast,
+    ) {
+        // Counting a million copies that are due takes a second or two, during which nobody else is answered.
+        const AT_MOST_ONE_IN: u32 = 100;
+        let now = clock::monotonic();
+        let stale = now + now.saturating_duration_since(began) * AT_MOST_ONE_IN;
+        for slot in self.slots().iter_mut() {
+            if slot.attached.as_ref().is_some_and(|a| a.id() == id) {
+                let held = slot.space.map(|space| space.total.saturating_sub(space.available));
+                slot.reread = held.map(|held| (id, forecast(held), stale));
+            }
+        }
+    }
+
+    /// Whether it is time to forecast anew when all copies of a drive are re-read.
+    pub(in crate::work) fn is_reread_stale(&self, id: DriveId) -> bool {
+        let now = clock::monotonic();
+        let slots = self.slots();
+        let slot = slots.iter().find(|s| s.attached.as_ref().is_some_and(|a| a.id() == id));
+        slot.is_some_and(|slot| slot.reread.is_none_or(|(of, _, stale)| of != id || stale <= now))
     }
 
     /// In about how many days a drive is full, as just forecast from its room and what it lacks.

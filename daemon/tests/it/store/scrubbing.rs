@@ -44,6 +44,49 @@ fn overdue(home: &Furnished, drive: &str) -> u64 {
     drives.iter().find(|view| view.mount == home.mount(drive)).unwrap().tally.overdue
 }
 
+fn forecast(home: &Furnished, drive: &str) -> scrubbing::Forecast {
+    let drives = home.pool.drives_counted();
+    drives.iter().find(|view| view.mount == home.mount(drive)).unwrap().reread.unwrap()
+}
+
+#[test]
+fn how_far_it_is_and_when_it_is_through_is_known() {
+    let mut home = Furnished::new();
+    for number in 0..3 {
+        home.put(&format!("anna/{number}.jpg"), &luck::bytes(number, 1_000_000));
+    }
+    home.mirrored();
+    let told = |home: &Furnished, drive| {
+        home.watch(drive);
+        let told = forecast(home, drive);
+        (told.due, told.due_bytes, told.copies, told.through > home.pool.now(), told.late)
+    };
+    assert_eq!(told(&home, "a"), (0, 0, 3, false, false), "just made");
+    home.pass(1);
+    assert_eq!(told(&home, "a"), (3, 3_000_000, 3, true, false), "nobody has read them back yet");
+    scrubbed(&home);
+    let next = home.pool.now() + SignedDuration::from_hours(25 * 24);
+    assert_eq!((told(&home, "a"), forecast(&home, "a").next), ((0, 0, 3, false, false), Some(next)));
+    home.pass(26 * 24);
+    home.put("anna/new.jpg", b"another");
+    home.mirrored();
+    assert_eq!(told(&home, "a"), (3, 3_000_000, 4, true, false));
+    assert_eq!(told(&home, "b"), (3, 3_000_000, 4, true, false));
+    // Half of it done: the rest is what is told.
+    let mut scrub = scrub(&home, "b");
+    let asked = std::cell::Cell::new(0);
+    drop(scrub.step(&|| {
+        asked.set(asked.get() + 1);
+        asked.get() < 4
+    }));
+    let (due, bytes, ..) = told(&home, "b");
+    assert!((1..3).contains(&due) && bytes == due * 1_000_000, "{due} {bytes}");
+    home.pass(5 * 24);
+    assert_eq!(told(&home, "a"), (4, 3_000_007, 4, true, true), "too late for three of these");
+    scrubbed(&home);
+    assert_eq!((told(&home, "a").4, told(&home, "b").0), (false, 0));
+}
+
 #[test]
 fn a_new_copy_is_read_back_soon_and_then_the_photo_is_safe() {
     let mut home = Furnished::new();
