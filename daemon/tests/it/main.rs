@@ -35,6 +35,7 @@ mod rivals;
 mod rot;
 mod salvage;
 mod scarce;
+mod scrubbing;
 mod sectors;
 mod service;
 mod store;
