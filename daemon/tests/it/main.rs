@@ -41,4 +41,5 @@ mod service;
 mod store;
 mod support;
 mod swapped;
+mod verify;
 mod yank;

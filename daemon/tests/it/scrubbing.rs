@@ -13,17 +13,18 @@ use crate::support::daemon::{Account, Daemon};
 use crate::support::luck;
 use crate::support::mounted::{Mounted, leave_out};
 
-const DAY: u64 = 24 * 3600;
+pub(crate) const DAY: i64 = 24 * 3600;
 /// The scrub looks for work every minute by itself.
 const PATIENCE: Duration = Duration::from_secs(200);
 
-struct Box {
-    daemon: Daemon,
-    who: Account,
+/// A box on two images, whose clock is what a file says.
+pub(crate) struct Box {
+    pub(crate) daemon: Daemon,
+    pub(crate) who: Account,
     _mounted: [Mounted; 2],
 }
 
-fn furnish(dir: &Path, mib: u64) -> Result<Box, String> {
+pub(crate) fn furnish(dir: &Path, mib: u64) -> Result<Box, String> {
     let library = clocks::library().ok_or_else(|| "no libfaketime".to_owned())?;
     let mount = |drive: &str| {
         fs::create_dir(dir.join(drive)).unwrap();
@@ -40,19 +41,19 @@ fn furnish(dir: &Path, mib: u64) -> Result<Box, String> {
 }
 
 impl Box {
-    /// So many seconds later.
-    fn later(&self, seconds: u64) {
-        fs::write(self.daemon.dir.join("clock"), format!("+{seconds}\n")).unwrap();
+    /// So many seconds later than it is, or earlier.
+    pub(crate) fn later(&self, seconds: i64) {
+        fs::write(self.daemon.dir.join("clock"), format!("{seconds:+}\n")).unwrap();
     }
 
     /// Stopped, and started again when it is later.
-    fn restart_later(&mut self, seconds: u64) {
+    fn restart_later(&mut self, seconds: i64) {
         assert_eq!(self.daemon.end(Signal::SIGTERM), Some(0));
         self.later(seconds);
         self.daemon.start();
     }
 
-    fn put(&mut self, name: &str, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, name: &str, bytes: &[u8]) {
         let reply = self.daemon.request(&self.who, "PUT", &format!("/dav/{name}"), "", bytes);
         assert_eq!(reply.status, 201, "{name}: {}", reply.text);
     }
@@ -98,7 +99,7 @@ impl Box {
 }
 
 /// Flips a bit of these bytes on a medium, behind the filesystem's back.
-fn flip(image: &Path, bytes: &[u8]) {
+pub(crate) fn flip(image: &Path, bytes: &[u8]) {
     let raw = fs::read(image).unwrap();
     let at = raw.windows(64).position(|window| window == &bytes[1000..1064]).unwrap();
     let file = File::options().write(true).open(image).unwrap();
