@@ -253,6 +253,90 @@ fn everything_comes_back_from_one_bare_drive() {
     from_a_copy_without_a_record(&mut daemon, &before);
 }
 
+/// Everything the box says of its people, devices and photos, that a drive's record has to bring back.
+fn told(daemon: &Daemon, names: &[&str]) -> Vec<Value> {
+    let people = daemon.ask(&["person", "list", "--json"]);
+    let people = people.as_array().unwrap().iter().map(|p| [p["name"].clone(), p["quota"]["bytes"].clone()]);
+    let mut devices = daemon.ask(&["device", "list", "--json"]);
+    for device in devices.as_array_mut().unwrap() {
+        // Nobody records when it was last seen, and a photo that was deleted today comes back.
+        for volatile in ["last_seen", "files", "bytes"] {
+            device.as_object_mut().unwrap().remove(volatile);
+        }
+    }
+    let receipts = names.iter().map(|name| {
+        let receipt = daemon.ask(&["receipt", name, "--json"]);
+        serde_json::json!([receipt["hash"], receipt["size"], receipt["received_at"], receipt["names"]])
+    });
+    people.flatten().chain([devices]).chain(receipts).collect()
+}
+
+#[test]
+fn people_devices_and_receipts_come_back_from_a_bare_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut daemon, anna) = furnish(dir.path());
+    let bob = daemon.add_person("bob", "phone", "phone");
+    assert_eq!(daemon.run(&["person", "quota", "bob", "20G"]).0, 0);
+    let lost = daemon.add_device("bob", "lost-phone", "phone");
+    assert_eq!(put(&daemon, &lost, "of-lost.jpg", b"sent before it was lost"), 201);
+    assert_eq!(daemon.run(&["device", "revoke", "bob", "lost-phone"]).0, 0);
+    for n in 0..5u8 {
+        assert_eq!(put(&daemon, &anna, &format!("{n}.jpg"), &luck::bytes(n.into(), 5000)), 201);
+        assert_eq!(put(&daemon, &bob, &format!("{n}.jpg"), &luck::bytes(100 + u64::from(n), 5000)), 201);
+    }
+    let to = format!("Destination: http://{}/dav/renamed.jpg\r\n", daemon.address);
+    assert_eq!(daemon.request(&anna, "MOVE", "/dav/4.jpg", &to, b"").status, 201);
+    assert_eq!(daemon.request(&anna, "DELETE", "/dav/3.jpg", "", b"").status, 204);
+    daemon.until("B has everything", |d| {
+        has_everything(d, "b") && dir.path().join("b/photos/anna/renamed.jpg").exists()
+    });
+    let names = [
+        "anna/0.jpg",
+        "anna/1.jpg",
+        "anna/2.jpg",
+        "anna/renamed.jpg",
+        "bob/phone/0.jpg",
+        "bob/phone/4.jpg",
+        "bob/lost-phone/of-lost.jpg",
+    ];
+    let before = told(&daemon, &names);
+    daemon.kill();
+    // Nothing is left but B, and a second has to pass for dates of today to differ from the first ones.
+    fs::remove_dir_all(dir.path().join("a")).unwrap();
+    fs::create_dir(dir.path().join("a")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let b = dir.path().join("b");
+    let originals = photos(dir.path(), "b");
+    assert_eq!(rebuild(&daemon, &b, &[]).0, 1, "a copy becomes the main drive only if that is said");
+    let (code, report) = rebuild(&daemon, &b, &["--promote", "--verify"]);
+    assert_eq!(code, 0, "{report}");
+    for (what, count) in [
+        ("people", 2),
+        ("devices", 2),
+        // What was deleted is back: it would have left B a day later.
+        ("files", 11),
+        ("adopted", 0),
+        ("missing", 0),
+        ("bad_lines", 0),
+        ("breaks", 0),
+        ("equal", 11),
+    ] {
+        assert_eq!(report[what], count, "{what}: {report}");
+    }
+    assert_eq!(photos(dir.path(), "b"), originals, "no original changed");
+    daemon.spawn();
+    daemon.until("it takes photos", |d| {
+        d.run(&["status", "--json"]).0 != 3 && state(d, "b") == "primary ready"
+    });
+    for (now, before) in told(&daemon, &names).iter().zip(&before) {
+        assert_eq!(now, before);
+    }
+    // The apps go on with the passwords they have; the one that was revoked does not.
+    assert_eq!(daemon.request(&anna, "GET", "/dav/renamed.jpg", "", b"").body, luck::bytes(4, 5000));
+    assert_eq!(put(&daemon, &bob, "after.jpg", b"after"), 201);
+    assert_eq!(put(&daemon, &lost, "after.jpg", b"after"), 401);
+}
+
 fn rebuild(daemon: &Daemon, from: &Path, more: &[&str]) -> (i32, Value) {
     let args = [&["rebuild", "--from", from.to_str().unwrap(), "--json"], more].concat();
     let (code, text) = daemon.run(&args);

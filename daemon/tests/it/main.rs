@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod absent;
+mod adopt;
 mod card;
 mod changes;
 mod cli;
