@@ -84,7 +84,7 @@ impl Reader<'_> {
     }
 
     /// What is due on a drive, by age: `lots` ascending, the last of them what is due now. Only what is due is looked at;
-    /// of many copies the bytes are taken to be like those of the first [`WEIGHED`].
+    /// of many copies the bytes are taken to be like those of the first few thousand.
     pub fn backlog(&self, drive: DriveId, due: &Due, lots: &[Timestamp]) -> Result<Backlog, CatalogueError> {
         let id = drive.to_string();
         let lot = |which, from, to| self.lot(which, &id, from, to);
