@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 TICKS = os.sysconf("SC_CLK_TCK")
 LIBC = ctypes.CDLL(None, use_errno=True)
 USER, PASSWORD = "anna", "bench-" + secrets.token_hex(8)
@@ -24,7 +24,7 @@ load_module /usr/lib/nginx/modules/ngx_http_dav_ext_module.so;
 daemon off; user root; worker_processes 2; pid {work}/nginx.pid; error_log {work}/nginx.err;
 events {{ worker_connections 256; }}
 http {{
-  access_log off; client_max_body_size 0; client_body_temp_path {root}/.temp;
+  access_log off; keepalive_requests 1000000; client_max_body_size 0; client_body_temp_path {root}/.temp;
   server {{
     listen 127.0.0.1:{port}; root {root};
     location / {{ dav_methods PUT DELETE MKCOL; dav_ext_methods PROPFIND OPTIONS; auth_basic box; auth_basic_user_file {work}/nginx.users; }}
@@ -80,20 +80,32 @@ def program(name):
 
 
 class Drive:
-    """An ext4 file system in a loop device, mounted below the temporary folder."""
+    """An ext4 file system in a loop device, mounted below the temporary folder. `slow`: on the disk of bench_slow.py."""
 
-    def __init__(self, work, name, size):
-        self.image, self.mount = work / f"{name}.img", work / name
+    def __init__(self, work, name, size, slow=False):
+        self.image, self.mount, self.shown, self.disk = work / f"{name}.img", work / name, work / f"{name}.slow", None
         with open(self.image, "wb") as image:
             image.truncate(size)
-        run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "encrypt", self.image)
-        self.device = run("losetup", "--find", "--show", "--direct-io=on", self.image).strip()
+        run("mkfs.ext4", "-q", "-F", "-m", "0", "-O", "encrypt", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image)
+        self.mount.mkdir()
+        self.device = None
         try:
-            self.mount.mkdir()
+            self.device = run("losetup", "--find", "--show", "--direct-io=on", self.show() if slow else self.image).strip()
             run("mount", self.device, self.mount)
         except BaseException:
-            run("losetup", "--detach", self.device)
+            self.let_go()
             raise
+
+    def show(self):
+        self.shown.mkdir()
+        program = Path(__file__).with_name("bench_slow.py")
+        self.disk = subprocess.Popen([sys.executable, str(program), str(self.image), str(self.shown)])
+        until = time.monotonic() + 20
+        while not (self.shown / "disk").exists():
+            if self.disk.poll() is not None or time.monotonic() > until:
+                raise RuntimeError("the slow disk does not come")
+            time.sleep(0.02)
+        return self.shown / "disk"
 
     def flushes(self):
         # Field 16 (Documentation/admin-guide/iostats.rst), counting from 1.
@@ -114,7 +126,17 @@ class Drive:
 
     def remove(self):
         run("umount", self.mount)
-        run("losetup", "--detach", self.device)
+        self.let_go()
+
+    def let_go(self):
+        if self.device:
+            run("losetup", "--detach", self.device)
+        if self.disk:
+            subprocess.run(["umount", str(self.shown)], check=False)
+            self.disk.wait(60)
+            self.shown.rmdir()
+        self.image.unlink()
+        self.mount.rmdir()
 
 
 def tree(root):
@@ -181,9 +203,9 @@ class Server:
             facts["mounts"] = json.dumps([str(root) for root in self.roots])
             self.config = self.write("config.toml", SHOEBOX, facts)
             command = [binary, "--config", self.config, "serve"]
-        self.log = open(self.work / "log", "w", encoding="utf-8")
-        self.process = subprocess.Popen([str(c) for c in command], stdout=self.log, stderr=self.log)
+        self.command = [str(c) for c in command]
         try:
+            self.start()
             self.wait_until_up()
             if kind.startswith("shoebox"):
                 self.furnish()
@@ -191,6 +213,11 @@ class Server:
             print((self.work / "log").read_text(encoding="utf-8"), file=sys.stderr)
             self.stop()
             raise
+
+    def start(self, **settings):
+        """With these environment variables."""
+        with open(self.work / "log", "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env={**os.environ, **settings})
 
     def write(self, name, text, facts):
         (self.work / name).write_text(text.format(**facts), encoding="utf-8")
@@ -242,7 +269,8 @@ class Server:
                     continue
         return total
 
-    def stop(self):
+    def end(self):
+        """It ends, and what it wrote stays."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -250,7 +278,9 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self.log.close()
+
+    def stop(self):
+        self.end()
         for place in (self.work, *self.roots):
             shutil.rmtree(place)
 
