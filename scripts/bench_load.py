@@ -56,14 +56,15 @@ class Client:
         return took * 1000
 
 
-def upload(server, files, clients):
-    """All files by so many clients, each on one connection. How many milliseconds each took."""
+def upload(server, files, clients, pause=0):
+    """All files by so many clients, each on one connection, with so many seconds after each file. How many milliseconds each took."""
     def client(number):
         one, took = Client(server), []
         for name in files.names[number::clients]:
             body, began = files.bytes(name), time.monotonic()
             one.ask("PUT", name, 201, body)
             took.append((time.monotonic() - began) * 1000)
+            time.sleep(pause)
         one.wire.close()
         return took
 

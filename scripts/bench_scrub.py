@@ -11,7 +11,9 @@ from bench_load import Client, Files, centile, drop, upload, used_by, wait_for_m
 from bench_servers import GIB, MIB, Drive, Server
 
 # Photos that are due while others are uploaded: more than are re-read meanwhile.
-DUE = 100
+DUE = {"at once": 100, "paced": 200}
+# Between two photos: longer than the scrub waits after the last of them.
+PAUSE = 1.2
 
 
 class Scrubs:
@@ -52,15 +54,19 @@ class Scrubs:
                 "bytes read": (drive.moved()[0] - moved) / files.total}
 
     def beside(self, kind, files, _clients):
-        return self.upload_beside(self.drives, kind, files)
+        return self.upload_beside(self.drives, kind, files, DUE["at once"])
 
     def beside_slow(self, kind, files, _clients):
-        return self.upload_beside(self.slow_drives(), kind, files)
+        return self.upload_beside(self.slow_drives(), kind, files, DUE["at once"])
 
-    def upload_beside(self, drives, kind, files):
+    def beside_paced(self, kind, files, _clients):
+        """Whoever sends a photo now and then meets a scrub that took the pause for calm."""
+        return self.upload_beside(self.slow_drives(), kind, files, DUE["paced"], PAUSE)
+
+    def upload_beside(self, drives, kind, files, due, pause=0):
         """Photos that nobody re-read yet are on both drives, and the clock is a month later: they are due. The upload begins
         before the drives are known to the box, or on a fast disk nothing would be left. Asleep: the same, but all were re-read."""
-        due = Files(DUE, 3 * MIB)
+        due = Files(due, 3 * MIB)
         due.names = [f"due/{name}" for name in due.names]
         server = Server("shoebox", self.work, drives, self.options.binary)
         try:
@@ -76,12 +82,12 @@ class Scrubs:
             self.a_month_later(server)
             first_that_is_taken(server, "first.jpg")
             a, cpu, began, read = drives[0], server.cpu(), time.monotonic(), drives[0].moved()[0]
-            took = upload(server, files, 1)
+            took = upload(server, files, 1, pause)
             seconds, read = time.monotonic() - began, (a.moved()[0] - read) / MIB
             burned = server.cpu() - cpu
             if (kind == "asleep") != (read < 1):
                 raise RuntimeError(f"{kind}: {read:.1f} MiB of drive A were read beside the upload")
-            return {"ms p50": centile(took, 50), "ms p95": centile(took, 95), "MiB/s": files.total / MIB / seconds,
+            return {"ms p50": centile(took, 50), "ms p95": centile(took, 95), "MiB/s": files.total / MIB / (seconds - pause * len(files.names)),
                     "CPU s/GiB": burned / (files.total / GIB), "A: MiB re-read": read}
         finally:
             server.stop()
@@ -94,7 +100,7 @@ class Scrubs:
     def slow_drives(self):
         """Two, made when they are first asked for."""
         if not self.slow:
-            room = 4 * DUE * 3 * MIB + (3 << 30)
+            room = 4 * max(DUE.values()) * 3 * MIB + (3 << 30)
             self.slow = [Drive(self.work, name, room, slow=True) for name in ("slow-a", "slow-b")]
         return self.slow
 
