@@ -86,7 +86,7 @@ class Scrubs:
             seconds, read = time.monotonic() - began, (a.moved()[0] - read) / MIB
             burned = server.cpu() - cpu
             if (kind == "asleep") != (read < 1):
-                raise RuntimeError(f"{kind}: {read:.1f} MiB of drive A were read beside the upload")
+                raise RuntimeError(f"{kind}: {read:.1f} MiB of drive A were read in {seconds:.1f} s; more --files take longer")
             return {"ms p50": centile(took, 50), "ms p95": centile(took, 95), "MiB/s": files.total / MIB / (seconds - pause * len(files.names)),
                     "CPU s/GiB": burned / (files.total / GIB), "A: MiB re-read": read}
         finally:
