@@ -149,6 +149,7 @@ impl App {
             Box::new(HealthCheck::new(pool, limits.clone(), period, reports, facts))
         })?;
         // Last: a drive that is attached wakes the others, and they must be there to hear it.
+        self.pool.all_are_watched();
         for mount in &settings.drives.mounts {
             let (pool, at) = (Arc::clone(&self.pool), mount.clone());
             let watch = move || DriveWatch::new(Arc::clone(&pool), at.clone());

@@ -166,12 +166,31 @@ pub enum Standing {
     },
     /// Ours, but a probe has not come back in time.
     Stuck,
+    /// It says that it is a drive of ours, and another one says the same.
+    Clone {
+        /// Which drive.
+        of: DriveId,
+        /// What that is for.
+        role: DriveRole,
+        /// Each of them has something that the other has not, and none is used. Otherwise the other one is.
+        diverged: bool,
+    },
+    /// Ours and answering, but it made an error again and again.
+    Failing {
+        /// How often, lately.
+        incidents: u64,
+        /// When last.
+        last: Timestamp,
+        /// Writes or flushes among them: clients get nothing more acknowledged on it.
+        closed: bool,
+    },
 }
 
 impl Standing {
-    /// Whether uploads and copies may go to it.
+    /// Whether the box itself may write to it. Of one that is failing nothing new is acknowledged, and what is on it has still to be
+    /// brought to safety.
     pub const fn takes_writes(&self) -> bool {
-        matches!(self, Self::Ready)
+        matches!(self, Self::Ready | Self::Failing { .. })
     }
 
     /// One or two words for tables.
@@ -188,6 +207,8 @@ impl Standing {
             Self::ReadOnly => "read-only",
             Self::Suspect { .. } => "suspect",
             Self::Stuck => "not responding",
+            Self::Failing { .. } => "failing",
+            Self::Clone { .. } => "clone",
         }
     }
 }

@@ -2,8 +2,10 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod braking;
+pub mod clones;
 pub mod editing;
 pub mod facts;
+pub mod failing;
 pub mod forecasting;
 pub mod mirroring;
 pub mod placing;

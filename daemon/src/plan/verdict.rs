@@ -11,6 +11,7 @@ use crate::model::health::{Finding, Light};
 use crate::plan::facts::{CatalogueFacts, DriveFacts, Facts, Limits, WorkerReport};
 
 mod copies;
+mod drives;
 mod room;
 
 /// Judges. `before` is the last verdict: what persists (same code, same subject) keeps its date.
@@ -167,6 +168,12 @@ impl Verdict<'_> {
         if self.facts.drives.iter().any(|drive| drive.standing == Standing::InUse) {
             return;
         }
+        if self.is_diverged(|_, role| role == DriveRole::Primary) {
+            return;
+        }
+        if let Some(blank) = self.blank_instead().cloned() {
+            return self.blank_in_its_place(&blank);
+        }
         // Drives take a moment to be recognised and opened.
         if self.facts.uptime < self.limits.starting {
             return;
@@ -216,6 +223,10 @@ impl Verdict<'_> {
         match &drive.standing {
             Standing::Ready => {}
             Standing::Absent if drive.role == Some(DriveRole::Offline) => self.offline_absence(drive),
+            Standing::Absent if self.is_diverged(|id, _| id == drive.id) => {}
+            // Told of with the disk.
+            Standing::Absent if drive.role == Some(DriveRole::Primary) && self.blank_instead().is_some() => {}
+            Standing::Blank if self.blank_instead().is_some() => {}
             Standing::Absent => self.find(
                 "drive-absent",
                 &about,
@@ -264,6 +275,8 @@ impl Verdict<'_> {
                 "Check its cable and its power. If the message returns, replace the drive; the other copies are safe.",
             ),
             Standing::Stuck => self.stuck(drive),
+            Standing::Failing { incidents, closed, .. } => self.failing(drive, *incidents, *closed),
+            Standing::Clone { of, role, .. } => self.clone_of(drive, *of, *role),
         }
     }
 
@@ -440,7 +453,7 @@ impl Verdict<'_> {
             );
         }
         let ready =
-            |drive: &DriveFacts| drive.role == Some(DriveRole::Primary) && drive.standing == Standing::Ready;
+            |drive: &DriveFacts| drive.role == Some(DriveRole::Primary) && drive.standing.takes_writes();
         let since_rescan = self.facts.last_rescan.map_or(self.facts.uptime, |at| self.age(Some(at)));
         if self.facts.drives.iter().any(ready) && since_rescan > self.limits.rescan {
             self.find(

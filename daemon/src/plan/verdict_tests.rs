@@ -1,6 +1,6 @@
 //! Every condition of the verdict is raised once and cleared once here (invariant I26), and dates are kept.
 use super::*;
-use crate::model::drive::Space;
+use crate::model::drive::{Id, Space};
 use crate::plan::facts::{BlockedOn, BrakeFacts, LostFacts, StepFacts, WorkerError};
 
 const GB: u64 = 1 << 30;
@@ -99,6 +99,7 @@ type Change = fn(&mut Facts);
 fn table() -> Vec<(&'static str, Change, Change)> {
     let mut rows: Vec<(&'static str, Change, Change)> = Vec::new();
     rows.extend(drive_rows());
+    rows.extend(strange_rows());
     rows.extend(copy_rows());
     rows.extend(box_rows());
     rows
@@ -106,6 +107,59 @@ fn table() -> Vec<(&'static str, Change, Change)> {
 
 fn stranger(facts: &mut Facts, standing: Standing) {
     facts.drives.push(DriveFacts { id: "/srv/x".to_owned(), standing, ..DriveFacts::default() });
+}
+
+fn fails(facts: &mut Facts, drive: usize, closed: bool) {
+    facts.drives[drive].standing = Standing::Failing { incidents: 2, last: now(), closed };
+}
+
+fn clones(facts: &mut Facts, of: u8, role: DriveRole, diverged: &[bool]) {
+    for (place, diverged) in ["/srv/x", "/srv/y"].into_iter().zip(diverged) {
+        let standing = Standing::Clone { of: Id::from_random([of; 16]), role, diverged: *diverged };
+        facts.drives.push(DriveFacts { id: place.to_owned(), standing, ..DriveFacts::default() });
+    }
+}
+
+/// Rows about drives that are not what they should be.
+fn strange_rows() -> [(&'static str, Change, Change); 9] {
+    [
+        ("red drive-failing aaaa", |f| fails(f, 0, true), |_| {}),
+        ("red drive-failing aaaa", |f| fails(f, 0, false), |_| {}),
+        ("red drive-failing bbbb", |f| fails(f, 1, true), |_| {}),
+        ("amber drive-clone aaaaaaaa", |f| clones(f, 0xaa, DriveRole::Primary, &[false]), |_| {}),
+        // In A's place there are two, which is all there is to say of it.
+        (
+            "red drives-diverged aaaaaaaa",
+            |f| (f.drives.remove(0), clones(f, 0xaa, DriveRole::Primary, &[true, true])).1,
+            |_| {},
+        ),
+        (
+            "red drives-diverged bbbbbbbb",
+            |f| {
+                f.drives[1].id = "bbbbbbbb".to_owned();
+                f.drives[1].standing = Standing::Absent;
+                clones(f, 0xbb, DriveRole::Mirror, &[false, true]);
+            },
+            |_| {},
+        ),
+        // A was seen since the start, or was not.
+        (
+            "red primary-blank aaaa",
+            |f| (stranger(f, Standing::Blank), f.drives[0].standing = Standing::Absent).1,
+            |_| {},
+        ),
+        ("red primary-blank", |f| (stranger(f, Standing::Blank), f.drives.remove(0)).0, |_| {}),
+        // On its way, perhaps.
+        (
+            "red primary-blank",
+            |f| (stranger(f, Standing::Blank), f.drives.remove(0)).0,
+            |f| {
+                stranger(f, Standing::Blank);
+                f.drives.remove(0);
+                f.uptime = Duration::from_secs(9);
+            },
+        ),
+    ]
 }
 
 fn drive_rows() -> [(&'static str, Change, Change); 25] {
@@ -303,6 +357,7 @@ fn every_code_of_this_file_is_in_the_table() {
     let source = concat!(
         include_str!("verdict.rs"),
         include_str!("verdict/copies.rs"),
+        include_str!("verdict/drives.rs"),
         include_str!("verdict/room.rs")
     );
     let mut codes = std::collections::BTreeSet::new();
@@ -355,6 +410,12 @@ fn the_sentences_read_so() {
         text(|f| offline(f, minutes(61 * 24 * 60))),
         text(|f| failing(f, 1, 5)),
         text(|f| offline_failing(f, 7)),
+        text(|f| fails(f, 0, true)),
+        text(|f| fails(f, 0, false)),
+        text(|f| fails(f, 1, true)),
+        text(|f| clones(f, 0xaa, DriveRole::Primary, &[false])),
+        text(|f| clones(f, 0xaa, DriveRole::Primary, &[true, true])),
+        text(|f| (stranger(f, Standing::Blank), f.drives.remove(0)).0),
     ];
     expect_test::expect![[r#"
         green: drive A (main) 41 % full, drive B (copy) 41 % full
@@ -364,7 +425,13 @@ fn the_sentences_read_so() {
         amber: Drive B (copy) still lacks 3 photos and videos, the oldest for 20 minutes
         amber: The offline drive "Grandma" has not been here for 61 days and does not have the newest photos
         red: Drive B (copy) does not get its copies: 5 attempts in a row failed (could not copy)
-        amber: The offline drive "Grandma" does not get its copies: 7 attempts in a row failed (could not copy)"#]]
+        amber: The offline drive "Grandma" does not get its copies: 7 attempts in a row failed (could not copy)
+        red: Drive A (main) is failing: it made errors 2 times within a day or two; new photos are refused, because they might not be safe on it; what is on it is copied on
+        red: Drive A (main) is failing: it made errors 2 times within a day or two; what it loses is made anew from the other drive
+        red: Drive B (copy) is failing: it made errors 2 times within a day or two; its copies do not count as safe
+        amber: The drive at /srv/x is a copy of drive A (main), and only one of the two is used; this one is left alone
+        red: The drives at /srv/x and /srv/y both say that they are drive A (main), and each has something that the other has not; neither is used, and new photos are refused until one is unplugged
+        red: Drive A (main) is not there, and at /srv/x there is a disk that this box does not know; nothing is written to that disk, and new photos are refused until the main drive is back"#]]
     .assert_eq(&lines.join("\n"));
 }
 

@@ -370,8 +370,8 @@ pub fn role_at(changes: &[RoleChange], seq: u64) -> Option<DriveRole> {
     before.map(|change| change.role).or_else(|| changes.first().map(|change| change.was))
 }
 
-/// How a remembered position fits. Reads no more than what comes after it, and the ends of the other files.
-pub fn fit(volume: &dyn Volume, position: Position) -> Result<Fit, VolumeError> {
+/// Where a drive's record ends.
+pub fn end(volume: &dyn Volume) -> Result<Position, VolumeError> {
     let mut end = Position::START;
     for file in files(volume)? {
         let tail = tail(volume, &file)?.end;
@@ -379,6 +379,12 @@ pub fn fit(volume: &dyn Volume, position: Position) -> Result<Fit, VolumeError> 
             end = tail;
         }
     }
+    Ok(end)
+}
+
+/// How a remembered position fits. Reads no more than what comes after it, and the ends of the other files.
+pub fn fit(volume: &dyn Volume, position: Position) -> Result<Fit, VolumeError> {
+    let end = end(volume)?;
     if end.seq <= position.seq {
         let same = end == position || (end.seq == 0 && position.seq == 0);
         return Ok(if end.seq < position.seq {

@@ -43,6 +43,9 @@ impl Pool {
     pub fn take_census(&self) -> Result<(), Refusal> {
         let primary = self.primary()?;
         drop(self.record_seen());
+        if let Err(e) = self.save_incidents(&primary) {
+            log::warn!("{e}");
+        }
         let quotas = self.quotas_used(&primary).unwrap_or_default();
         let counted = self.count(&primary);
         let trouble = |e: &Refusal| CatalogueFacts::Trouble { why: e.to_string() };

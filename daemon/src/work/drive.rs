@@ -7,8 +7,13 @@ use std::time::{Duration, Instant};
 use crate::model::drive::{DriveId, DriveRole, Marker};
 use crate::os::clock;
 use crate::plan::facts::StepFacts;
+use crate::plan::failing::Kind;
 use crate::store::manifest::Manifest;
 use crate::store::volume::{Volume, VolumeError};
+
+/// What only reads: an error in it says nothing about what was written.
+const READING: [&str; 7] =
+    ["read", "read from the medium", "open", "list", "look at", "drop from memory", "measure memory of"];
 
 /// A drive that was recognised and opened.
 pub struct Attached {
@@ -28,6 +33,8 @@ pub struct Attached {
     manifest: Mutex<Option<Manifest>>,
     /// Beside `manifest`, whose lock is held while the drive is waited for: this is read by those who wait for no drive.
     enrolled: AtomicBool,
+    /// It fails again and again: clients get nothing more acknowledged on it.
+    closed: AtomicBool,
 }
 
 /// What is known against a drive.
@@ -39,6 +46,8 @@ pub struct Doubt {
     pub gone: Option<String>,
     /// It takes no writes.
     pub read_only: bool,
+    /// The worst that failed since a probe last said that it is there: an incident, if it turns out to be.
+    pub incident: Option<Kind>,
 }
 
 impl Attached {
@@ -53,6 +62,7 @@ impl Attached {
             steps: Mutex::default(),
             manifest: Mutex::default(),
             enrolled: AtomicBool::default(),
+            closed: AtomicBool::default(),
         }
     }
 
@@ -115,7 +125,11 @@ impl Attached {
     pub fn heed(&self, error: VolumeError) -> VolumeError {
         let mut doubt = self.lock();
         match &error {
-            VolumeError::Io { .. } if error.doubts_the_drive() => doubt.suspect = Some(error.to_string()),
+            VolumeError::Io { op, .. } if error.doubts_the_drive() => {
+                doubt.suspect = Some(error.to_string());
+                let kind = if READING.contains(op) { Kind::Read } else { Kind::Write };
+                doubt.incident = doubt.incident.max(Some(kind));
+            }
             VolumeError::Gone { .. } => doubt.gone = Some(error.to_string()),
             VolumeError::ReadOnly { .. } => doubt.read_only = true,
             VolumeError::Io { .. }
@@ -127,6 +141,33 @@ impl Attached {
         }
         drop(doubt);
         error
+    }
+
+    /// Something failed on it that makes it no suspect: an incident all the same, if the drive is found there.
+    pub(super) fn note_error(&self, kind: Kind) {
+        let mut doubt = self.lock();
+        doubt.incident = doubt.incident.max(Some(kind));
+    }
+
+    /// What failed since this was last asked. Whoever asks has found out that the drive is there: one that is pulled fails as well,
+    /// and that is no incident.
+    pub(super) fn take_incident(&self) -> Option<Kind> {
+        self.lock().incident.take()
+    }
+
+    /// Whether clients may get anything acknowledged on it.
+    pub(super) fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Release);
+    }
+
+    /// Whether clients' changes may be acknowledged on it; otherwise why not. The box's own go by [`Attached::takes_writes`]: what is
+    /// on a failing drive has still to be brought to safety.
+    pub fn takes_changes(&self) -> Result<(), String> {
+        self.takes_writes()?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err("the main drive is failing and takes nothing new".to_owned());
+        }
+        Ok(())
     }
 
     /// Something was left half done: the drive is to be closed and opened through recovery.

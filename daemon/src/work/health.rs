@@ -228,7 +228,7 @@ impl HealthCheck {
                 Some(attached) => {
                     let new = Known { role: attached.role(), last_ready: None, since: now };
                     let known = self.known.entry(attached.id()).or_insert(new);
-                    if slot.standing == Standing::Ready {
+                    if slot.standing.takes_writes() {
                         known.last_ready = Some(now);
                         known.since = now;
                     }

@@ -93,7 +93,7 @@ impl Ingest {
 
     /// What can be refused before a byte has come. The commit decides again, on what holds then.
     fn admit(&self, primary: &Primary, offer: &Offer, needed: u64) -> Result<Option<Promise>, Refusal> {
-        primary.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        primary.attached.takes_changes().map_err(|why| Refusal::Unavailable { why })?;
         let (row, above, quota) = primary.catalogue.read(|r| {
             let above = match offer.path.parent() {
                 None => Above::Folder,

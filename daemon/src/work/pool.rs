@@ -12,19 +12,17 @@ use crate::model::account::{Device, TokenHash, TokenKey};
 use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
 use crate::plan::mirroring::Brake;
-use crate::plan::scrubbing;
 use crate::store::catalogue::Doubt;
-use crate::store::catalogue::copies::Tally;
 use crate::store::disk::Hold;
 use crate::store::syscall;
 use crate::work::brake::{Braking, Held};
 use crate::work::census::{Census, Inflow};
+use crate::work::doubts::Doubts;
 use crate::work::drive::Attached;
-use crate::work::eject::Ejected;
 use crate::work::error::Refusal;
+use crate::work::incidents::Incidents;
 use crate::work::news::{Feed, PhotoNews};
 use crate::work::opening::Condemned;
-use crate::work::pace::Pace;
 use crate::work::primary::Primary;
 use crate::work::promote::Roles;
 use crate::work::quotas::Quotas;
@@ -32,6 +30,9 @@ use crate::work::room::Room;
 use crate::work::views::{DriveView, RescanReport};
 
 mod notes;
+mod slot;
+
+pub use slot::Slot;
 
 /// The clock everything below is given: `os::clock` in the daemon, a manual one in the simulation.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -53,41 +54,6 @@ pub struct Options {
     pub scratch_keep: SignedDuration,
     /// Uploads are acknowledged only when they were read back from drive B as well.
     pub acknowledge_after_copy: bool,
-}
-
-/// A mount point and what is known of it, without touching it.
-#[derive(Clone)]
-pub struct Slot {
-    /// Where.
-    pub mount: PathBuf,
-    /// How it stands.
-    pub standing: Standing,
-    /// Since when.
-    pub since: Timestamp,
-    /// The drive, if it is one of ours and answers.
-    pub attached: Option<Arc<Attached>>,
-    /// The drive, if it was let go on request and was not away since.
-    pub ejected: Option<Ejected>,
-    /// A drive of ours that is being opened, or let go, at this moment.
-    pub moving: Option<(DriveId, DriveRole)>,
-    /// Room, as last measured.
-    pub space: Option<Space>,
-    /// In about how many days it is full.
-    pub full_in: Option<u64>,
-    /// How long the last probe took, milliseconds.
-    pub probe_ms: Option<u64>,
-    /// When the probe that has not come back yet was started.
-    pub probing_since: Option<Timestamp>,
-    /// Device number of its filesystem.
-    pub device: Option<(u32, u32)>,
-    /// Counts of its copies, as last read.
-    pub tally: Tally,
-    /// How far the re-reading of a drive's copies is, and when that is to be counted anew.
-    pub(super) reread: Option<(DriveId, scrubbing::Forecast, Instant)>,
-    /// The date of its newest snapshot of the catalogue.
-    pub snapshot: Option<Timestamp>,
-    /// How fast it is being filled.
-    pub(super) pace: Option<Pace>,
 }
 
 /// What can be woken.
@@ -168,6 +134,12 @@ pub struct Pool {
     pub(super) answering: Mutex<()>,
     unwatched: Mutex<Option<Timestamp>>,
     condemned: Mutex<Condemned>,
+    /// Copies that could not be read while somebody waited for them.
+    pub(super) doubts: Mutex<Doubts>,
+    /// Since when every mount point has somebody who watches it.
+    pub(super) watched_since: Mutex<Option<Instant>>,
+    /// Which drive made an error when.
+    pub(super) incidents: Mutex<Incidents>,
     /// Whose whole tree was compared with the catalogue, with nothing left to wait for.
     compared: Mutex<Weak<Primary>>,
     /// Since when the catalogue has had something that no snapshot contains.
@@ -184,60 +156,11 @@ pub struct SignedIn {
     pub device: Device,
 }
 
-impl Slot {
-    /// Which drive is there and what for, in use or ejected.
-    pub fn drive(&self) -> Option<(DriveId, DriveRole)> {
-        let ejected = self.ejected.as_ref().map(|e| (e.id, e.role));
-        self.attached.as_ref().map(|a| (a.id(), a.role())).or(ejected)
-    }
-}
-
-impl From<Slot> for DriveView {
-    fn from(slot: Slot) -> Self {
-        let drive = slot.drive();
-        let seconds_left = slot.pace.as_ref().and_then(|pace| pace.left(slot.tally.wanted_bytes));
-        let attached = slot.attached.as_ref().map(|a| a.id());
-        let reread = slot.reread.filter(|(of, ..)| attached == Some(*of)).map(|(_, reread, _)| reread);
-        Self {
-            seconds_left,
-            mount: slot.mount,
-            id: drive.map(|(id, _)| id),
-            role: drive.map(|(_, role)| role),
-            standing: slot.standing,
-            space: slot.space,
-            since: slot.since,
-            probe_ms: slot.probe_ms,
-            device: slot.device,
-            full_in_days: slot.full_in,
-            tally: slot.tally,
-            reread,
-            snapshot: slot.snapshot,
-            unplugging: None,
-        }
-    }
-}
-
 impl Pool {
     /// A pool with no drive attached yet.
     pub fn new(options: Options, clock: Clock) -> Self {
         let now = clock();
-        let slot = |mount: &PathBuf| Slot {
-            mount: mount.clone(),
-            standing: Standing::Absent,
-            since: now,
-            attached: None,
-            ejected: None,
-            moving: None,
-            space: None,
-            full_in: None,
-            probe_ms: None,
-            probing_since: None,
-            device: None,
-            tally: Tally::default(),
-            reread: None,
-            snapshot: None,
-            pace: None,
-        };
+        let slot = |mount: &PathBuf| Slot::new(mount.clone(), now);
         Self {
             slots: Mutex::new(options.mounts.iter().map(slot).collect()),
             options,
@@ -263,6 +186,9 @@ impl Pool {
             answering: Mutex::default(),
             unwatched: Mutex::default(),
             condemned: Mutex::default(),
+            doubts: Mutex::default(),
+            watched_since: Mutex::default(),
+            incidents: Mutex::default(),
             compared: Mutex::default(),
             unsaved: Mutex::default(),
             stirred: AtomicBool::default(),
@@ -336,6 +262,9 @@ impl Pool {
                 .find_map(|s| match &s.standing {
                     Standing::Foreign { why } | Standing::Suspect { why } => Some(why.clone()),
                     Standing::InUse => Some("another program uses its drives".to_owned()),
+                    Standing::Clone { role: DriveRole::Primary, diverged: true, .. } => {
+                        Some("two drives say that they are the main drive".to_owned())
+                    }
                     Standing::Ejected if s.drive().is_some_and(|(_, role)| role == DriveRole::Primary) => {
                         Some("the main drive was ejected".to_owned())
                     }
@@ -346,6 +275,8 @@ impl Pool {
                     | Standing::Blank
                     | Standing::Ready
                     | Standing::ReadOnly
+                    | Standing::Failing { .. }
+                    | Standing::Clone { .. }
                     | Standing::Stuck => None,
                 })
                 .unwrap_or_else(|| "the main drive is not there".to_owned());
@@ -472,6 +403,7 @@ impl Pool {
             *self.identity() = Some(primary.attached.marker.pool);
             self.load_accounts(primary)?;
             self.remember_primary(primary)?;
+            self.load_incidents(primary)?;
         }
         let was =
             std::mem::replace(&mut *self.primary.write().unwrap_or_else(PoisonError::into_inner), primary);

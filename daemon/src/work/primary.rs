@@ -135,14 +135,14 @@ impl Primary {
         self.commit.submit(change, None, now)
     }
 
-    /// The same for an upload that was announced.
+    /// The same for an upload that was announced: a client waits for it to be acknowledged.
     pub(crate) fn submit_announced(
         &self,
         change: Change,
         announced: Announced,
         now: Timestamp,
     ) -> Result<Done, Refusal> {
-        self.attached.takes_writes().map_err(|why| Refusal::Unavailable { why })?;
+        self.attached.takes_changes().map_err(|why| Refusal::Unavailable { why })?;
         self.commit.submit(change, Some(announced), now)
     }
 

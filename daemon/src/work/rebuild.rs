@@ -133,13 +133,14 @@ fn set_catalogue_aside(pool: &Pool, what: &Rebuild, from: &Path) -> Result<Drive
 fn usable(pool: &Pool) -> Result<(), RebuildError> {
     let standing = pool.drives().into_iter().next().map_or(Standing::Absent, |drive| drive.standing);
     match standing {
-        Standing::Ready => Ok(()),
+        Standing::Ready | Standing::Failing { .. } => Ok(()),
         Standing::InUse => Err(RebuildError::InUse),
         Standing::Foreign { why } | Standing::Suspect { why } => Err(RebuildError::Standing(why)),
         Standing::Absent
         | Standing::Ejected
         | Standing::Former
         | Standing::Retired
+        | Standing::Clone { .. }
         | Standing::Blank
         | Standing::ReadOnly
         | Standing::Stuck => Err(RebuildError::Standing(standing.word().to_owned())),

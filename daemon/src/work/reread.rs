@@ -7,6 +7,7 @@ use crate::model::hash::{Also, ContentHash, Digests};
 use crate::model::path::RelPath;
 use crate::model::place::Place;
 use crate::plan::editing::{self, Look};
+use crate::plan::failing::Kind;
 use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::copies::{self, CopyRow};
 use crate::store::volume::VolumeError;
@@ -81,7 +82,13 @@ impl Pool {
                 return Ok(Found::NotRead(path));
             }
             // One bad block is the copy's problem; a drive that is gone is the drive's.
-            Err(e) => Some(drive.file_only(e).map_err(Refusal::Drive)?),
+            Err(e) => {
+                let words = drive.file_only(e).map_err(Refusal::Drive)?;
+                if row.state != CopyState::Damaged {
+                    drive.note_error(Kind::Read);
+                }
+                Some(words)
+            }
         };
         // Renamed, replaced, healed, or written anew by other hands meanwhile: the next look is about what it is now.
         if !still(primary, row)? || inode() != before {

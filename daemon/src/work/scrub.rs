@@ -76,6 +76,7 @@ impl Scrub {
         if space.available < space.to_record() || !primary.has_room_to_record() {
             return Ok(false);
         }
+        self.pool.settle_doubts(&primary, &drive, go_on)?;
         if tail::mark(&primary, &drive, go_on)? {
             return Ok(true);
         }
@@ -85,6 +86,8 @@ impl Scrub {
         let (manners, uploads) = (self.manners, &primary.attached.turns);
         let (mut batch, mut read, mut more) = (Reread::default(), 0, rows.len() == BATCH);
         for row in rows {
+            // Somebody waits for these.
+            self.pool.settle_doubts(&primary, &drive, go_on)?;
             let haste = scrubbing::haste(row.tail, row.reread, now);
             let left = scrubbing::allowance(held, haste).saturating_sub(self.used);
             if batch.bytes >= left || !go_on() {

@@ -13,6 +13,7 @@ use crate::store::catalogue::names::NameRow;
 use crate::store::volume::{ReadAt, Stat, VolumeError};
 use crate::work::changes::Change;
 use crate::work::commit::Done;
+use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::ingest::{Ingest, Outcome};
 use crate::work::news::{NewsKind, PhotoNews};
@@ -50,13 +51,26 @@ pub enum NodeKind {
     Folder,
 }
 
-/// A file on the primary; from where it cannot be read, a copy on another drive is read on.
+/// A copy on another drive than the primary, open.
+type Elsewhere = (Arc<Attached>, Box<dyn ReadAt>);
+
+/// A file on a drive; from where it cannot be read on the primary, a copy on another drive is read on.
 struct Reading {
     reader: Box<dyn ReadAt>,
+    drive: Arc<Attached>,
     tree: Tree,
     node: Node,
     /// Until it was turned to another drive.
     begun_on: Option<Arc<Primary>>,
+}
+
+impl Reading {
+    /// The copy is read again by others, and healed; whoever asks for it meanwhile gets another.
+    fn doubt(&self, error: &VolumeError) {
+        if self.node.shelf == Shelf::Photos {
+            self.tree.pool.doubt(&self.drive, self.node.id, error);
+        }
+    }
 }
 
 impl ReadAt for Reading {
@@ -65,11 +79,14 @@ impl ReadAt for Reading {
             Err(error) => error,
             read => return read,
         };
+        self.doubt(&error);
         let Some(primary) = self.begun_on.take() else { return Err(error) };
-        let Ok(Some(reader)) = self.tree.open_elsewhere(&primary, &self.node) else { return Err(error) };
+        let Ok(Some((drive, reader))) = self.tree.open_elsewhere(&primary, &self.node) else {
+            return Err(error);
+        };
         log::warn!("{}: read on from another drive: {error}", Place::photo(&self.node.path).as_str());
-        self.reader = reader;
-        self.reader.read_at(buf, offset)
+        (self.drive, self.reader) = (drive, reader);
+        self.reader.read_at(buf, offset).inspect_err(|error| self.doubt(error))
     }
 
     fn read_cached(&mut self, buf: &mut [u8], offset: u64) -> usize {
@@ -161,32 +178,38 @@ impl Tree {
         Ok(rows.into_iter().map(Node::from).collect())
     }
 
-    /// Opens a file for reading; a copy on another drive serves where the primary's is damaged, cannot be opened, or not read to its
-    /// end. `NotFound` where the name went while this looked; `Damaged` where no drive has it whole.
+    /// Opens a file for reading; a copy on another drive serves where the primary's is damaged or in doubt, cannot be opened, or not
+    /// read to its end. `NotFound` where the name went while this looked; `Damaged` where no drive has it whole.
     pub fn open(&self, node: &Node) -> Result<Box<dyn ReadAt>, Refusal> {
         let primary = self.pool.primary()?;
-        let volume = &primary.attached.volume;
+        let (id, volume) = (primary.attached.id(), &primary.attached.volume);
+        let damaged = primary.catalogue.read(|r| r.is_damaged(node.id, id))?;
+        let begin = |drive: Arc<Attached>, reader, begun_on| -> Box<dyn ReadAt> {
+            Box::new(Reading { reader, drive, tree: self.clone(), node: node.clone(), begun_on })
+        };
+        if (damaged || self.pool.is_doubted(id, node.id))
+            && let Some((drive, reader)) = self.open_elsewhere(&primary, node)?
+        {
+            return Ok(begin(drive, reader, None));
+        }
         let same = |stat: Stat| matches!(node.kind, NodeKind::File { size, .. } if size == stat.size);
-        let damaged = primary.catalogue.read(|r| r.is_damaged(node.id, primary.attached.id()))?;
         let failed = if damaged {
             None
         } else {
             match volume.stat(&node.place()).and_then(|stat| Ok((stat, volume.open(&node.place())?))) {
                 Ok((stat, reader)) if same(stat) => {
-                    return Ok(Box::new(Reading {
-                        reader,
-                        tree: self.clone(),
-                        node: node.clone(),
-                        begun_on: Some(primary),
-                    }));
+                    return Ok(begin(Arc::clone(&primary.attached), reader, Some(primary)));
                 }
                 // Bytes that nobody has hashed are not sent as if they were the photo.
                 Ok(_) => None,
                 Err(e) => Some(e),
             }
         };
-        if let Some(reader) = self.open_elsewhere(&primary, node)? {
-            return Ok(reader);
+        if let Some((drive, reader)) = self.open_elsewhere(&primary, node)? {
+            if let (Some(error), Shelf::Photos) = (&failed, node.shelf) {
+                self.pool.doubt(&primary.attached, node.id, error);
+            }
+            return Ok(begin(drive, reader, None));
         }
         Err(match failed {
             None if damaged => self.damaged(&primary, node)?,
@@ -226,23 +249,26 @@ impl Tree {
     }
 
     /// The same content on another drive.
-    fn open_elsewhere(&self, primary: &Primary, node: &Node) -> Result<Option<Box<dyn ReadAt>>, Refusal> {
+    fn open_elsewhere(&self, primary: &Primary, node: &Node) -> Result<Option<Elsewhere>, Refusal> {
         let copies = primary.catalogue.read(|r| r.copies_of_name(node.id))?;
         for copy in copies {
             let same = matches!(node.kind, NodeKind::File { hash, .. } if hash == copy.hash);
             let good =
                 same && matches!(copy.state, CopyState::Verified) && copy.drive != primary.attached.id();
+            let good = good && !self.pool.is_doubted(copy.drive, node.id);
             if let (true, Some(other)) = (good, self.pool.attached(copy.drive))
                 && let Ok(reader) = other.volume.open(&Place::photo(&copy.at))
             {
-                return Ok(Some(reader));
+                return Ok(Some((other, reader)));
             }
         }
         Ok(None)
     }
 
     fn submit(&self, change: Change) -> Result<Done, Refusal> {
-        self.pool.primary()?.submit(change, self.pool.now())
+        let primary = self.pool.primary()?;
+        primary.attached.takes_changes().map_err(|why| Refusal::Unavailable { why })?;
+        primary.submit(change, self.pool.now())
     }
 
     /// Makes one folder: `Exists`, `NoParent`, `NotAFolder`. Durable on return, like every change here.

@@ -2,7 +2,7 @@
 //! about a drive that has got another photo since.
 use jiff::Timestamp;
 
-use crate::model::drive::{DriveRole, Space, Standing};
+use crate::model::drive::{DriveRole, Space};
 use crate::plan::unplugging::{self, Copies, Known, Unplugging};
 use crate::store::catalogue::CatalogueError;
 use crate::work::drive::Attached;
@@ -13,7 +13,7 @@ impl Pool {
     /// `None`: it is no offline drive, or not in use. Blocking, while the primary answers; the offline drive itself is asked nothing.
     pub(super) fn unplugging(&self, primary: Option<&Primary>, slot: &Slot) -> Option<Unplugging> {
         let attached = slot.attached.as_ref().filter(|drive| drive.role() == DriveRole::Offline)?;
-        let ready = slot.standing == Standing::Ready && attached.takes_writes().is_ok();
+        let ready = slot.standing.takes_writes() && attached.takes_writes().is_ok();
         // Of one that cannot be used nothing more is asked: that is all there is to say.
         let known = primary.filter(|_| ready);
         let copies = known.and_then(|primary| self.copies_on(primary, attached, slot.space).ok());

@@ -9,11 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::account::TokenKey;
 use crate::model::drive::{DriveRole, Id, Marker, Standing};
 use crate::model::place::Place;
+use crate::plan::failing::Kind;
 use crate::plan::{mirroring, retrying};
-use crate::store::catalogue::copies;
+use crate::store::catalogue::{Doubt, copies};
 use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
 use crate::work::ballast;
+use crate::work::clones::{self, Seen};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Slot};
@@ -91,6 +93,7 @@ impl DriveWatch {
             (None, _) => {
                 self.probed = None;
                 self.pool.update_slot(&self.mount, |slot| slot.ejected = None);
+                self.pool.look_first(&self.mount);
                 self.pool.look_at(&self.mount)
             }
         }
@@ -106,7 +109,7 @@ impl DriveWatch {
             return self.pool.look_at(&self.mount);
         }
         let now = self.pool.now();
-        if self.pool.condemn(attached, now) {
+        if self.has_bad_catalogue(attached, now) {
             // Closed, set aside and made anew: requests are told to come back meanwhile.
             self.pool.detach(attached);
             return self.pool.look_at(&self.mount);
@@ -115,7 +118,8 @@ impl DriveWatch {
         self.pool.commit_what_follows(attached);
         // Whether it is still the drive it was: cheap, and every few seconds.
         let proved = attached.volume.prove();
-        let due = retrying::is_due(self.probed, PROBE_EVERY, now) || attached.takes_writes().is_err();
+        let doubtful = attached.takes_writes().is_err() || attached.doubt().incident.is_some();
+        let due = retrying::is_due(self.probed, PROBE_EVERY, now) || doubtful;
         let due = due && self.pool.is_known(attached);
         let probed = match proved {
             Ok(()) if due => {
@@ -125,9 +129,15 @@ impl DriveWatch {
             Ok(()) => glance(attached).map(|()| None),
             Err(e) => Err(e),
         };
+        if probed.is_ok() {
+            clones::leave_others_alone(&mut self.pool.slots(), &self.mount, attached.id());
+        }
         let took = self.pool.now().duration_since(now).as_millis();
         match probed {
             Ok(Some(())) => {
+                // Before it takes anything again.
+                self.pool.note_incident(attached, now);
+                self.pool.stands(attached, now);
                 attached.cleared();
                 self.pool.update_slot(&self.mount, |slot| slot.probe_ms = u64::try_from(took).ok());
                 // While `probing_since` stands: if the catalogue never answers, that is said of this drive.
@@ -141,22 +151,44 @@ impl DriveWatch {
                 }
             }
             Ok(None) => {}
-            Err(e) => drop(attached.heed(e)),
+            Err(e) => {
+                // One that is pulled fails like one that breaks, and reads nothing any more.
+                if attached.doubt().incident.is_some() && glance(attached).is_ok() {
+                    self.pool.note_incident(attached, now);
+                }
+                drop(attached.heed(e));
+            }
         }
+        self.conclude(attached, now);
+        Ok(())
+    }
+
+    /// Whether the catalogue on it is to be opened anew.
+    fn has_bad_catalogue(&self, attached: &Attached, now: Timestamp) -> bool {
+        // Read or written is not told apart: it is written to all day, and mostly read from memory.
+        if self.pool.catalogue_doubt(attached) == Doubt::Unread && glance(attached).is_ok() {
+            attached.note_error(Kind::Write);
+            self.pool.note_incident(attached, now);
+        }
+        self.pool.condemn(attached, now)
+    }
+
+    /// What was found, put down; a drive that is gone is let go.
+    fn conclude(&mut self, attached: &Arc<Attached>, now: Timestamp) {
         let space = attached.volume.space().ok();
         let doubt = attached.doubt();
         if doubt.gone.is_some() {
             self.pool.detach(attached);
             // What was unplugged may be plugged in again already.
             self.again = true;
-            return Ok(());
+            return;
         }
         let standing = if let Some(why) = doubt.suspect {
             Standing::Suspect { why }
         } else if doubt.read_only {
             Standing::ReadOnly
         } else {
-            Standing::Ready
+            self.pool.stands(attached, now)
         };
         let mut more_room = false;
         self.pool.update_slot(&self.mount, |slot| {
@@ -171,7 +203,6 @@ impl DriveWatch {
         if more_room && attached.role() != DriveRole::Primary {
             self.fill_up(attached);
         }
-        Ok(())
     }
 
     /// What did not fit on a drive is tried again now.
@@ -246,7 +277,12 @@ impl Pool {
             });
             Ok(())
         };
-        match disk::look(mount) {
+        let found = disk::look(mount);
+        self.note_seen(
+            mount,
+            if let Found::Marked(_, marker) = &found { Seen::of(marker, mount) } else { Seen::NoDrive },
+        );
+        match found {
             Found::Nothing(_) => stands(Standing::Absent),
             Found::Unmarked if self.options.require_mount && !disk::is_mount_point(mount) => {
                 stands(Standing::Absent)
@@ -302,6 +338,11 @@ impl Pool {
         if let Some(standing) = self.put_out(marker) {
             return Claim::Not(standing);
         }
+        match self.among_clones(mount, volume, marker) {
+            Ok(None) => {}
+            Ok(Some(standing)) => return Claim::Not(standing),
+            Err(e) => return Claim::Not(Standing::Suspect { why: e.to_string() }),
+        }
         if marker.role == DriveRole::Primary {
             self.let_former_go(marker);
         }
@@ -312,7 +353,8 @@ impl Pool {
         }
         let others: Vec<_> = slots.iter().filter_map(taken).collect();
         if others.iter().any(|(id, _)| *id == marker.drive) {
-            return foreign("it is a second copy of a drive that is attached");
+            // Opened at this very moment: what that makes of this one is seen at the next look.
+            return Claim::Busy;
         }
         let primary = DriveRole::Primary;
         if marker.role == primary && others.iter().any(|(_, role)| *role == primary) {
@@ -321,6 +363,7 @@ impl Pool {
         if let Some(slot) = slots.iter_mut().find(|s| s.mount == mount) {
             slot.moving = Some((marker.drive, marker.role));
         }
+        clones::leave_others_alone(&mut slots, mount, marker.drive);
         Claim::Ours(Moving::of(self, mount))
     }
 
@@ -358,9 +401,12 @@ impl Pool {
             self.open_primary(&attached)?;
         }
         let space = attached.volume.space().ok();
+        // It is written to from now on: where its record ended says nothing any more.
+        let (standing, seen) = (self.stands(&attached, self.now()), Seen::of(&attached.marker, &mount));
         self.update_slot(&mount, |slot| {
             slot.attached = Some(attached);
-            slot.standing = Standing::Ready;
+            slot.standing = standing;
+            slot.seen = seen;
             slot.space = space;
             slot.device = device;
             slot.probing_since = None;

@@ -2,27 +2,11 @@
 //! (I24). The real binary under libfaketime.
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
+use crate::support::clock;
 use crate::support::daemon::{Account, Daemon};
 use crate::support::listing::{hash, hashes};
 use crate::support::mounted::leave_out;
-
-/// Debian's package `faketime`.
-pub(crate) fn library() -> Option<String> {
-    let by_machine = fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
-    let mut all = by_machine.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
-    all.find(|path| path.exists()).map(|path| path.to_string_lossy().into_owned())
-}
-
-/// What a program's command line begins with, so that its clock is what the file says.
-pub(crate) fn under(library: &str, clock: &Path) -> Vec<String> {
-    let preload = format!("LD_PRELOAD={library}");
-    let clock = format!("FAKETIME_TIMESTAMP_FILE={}", clock.display());
-    let settings =
-        ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"];
-    [&["env", &preload, &clock][..], &settings].concat().into_iter().map(str::to_owned).collect()
-}
 
 /// A box whose clock is what a file says.
 struct Box {
@@ -74,11 +58,10 @@ impl Box {
 
 #[test]
 fn whatever_the_clock_says_nothing_is_lost_or_out_of_order() {
-    let Some(library) = library() else { return leave_out("wrong-clocks", "no libfaketime") };
     let dir = tempfile::tempdir().unwrap();
     let clock = dir.path().join("clock");
     fs::write(&clock, "@1970-01-02 00:00:00\n").unwrap();
-    let under = under(&library, &clock);
+    let Some(under) = clock::under(&clock) else { return leave_out("wrong-clocks", "no libfaketime") };
     let under: Vec<&str> = under.iter().map(String::as_str).collect();
     for drive in ["a", "b"] {
         fs::create_dir(dir.path().join(drive)).unwrap();

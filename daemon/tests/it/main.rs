@@ -11,6 +11,7 @@ mod clocks;
 mod cuts;
 mod demo;
 mod eject;
+mod failing;
 mod full;
 mod hands;
 mod hangs;

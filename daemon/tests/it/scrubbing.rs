@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::clocks;
+use crate::support::clock;
 use crate::support::daemon::{Account, Daemon};
 use crate::support::luck;
 use crate::support::mounted::{Mounted, leave_out};
@@ -25,13 +25,12 @@ pub(crate) struct Box {
 }
 
 pub(crate) fn furnish(dir: &Path, mib: u64) -> Result<Box, String> {
-    let library = clocks::library().ok_or_else(|| "no libfaketime".to_owned())?;
     let mount = |drive: &str| {
         fs::create_dir(dir.join(drive)).unwrap();
         Mounted::image(&dir.join(format!("{drive}.img")), mib, &["mkfs.ext4", "-q", "-F"], &dir.join(drive))
     };
     let mounted = [mount("a")?, mount("b")?];
-    let under = clocks::under(&library, &dir.join("clock"));
+    let under = clock::under(&dir.join("clock")).ok_or_else(|| "no libfaketime".to_owned())?;
     let mut daemon = Daemon::new(dir, 20, &under.iter().map(String::as_str).collect::<Vec<_>>());
     daemon.require_mount = true;
     fs::write(dir.join("clock"), "+0\n").unwrap();

@@ -291,6 +291,9 @@ fn standing(standing: &Standing) -> String {
         Standing::Foreign { why } | Standing::Suspect { why } => {
             format!("{} ({})", standing.word(), screen::plain(why))
         }
+        Standing::Failing { incidents, .. } => {
+            format!("{} ({})", standing.word(), screen::many(*incidents, "error lately", "errors lately"))
+        }
         Standing::Absent
         | Standing::Ejected
         | Standing::Former
@@ -299,6 +302,7 @@ fn standing(standing: &Standing) -> String {
         | Standing::Blank
         | Standing::Ready
         | Standing::ReadOnly
+        | Standing::Clone { .. }
         | Standing::Stuck => standing.word().to_owned(),
     }
 }

@@ -126,7 +126,11 @@ fn known_drives(cx: &Cx<'_>) -> anyhow::Result<Vec<PathBuf>> {
 
 const fn may_be_read(standing: &Standing) -> bool {
     match standing {
-        Standing::Ready | Standing::ReadOnly | Standing::Suspect { .. } | Standing::InUse => true,
+        Standing::Ready
+        | Standing::ReadOnly
+        | Standing::Suspect { .. }
+        | Standing::Failing { .. }
+        | Standing::InUse => true,
         Standing::Absent
         | Standing::Ejected
         | Standing::Foreign { .. }
@@ -134,6 +138,7 @@ const fn may_be_read(standing: &Standing) -> bool {
         // They may name what the pool has since deleted; with --from they are read all the same.
         | Standing::Former
         | Standing::Retired
+        | Standing::Clone { .. }
         // Whoever reads from it hangs with it.
         | Standing::Stuck => false,
     }

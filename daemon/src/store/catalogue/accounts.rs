@@ -301,6 +301,19 @@ impl Reader<'_> {
             .and_then(|mut s| s.query_row([key], |row| row.get(0)).optional())
             .tried("read a fact")
     }
+
+    /// All values of the `meta` table whose keys begin so, with their keys.
+    pub fn metas(&self, prefix: &str) -> Result<Vec<(String, String)>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT key, value FROM meta WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key")
+            .and_then(|mut s| s.query_map([prefix], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+            .tried("read facts")
+    }
+}
+
+/// Takes a value of the `meta` table away.
+pub fn forget_meta(tx: &Tx<'_>, key: &str) -> Result<(), CatalogueError> {
+    tx.execute("DELETE FROM meta WHERE key = ?1", [key]).tried("forget a fact").map(drop)
 }
 
 /// Sets a value of the `meta` table.

@@ -3,7 +3,7 @@ use rusqlite::params;
 
 use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
-use crate::store::catalogue::accounts::set_meta;
+use crate::store::catalogue::accounts::{forget_meta, set_meta};
 use crate::store::catalogue::read::Reader;
 use crate::store::catalogue::{CatalogueError, Tried, Tx};
 
@@ -33,17 +33,13 @@ pub fn wake(tx: &Tx<'_>, drive: DriveId, end: u64) -> Result<bool, CatalogueErro
         )
         .tried("set what was missing apart")?;
     }
-    forget(tx, &rested_key(drive))?;
+    forget_meta(tx, &rested_key(drive))?;
     Ok(clean)
 }
 
 /// The tail of a drive is marked.
 pub fn marked(tx: &Tx<'_>, drive: DriveId) -> Result<(), CatalogueError> {
-    forget(tx, &tail_key(drive))
-}
-
-fn forget(tx: &Tx<'_>, key: &str) -> Result<(), CatalogueError> {
-    tx.execute("DELETE FROM meta WHERE key = ?1", [key]).tried("forget a fact").map(drop)
+    forget_meta(tx, &tail_key(drive))
 }
 
 /// Marks a drive's copies of this content as part of its tail, wherever they lie by now.

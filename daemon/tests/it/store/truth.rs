@@ -10,6 +10,8 @@ use shoebox::model::health::{Finding, Light};
 use shoebox::model::path::RelPath;
 use shoebox::model::place::Shelf;
 use shoebox::plan::facts::{Facts, Limits};
+use shoebox::plan::failing::Kind;
+use shoebox::work::drive::Doubt;
 use shoebox::work::error::Refusal;
 use shoebox::work::health::HealthCheck;
 use shoebox::work::ingest::{Ingest, Outcome};
@@ -59,7 +61,9 @@ fn one_error_in_reading_is_no_damage_and_two_are() {
         });
         verify(&home);
         assert_eq!(home.state("anna/a.jpg", "a"), state);
-        assert_eq!(home.pool.primary().unwrap().attached.doubt(), Default::default());
+        // The drive is used on; what could not be read is held against it.
+        let incident = (errors == 2).then_some(Kind::Read);
+        assert_eq!(home.pool.primary().unwrap().attached.doubt(), Doubt { incident, ..Doubt::default() });
     }
 }
 

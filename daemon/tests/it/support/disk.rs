@@ -68,6 +68,8 @@ struct Cache {
     pull_at: Option<u64>,
     /// The call that fails, once.
     fail_at: Option<u64>,
+    /// What a sector begins with that is not written.
+    refused: Option<Vec<u8>>,
     /// Sectors that cannot be read until they are written anew.
     unreadable: BTreeSet<u64>,
 }
@@ -143,6 +145,11 @@ impl Medium {
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
         let mut cache = self.cache.lock().unwrap();
         self.call(&mut cache)?;
+        let is_refused =
+            |sector: &[u8]| cache.refused.as_ref().is_some_and(|start| sector.starts_with(start));
+        if data.chunks(SECTOR).any(is_refused) {
+            return Err(std::io::Error::from_raw_os_error(libc::EIO));
+        }
         cache.written += data.len() as u64;
         let (mut at, mut data) = (offset, data);
         // mkfs, which writes without the loop device, writes parts of sectors.
@@ -363,6 +370,11 @@ impl Disk {
     pub(crate) fn fail_at(&self, call: u64) {
         let mut cache = self.medium.cache.lock().unwrap();
         (cache.calls, cache.fail_at) = (0, Some(call));
+    }
+
+    /// From now on a write of a sector that begins with these bytes fails; without any, none does.
+    pub(crate) fn refuse(&self, bytes: Option<&[u8]>) {
+        self.medium.cache.lock().unwrap().refused = bytes.map(<[u8]>::to_vec);
     }
 
     /// From now on the sector that begins with these bytes cannot be read. `false`: there is none on the medium.
