@@ -134,6 +134,11 @@ pub struct Marker {
     pub token_key: TokenKey,
 }
 
+impl Marker {
+    /// Of a pool whose roles never changed.
+    pub const FIRST_GENERATION: u64 = 1;
+}
+
 /// How a drive stands, as last observed by real I/O.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "standing", rename_all = "kebab-case")]

@@ -54,7 +54,7 @@ pub struct Facts {
 pub struct LostFacts {
     /// When it was noticed.
     pub noted: Timestamp,
-    /// When the first photo was received of which the primary knew nothing any more.
+    /// When the last photo was received that it still knew of, before the first of those that it did not.
     pub since: Timestamp,
 }
 

@@ -24,9 +24,12 @@ pub(crate) fn throw(attached: &Attached) -> Result<(), VolumeError> {
 pub(crate) fn take(attached: &Attached) -> Result<(), VolumeError> {
     let space = attached.volume.space()?;
     let whole = size(&space);
-    let size = whole.min(space.available.saturating_sub(space.to_note()));
-    if size >= whole / 4 {
-        set_aside(attached, size)?;
+    // Rather with room for changes and workers beside it.
+    for left in [space.to_record(), space.to_note()] {
+        let size = whole.min(space.available.saturating_sub(left));
+        if size >= whole / 4 {
+            return set_aside(attached, size);
+        }
     }
     Ok(())
 }

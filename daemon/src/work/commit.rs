@@ -151,7 +151,7 @@ pub(crate) struct Committer {
     pub(crate) new_folders: HashMap<String, RelPath>,
     /// Counts what other drives have to follow.
     changes: Arc<AtomicU64>,
-    /// So little is left on the drive that nothing may wait to be written.
+    /// So little is left on the drive that nothing may wait to be written; or nobody has measured, for what is tried in any case.
     scarce: bool,
     closed: bool,
 }

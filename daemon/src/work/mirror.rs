@@ -225,6 +225,8 @@ impl Worker for Mirror {
         };
         let _drive = cx.blocked_on(&self.busiest(&primary));
         if !primary.has_room_to_record() {
+            // However long that lasts, no drive is kept from being unmounted.
+            self.ends.clear();
             return Ok(Outcome::Rest);
         }
         let go_on = || {

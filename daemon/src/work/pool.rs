@@ -463,7 +463,7 @@ impl Pool {
             let drives: Vec<_> = self.slots().iter().filter_map(Slot::drive).collect();
             for (id, _) in drives {
                 // What cannot be counted stays as it was counted last.
-                drop(self.count_copies(primary, id, true));
+                drop(self.count_copies(primary, id, self.is_reread_stale(id)));
             }
         }
         let view = |slot: Slot| {

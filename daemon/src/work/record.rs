@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::drive::{DriveId, DriveRole};
+use crate::model::drive::{DriveId, DriveRole, Marker};
 use crate::model::event::{Event, Line, What};
 use crate::plan::facts::LostFacts;
 use crate::store::catalogue::apply::{self, On};
@@ -41,65 +41,83 @@ pub(crate) fn enrol(attached: &Attached, catalogue: &Catalogue, now: Timestamp) 
         from = 0;
     }
     let end = manifest.position().seq;
-    // A former primary has photos of its own that the drive in its place never had: nobody lost them.
-    let changes = manifest::role_changes(&*attached.volume, attached.marker.generation).map_err(heed)?;
-    let former = changes.iter().any(|change| change.was == DriveRole::Primary);
-    let (mut forgotten, mut failed) = (false, None);
+    let note = |received| note_forgotten(attached, catalogue, end, received, now);
+    let (mut noted, mut earliest, mut failed) = (None, None, None);
     replay(attached, catalogue, &mut manifest, from, &mut |event| {
-        if !forgotten && failed.is_none() {
-            match is_forgotten(catalogue, event) {
-                Ok(false) => {}
+        if failed.is_none() {
+            match forgotten(catalogue, event) {
+                Ok(None) => {}
                 // Before the catalogue reaches this line: whoever comes after a crash finds the line, or the note.
-                Ok(true) => {
-                    forgotten = true;
-                    let lost = lost(event, now).filter(|_| !former);
-                    let noted = catalogue.write(|tx| {
-                        accounts::set_meta(tx, &forgot(id), &end.to_string())?;
-                        let primaries = Reader::new(tx).drives()?;
-                        let primary = primaries.into_iter().find(|drive| drive.role == DriveRole::Primary);
-                        match (primary, &lost) {
-                            (Some(primary), Some(lost)) => accounts::set_meta(tx, &lost_by(primary.id), lost),
-                            _ => Ok(()),
-                        }
-                    });
-                    failed = noted.err();
+                Ok(Some(received)) => {
+                    earliest = Some(earliest.map_or(received, |known| received.min(known)));
+                    if noted.is_none() {
+                        noted = Some(received);
+                        failed = note(received).err();
+                    }
                 }
-                Err(e) => failed = Some(e),
+                Err(e) => failed = Some(e.into()),
             }
         }
     })?;
     failed.map_or(Ok(()), Err)?;
+    // Copies are not made in the order in which photos came.
+    if let Some(earliest) = earliest.filter(|_| earliest != noted) {
+        note(earliest)?;
+    }
     tail::opened(attached, catalogue, end)?;
     *open = Some(manifest);
     attached.set_enrolled(true);
     Ok(())
 }
 
-/// Whether a copy names content of which the primary knows nothing. What is on a copy was on the primary first, with its record
-/// flushed: that primary lied about its flushes, or another drive took its place, and the record was lost.
-fn is_forgotten(catalogue: &Catalogue, event: &Event) -> Result<bool, CatalogueError> {
-    let What::Stored { hash, .. } = &event.what else { return Ok(false) };
-    Ok(catalogue.read(|r| r.asset(hash))?.is_none())
+/// When a photo was received of which the primary knows nothing although a copy names it. What is on a copy was on the primary first,
+/// with its record flushed: that primary lied about its flushes, or another drive took its place, and the record was lost.
+fn forgotten(catalogue: &Catalogue, event: &Event) -> Result<Option<Timestamp>, CatalogueError> {
+    let What::Stored { hash, received, .. } = &event.what else { return Ok(None) };
+    let known = catalogue.read(|r| r.asset(hash))?.is_some();
+    Ok((!known).then_some(*received))
+}
+
+/// Notes that this drive's record names what the primary forgot. And that the primary lost it, if it was the primary from the beginning:
+/// of one that took another's place, nobody can tell whether it ever had it.
+fn note_forgotten(
+    attached: &Attached,
+    catalogue: &Catalogue,
+    end: u64,
+    received: Timestamp,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let original = attached.marker.generation == Marker::FIRST_GENERATION;
+    // What came after the last photo that it knows of may have reached no other drive, and be in no record.
+    let since = catalogue.read(|r| r.last_received_before(received))?.unwrap_or(received);
+    catalogue.write(|tx| {
+        accounts::set_meta(tx, &forgot(attached.id()), &end.to_string())?;
+        let reader = Reader::new(tx);
+        let primary = reader.drives()?.into_iter().find(|drive| drive.role == DriveRole::Primary);
+        let Some(primary) = primary.filter(|_| original) else { return Ok(()) };
+        let since = lost_by(&reader, primary.id)?.map_or(since, |known| known.since.min(since));
+        accounts::set_meta(tx, &lost_key(primary.id), &format!("{} {}", nanos(now), nanos(since)))
+    })?;
+    Ok(())
 }
 
 /// Where it is noted that a primary lost the end of its record.
-fn lost_by(primary: DriveId) -> String {
+fn lost_key(primary: DriveId) -> String {
     format!("lost the end of its record: {primary}")
 }
 
-/// When that was seen, and when the first photo was received of which it knows nothing; nanoseconds since 1970.
-fn lost(event: &Event, now: Timestamp) -> Option<String> {
-    let What::Stored { received, .. } = &event.what else { return None };
-    Some(format!("{} {}", nanos(now), nanos(*received)))
-}
-
-/// What is noted of that.
-pub(crate) fn lost_of(primary: &Primary) -> Result<Option<LostFacts>, CatalogueError> {
-    let noted = primary.catalogue.read(|r| r.meta(&lost_by(primary.attached.id())))?;
+/// When that was seen, and since when photos may be gone of which no record is left: nanoseconds since 1970.
+fn lost_by(reader: &Reader<'_>, primary: DriveId) -> Result<Option<LostFacts>, CatalogueError> {
+    let noted = reader.meta(&lost_key(primary))?;
     Ok(noted.and_then(|noted| {
         let (noted, since) = noted.split_once(' ')?;
         Some(LostFacts { noted: time(noted.parse().ok()?), since: time(since.parse().ok()?) })
     }))
+}
+
+/// What is noted of the primary's losses.
+pub(crate) fn lost_of(primary: &Primary) -> Result<Option<LostFacts>, CatalogueError> {
+    primary.catalogue.read(|r| lost_by(r, primary.attached.id()))
 }
 
 /// Where it is noted, up to which line a drive's record names what the primary forgot.

@@ -1,5 +1,6 @@
 //! The second copy before the answer, where the box is set up so: what is acknowledged was read back from drive B by then, and one drive
-//! that lies or dies that moment loses nothing (goal 15).
+//! that lies or dies that moment loses nothing (goal 15). Of a folder that is copied within the box only the top is waited for: its
+//! photos have their two copies.
 use std::time::{Duration, Instant};
 
 use crate::model::copy::CopyState;
@@ -11,8 +12,11 @@ use crate::work::pool::Pool;
 use crate::work::primary::Primary;
 use crate::work::tree::{Node, NodeKind};
 
-/// So long the second copy is waited for. Clients give up after a minute without a byte, some after half of it.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// So long the second copy is waited for, and longer for what takes longer to copy, as slow as USB 2 at worst; but not for ever: clients
+/// give up after a minute without a byte, some after half of it.
+const PATIENCE: Duration = Duration::from_secs(15);
+const BYTES_A_SECOND: u64 = 20 << 20;
+const LONGEST: Duration = Duration::from_secs(50);
 /// Pauses between two looks: the first and the longest. A copy usually takes a hundredth of a second.
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(64)];
 
@@ -29,12 +33,13 @@ impl Pool {
     /// Returns when a photo was read back from drive B. It stays on the main drive if that does not happen in time: sent once more, it
     /// is there already, and its copy is waited for again. Blocking.
     pub(super) fn await_second(&self, primary: &Primary, node: &Node) -> Result<(), Refusal> {
-        let NodeKind::File { hash, .. } = node.kind else { return Ok(()) };
+        let NodeKind::File { hash, size } = node.kind else { return Ok(()) };
         if node.shelf != Shelf::Photos || !self.options().acknowledge_after_copy {
             return Ok(());
         }
         self.wake_mirror();
-        let until: Instant = clock::monotonic() + PATIENCE;
+        let patience = (PATIENCE + Duration::from_secs(size / BYTES_A_SECOND)).min(LONGEST);
+        let until: Instant = clock::monotonic() + patience;
         let [mut pause, longest] = PAUSES;
         loop {
             let copies = primary.catalogue.read(|r| r.copies_of_name(node.id))?;

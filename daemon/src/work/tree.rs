@@ -285,7 +285,9 @@ impl Tree {
         to: &RelPath,
         overwrite: bool,
     ) -> Result<Outcome, Refusal> {
+        self.pool.expects_second()?;
         if let Some((source, target)) = self.same_content(from, to)?.filter(|_| overwrite) {
+            self.pool.await_second(&*self.pool.primary()?, &target)?;
             // The target has these very bytes: nothing is to be cleared for them. It gets the source's time, by which sync
             // programs tell whether they are done, and the old name goes.
             if source.mtime != target.mtime {
@@ -294,7 +296,6 @@ impl Tree {
             self.trash(by, from)?;
             return Ok(Outcome::Replaced);
         }
-        self.pool.expects_second()?;
         let outcome = self.clear_target(by, from, to, overwrite)?;
         match self.submit(Change::Rename { by: by.clone(), from: from.clone(), to: to.clone() }) {
             Ok(_) => {}
@@ -381,6 +382,7 @@ impl Tree {
         if to.is_within(from) {
             return Err(Refusal::Overlap);
         }
+        self.pool.expects_second()?;
         let outcome = self.clear_target(by, from, to, overwrite)?;
         let source = self.find(from)?.ok_or(Refusal::NotFound)?;
         self.copy_one(by, &source, to)?;

@@ -480,7 +480,7 @@ impl Pool {
             pool,
             drive: random_id()?,
             role,
-            generation: 1,
+            generation: Marker::FIRST_GENERATION,
             adopted: self.now(),
             filesystem: disk::filesystem_uuid(mount),
             token_key,

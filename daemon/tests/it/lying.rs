@@ -1,10 +1,12 @@
 //! Drive A says of its flushes that they are done, and they are not; then the power goes. Whatever reached B is on A again
 //! afterwards, without anybody's help, and what did not is not called safe (goal 15). The real binary on real ext4.
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::support::daemon::{Account, Daemon};
@@ -55,10 +57,14 @@ impl Box {
     }
 }
 
-fn says_what_is_lost(daemon: &Daemon) -> bool {
+/// That photos may be gone, since a day that is not after `first` came.
+fn says_what_is_lost(daemon: &Daemon, first: Timestamp) -> bool {
     let status = daemon.ask(&["status", "--json"]);
     let found = status["findings"].as_array().unwrap().iter().find(|one| one["code"] == "record-lost");
-    found.is_some_and(|one| one["light"] == "red" && one["since"].is_string())
+    found.is_some_and(|one| {
+        let since: Timestamp = one["since"].as_str().unwrap().parse().unwrap();
+        one["light"] == "red" && since <= first
+    })
 }
 
 /// A box after the power was cut, not started yet.
@@ -107,6 +113,7 @@ fn what_reached_b_comes_back_to_a_drive_that_lied() {
         };
         (0..3).for_each(|number| all.put(number, true));
         all.plugs[0].lie();
+        let lied = Timestamp::now();
         (3..9).for_each(|number| all.put(number, true));
         // One that B never gets.
         assert_eq!(all.daemon.run(&["drive", "eject", "mirror"]).0, 0);
@@ -148,7 +155,7 @@ fn what_reached_b_comes_back_to_a_drive_that_lied() {
         if !receipt.is_null() {
             named += 1;
         } else if main == "a" {
-            daemon.until("it says since when photos may be gone", says_what_is_lost);
+            daemon.until("it says since when photos may be gone", |d| says_what_is_lost(d, lied));
             said += 1;
         }
         daemon.kill();
@@ -160,10 +167,11 @@ fn what_reached_b_comes_back_to_a_drive_that_lied() {
     );
 }
 
+const BOTH: &str = "[mirror]\nacknowledge_after_copy = true\n";
+
 /// Where uploads wait for both drives, one that lies loses nothing that was acknowledged, whichever it is.
 #[test]
 fn with_both_drives_waited_for_one_that_lies_loses_nothing() {
-    const BOTH: &str = "[mirror]\nacknowledge_after_copy = true\n";
     let (times, seed) = (luck::size("SHOEBOX_LIES", 2), luck::seed("lying, both"));
     let (mut acknowledged, mut slowest) = (0, Duration::ZERO);
     for time in 0..times {
@@ -220,4 +228,35 @@ fn with_both_drives_waited_for_one_that_lies_loses_nothing() {
          took {:.2} s",
         slowest.as_secs_f32()
     );
+}
+
+/// B is there and has no room: nothing is acknowledged, however often the app tries its way of uploading, until B has it.
+#[test]
+fn a_photo_that_b_cannot_take_is_not_acknowledged_by_another_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all = match furnish(dir.path(), BOTH) {
+        Ok(all) => all,
+        Err(why) => return leave_out("both-drives-one-full", &why),
+    };
+    let filler = dir.path().join("b/other-hands");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[7; 4096]).is_ok() {}
+    let upload = |all: &Box| {
+        let put = all.daemon.request(&all.who, "PUT", "/dav/1.jpg.part", "", &photo(1));
+        assert!(put.is_success(), "{}", put.text);
+        let to = "Destination: /dav/1.jpg\r\nOverwrite: T\r\n";
+        all.daemon.request(&all.who, "MOVE", "/dav/1.jpg.part", to, b"").status
+    };
+    assert_eq!([upload(&all), upload(&all)], [503, 503], "{}", all.daemon.log());
+    assert!(!all.daemon.is_mirrored("anna/1.jpg"));
+    drop(file);
+    fs::remove_file(&filler).unwrap();
+    all.daemon.until("B has room, and it is acknowledged", {
+        let who = all.who.clone();
+        move |d| {
+            let reply = d.request(&who, "PUT", "/dav/1.jpg", "", &photo(1));
+            assert!(!reply.is_success() || d.is_mirrored("anna/1.jpg"), "{}", reply.text);
+            reply.is_success()
+        }
+    });
 }

@@ -414,6 +414,10 @@ fn sweep(name: &str, test: &str, fault: Fault, times: u64) {
                             sum.untouched += count.untouched;
                             sum.granted += count.granted;
                             sum.told_of_b += count.told_of_b;
+                            // Long campaigns say how far they are.
+                            if count.cuts > 0 && sum.cuts % 250 == 0 {
+                                println!("  {} of {times}, {} acknowledged", sum.cuts, sum.granted);
+                            }
                         }
                         Err(why) => failed.lock().unwrap().push(format!("{name} {number}: {why}")),
                     }

@@ -296,6 +296,8 @@ fn a_drive_filled_to_the_last_byte_is_full_and_not_gone() {
     is_full_and_says_so(&all, Duration::from_secs(12));
     assert!(!all.daemon.log().contains("opened anew"), "{}", all.daemon.log());
     all.is_true();
+    // However long that lasts, the other drive can be unmounted.
+    assert_eq!(all.daemon.run(&["drive", "eject", "mirror"]).0, 0);
 }
 
 #[test]

@@ -235,6 +235,7 @@ pub(super) async fn connection<S, H, F>(
         .serve_connection(TokioIo::new(wire), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
         () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
@@ -535,6 +536,35 @@ mod tests {
             assert!(server.talk(request).await.starts_with("HTTP/1.1 200 "));
             assert!(server.beats.load(Ordering::Relaxed) >= 2);
             drop(idle);
+        });
+    }
+
+    /// An upload that stops, and a download that nobody reads, for longer than silence is borne with.
+    #[test]
+    fn whoever_is_in_the_middle_of_a_body_does_not_give_way() {
+        run_test(async {
+            let server =
+                Arc::new(server(Limits { connections: 1, ..Limits::default() }, Duration::ZERO).await);
+            let newcomer = || {
+                let server = Arc::clone(&server);
+                tokio::spawn(async move {
+                    server.talk("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await
+                })
+            };
+            let mut slow = server.connect().await;
+            slow.write_all(b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let waits = newcomer();
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            slow.write_all(b"llo").await.unwrap();
+            assert!(read(&mut slow).await.contains("5 bytes") && waits.await.unwrap().contains("200 OK"));
+            let mut slow = server.connect().await;
+            slow.write_all(b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nmuch").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let waits = newcomer();
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            assert!(read(&mut slow).await.len() > 64 << 20);
+            assert!(waits.await.unwrap().starts_with("HTTP/1.1 200 "));
         });
     }
 

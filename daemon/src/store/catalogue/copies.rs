@@ -515,6 +515,14 @@ impl Reader<'_> {
             .tried("look a hash up")
     }
 
+    /// When the last asset was received before a moment. Reads all of them: asked when a primary lost its record.
+    pub fn last_received_before(&self, moment: Timestamp) -> Result<Option<Timestamp>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT max(received) FROM asset WHERE received < ?1")
+            .and_then(|mut s| s.query_row([nanos(moment)], |row| at_or_none(row, 0)))
+            .tried("find the last photo before another")
+    }
+
     /// Size, first receipt and hashes of an asset.
     pub fn asset(&self, hash: &ContentHash) -> Result<Option<AssetRow>, CatalogueError> {
         self.connection

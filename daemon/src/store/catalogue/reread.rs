@@ -18,9 +18,12 @@ const OLD: &str = "c.tail = 0 AND c.reread < ?2";
 /// Never read back, and made between two moments.
 const DUE_UNREAD: &str =
     "c.state IN ('settled', 'verified') AND c.reread IS NULL AND c.settled >= ?2 AND c.settled < ?3";
-/// Of the tail, and read back or made between two moments.
-const DUE_TAIL: &str = "+c.state IN ('settled', 'verified') AND c.tail = 1
-    AND coalesce(c.reread, c.settled) >= ?2 AND coalesce(c.reread, c.settled) < ?3";
+/// Of the tail, and read back between two moments.
+const DUE_TAIL: &str =
+    "+c.state IN ('settled', 'verified') AND c.tail = 1 AND c.reread >= ?2 AND c.reread < ?3";
+/// Of the tail, never read back, and made between two moments.
+const DUE_TAIL_UNREAD: &str = "+c.state IN ('settled', 'verified') AND c.tail = 1 AND c.reread IS NULL
+    AND c.settled >= ?2 AND c.settled < ?3";
 /// Read back between two moments.
 const DUE_AGAIN: &str = "c.state IN ('settled', 'verified') AND c.reread >= ?2 AND c.reread < ?3";
 
@@ -91,7 +94,9 @@ impl Reader<'_> {
         let after = nanos(due.read_after);
         let mut first = lot(DUE_UNREAD, i64::MIN, nanos(due.made_before))?;
         first += lot(DUE_UNREAD, after, i64::MAX)?;
+        // Of the tail what is in none of the others: young, or read not long ago.
         first += lot(DUE_TAIL, nanos(due.read_before), after)?;
+        first += lot(DUE_TAIL_UNREAD, nanos(due.made_before), after)?;
         let (mut again, mut from) = (Vec::with_capacity(lots.len()), i64::MIN);
         for to in lots {
             again.push((*to, lot(DUE_AGAIN, from, nanos(*to))?));
@@ -159,7 +164,10 @@ mod tests {
         let (unread, tail, again) =
             (how(&count_sql(DUE_UNREAD)), how(&count_sql(DUE_TAIL)), how(&count_sql(DUE_AGAIN)));
         assert_eq!(unread, "INDEX copy_reread (drive=? AND reread=? AND settled>? AND settled<?)");
-        assert_eq!(tail, "INDEX copy_tail (drive=?)");
+        assert_eq!(
+            [tail, how(&count_sql(DUE_TAIL_UNREAD))],
+            ["INDEX copy_tail (drive=?)"; 2].map(str::to_owned)
+        );
         assert_eq!(again, "INDEX copy_reread (drive=? AND reread>? AND reread<?)");
     }
 }
