@@ -85,7 +85,7 @@ pub struct Forecast {
     pub due_bytes: u64,
     /// Copies to be re-read in all, due or not.
     pub copies: u64,
-    /// When those that are due will be re-read, if the box stays switched on; nothing is due: now.
+    /// When those that are due will be re-read if the box stays switched on, as far as uploads and the drive let it; nothing is due: now.
     pub through: Timestamp,
     /// When the next copies are due, if none is.
     pub next: Option<Timestamp>,

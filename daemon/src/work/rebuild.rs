@@ -3,11 +3,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::account::Slug;
-use crate::model::drive::{DriveRole, Standing};
+use crate::model::drive::{DriveId, DriveRole, Standing};
 use crate::model::place::Place;
+use crate::store::catalogue::Catalogue;
 use crate::store::disk::{self, Found};
-use crate::store::manifest;
-use crate::store::volume::{EntryKind, Volume as _, VolumeError};
+use crate::store::manifest::{self, Fit};
+use crate::store::volume::{EntryKind, Volume, VolumeError};
 use crate::work::error::Refusal;
 use crate::work::pool::{Clock, Options, Pool};
 use crate::work::promote::PromoteError;
@@ -77,7 +78,7 @@ pub fn rebuild(
 ) -> Result<RebuildReport, RebuildError> {
     let from = std::path::absolute(&what.from).unwrap_or_else(|_| what.from.clone());
     let pool = Arc::new(Pool::new(options(&from), clock));
-    let role = set_catalogue_aside(&pool, what, &from)?;
+    let (role, kept) = set_catalogue_aside(&pool, what, &from)?;
     progress("reading the record", &Progress::default());
     let mut watch = DriveWatch::new(Arc::clone(&pool), from.clone());
     watch.step()?;
@@ -86,7 +87,7 @@ pub fn rebuild(
         let id = pool.drives().first().and_then(|d| d.id).ok_or(PromoteError::NotThere)?;
         pool.promote(id, true)?;
     }
-    let report = look_through(&pool, what, progress);
+    let report = look_through(&pool, what, kept, progress);
     drop(pool.set_primary(None));
     report
 }
@@ -105,9 +106,9 @@ fn options(from: &Path) -> Options {
     }
 }
 
-/// Whatever catalogue there is, good or bad, is kept beside: the new one follows from record and files alone. The role the
-/// drive has.
-fn set_catalogue_aside(pool: &Pool, what: &Rebuild, from: &Path) -> Result<DriveRole, RebuildError> {
+/// Whatever catalogue there is, good or bad, is kept beside: the new one follows from record and files alone. But for one that is sound and
+/// knows more than the record, which lost its end: all that is left of that is in it. The role the drive has, and whether it was kept.
+fn set_catalogue_aside(pool: &Pool, what: &Rebuild, from: &Path) -> Result<(DriveRole, bool), RebuildError> {
     let (volume, marker) = match disk::look(from) {
         Found::Marked(volume, marker) => (volume, marker),
         Found::Unmarked => return Err(RebuildError::Unmarked(from.to_owned())),
@@ -118,7 +119,8 @@ fn set_catalogue_aside(pool: &Pool, what: &Rebuild, from: &Path) -> Result<Drive
         return Err(RebuildError::IsCopy(from.to_owned(), marker.role));
     }
     let Some(_hold) = volume.hold()? else { return Err(RebuildError::InUse) };
-    if marker.role == DriveRole::Primary {
+    let kept = marker.role == DriveRole::Primary && knows_more(&volume, marker.drive)?;
+    if marker.role == DriveRole::Primary && !kept {
         let when = pool.now().as_second().to_string();
         for place in Place::catalogue_files() {
             match volume.rename_new(&place, &place.set_aside(&when)) {
@@ -127,7 +129,21 @@ fn set_catalogue_aside(pool: &Pool, what: &Rebuild, from: &Path) -> Result<Drive
             }
         }
     }
-    Ok(marker.role)
+    Ok((marker.role, kept))
+}
+
+/// Whether the drive's catalogue is sound all through, and its manifest ends before what that knows.
+fn knows_more(volume: &dyn Volume, drive: DriveId) -> Result<bool, VolumeError> {
+    let Some(path) = volume.os_path(&Place::catalogue()).filter(|path| path.exists()) else {
+        return Ok(false);
+    };
+    let known = Catalogue::open_checked(&path, None, true).and_then(|catalogue| {
+        let drives = catalogue.read(|r| r.drives());
+        catalogue.close();
+        drives
+    });
+    let row = known.ok().and_then(|drives| drives.into_iter().find(|row| row.id == drive));
+    row.map_or(Ok(false), |row| Ok(manifest::fit(volume, row.position)? == Fit::Ahead))
 }
 
 fn usable(pool: &Pool) -> Result<(), RebuildError> {
@@ -150,6 +166,7 @@ fn usable(pool: &Pool) -> Result<(), RebuildError> {
 fn look_through(
     pool: &Arc<Pool>,
     what: &Rebuild,
+    kept: bool,
     progress: &mut dyn FnMut(&'static str, &Progress),
 ) -> Result<RebuildReport, RebuildError> {
     let primary = pool.primary()?;
@@ -165,6 +182,7 @@ fn look_through(
         lines: reading.lines,
         bad_lines: reading.bad.len() as u64,
         breaks: reading.breaks,
+        catalogue_kept: kept,
         adopted: rescan.adopted,
         missing: rescan.missing,
         unholdable: rescan.unholdable,

@@ -174,6 +174,8 @@ pub struct RebuildReport {
     pub bad_lines: u64,
     /// Places where lines are missing.
     pub breaks: u64,
+    /// The record ends before what the drive's catalogue knows: that was gone on from.
+    pub catalogue_kept: bool,
     /// Files that the record does not know, taken over.
     pub adopted: u64,
     /// Files that the record knows and that are not there.

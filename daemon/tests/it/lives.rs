@@ -337,6 +337,42 @@ fn people_devices_and_receipts_come_back_from_a_bare_copy() {
     assert_eq!(put(&daemon, &lost, "after.jpg", b"after"), 401);
 }
 
+#[test]
+fn where_the_record_lost_its_end_a_sound_catalogue_is_gone_on_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 20);
+    let anna = daemon.add_person("anna", "laptop", "computer");
+    let names = ["anna/0.jpg", "anna/1.jpg", "anna/2.jpg"];
+    for n in 0..3u8 {
+        assert_eq!(put(&daemon, &anna, &format!("{n}.jpg"), &luck::bytes(n.into(), 5000)), 201);
+    }
+    daemon.until("B has everything", |d| has_everything(d, "b"));
+    let before = told(&daemon, &names);
+    assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+    let a = dir.path().join("a");
+    for entry in fs::read_dir(a.join(".shoebox/manifest")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let (code, report) = rebuild(&daemon, &a, &["--verify"]);
+    assert_eq!((code, &report["catalogue_kept"]), (0, &true.into()), "{report}");
+    for (what, count) in
+        [("people", 1), ("devices", 1), ("files", 3), ("adopted", 0), ("missing", 0), ("equal", 3)]
+    {
+        assert_eq!(report[what], count, "{what}: {report}");
+    }
+    daemon.start();
+    assert_eq!(told(&daemon, &names), before, "first received when it was");
+    assert_eq!(put(&daemon, &anna, "after.jpg", b"after"), 201);
+    daemon.until("B has everything", |d| has_everything(d, "b"));
+    assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+    // A catalogue that is not sound is not gone on from.
+    let catalogue = fs::File::options().write(true).open(a.join(".shoebox/catalogue.db")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&catalogue, &[9; 4096], 4096).unwrap();
+    let (code, report) = rebuild(&daemon, &a, &[]);
+    assert_eq!((code, &report["catalogue_kept"]), (0, &false.into()), "{report}");
+}
+
 fn rebuild(daemon: &Daemon, from: &Path, more: &[&str]) -> (i32, Value) {
     let args = [&["rebuild", "--from", from.to_str().unwrap(), "--json"], more].concat();
     let (code, text) = daemon.run(&args);

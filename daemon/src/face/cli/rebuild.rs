@@ -14,7 +14,7 @@ use crate::work::views::RebuildReport;
 ///
 /// For a drive of a Shoebox whose catalogue is lost or not to be trusted, or for one drive that is left of a box. Reads the
 /// drive's own record, compares it with the files in photos/, and takes files over that the record does not know. A catalogue
-/// that is there is kept beside the new one. No photo is changed. The daemon must not be running on this drive.
+/// that is there is kept beside the new one; one that is sound and knows more than a record which lost its end is gone on from. No photo is changed. The daemon must not be running on this drive.
 ///
 /// Exit code 1 if a photo is missing, damaged or could not be read.
 #[derive(Debug, Args)]
@@ -75,6 +75,11 @@ fn text(report: &RebuildReport) -> String {
     let devices = screen::many(report.devices, "device", "devices");
     let lines = screen::many(report.lines, "line", "lines");
     let mut text = format!("{people}, {devices}, {files} ({size}), from {lines} of the drive's record.\n");
+    if report.catalogue_kept {
+        text.push_str(
+            "The record lost its end; the drive's catalogue, which is sound, knows more and was kept\n",
+        );
+    }
     let mut say = |count: u64, one: &str, more: &str| {
         if count > 0 {
             text.push_str(&format!("{}\n", screen::many(count, one, more)));
