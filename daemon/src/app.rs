@@ -282,6 +282,7 @@ fn options(settings: &Settings) -> Options {
         quiet: signed(settings.rescan.quiet),
         scratch_keep: signed(settings.scratch.keep),
         acknowledge_after_copy: settings.mirror.acknowledge_after_copy,
+        seal_copies: settings.mirror.seal_copies,
     }
 }
 

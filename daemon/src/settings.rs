@@ -88,6 +88,8 @@ pub struct Mirror {
     pub brake_files: u64,
     /// Acknowledge uploads only when B has them.
     pub acknowledge_after_copy: bool,
+    /// Seal copies on other drives than A once they were read back, where the filesystem offers it.
+    pub seal_copies: bool,
 }
 
 /// Comparing drives with the catalogue.
@@ -183,6 +185,7 @@ impl Default for Mirror {
             brake_percent: 1,
             brake_files: 200,
             acknowledge_after_copy: false,
+            seal_copies: true,
         }
     }
 }
@@ -296,6 +299,7 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     visit.number("brake_percent", &mut mirror.brake_percent, 0..=100);
     visit.number("brake_files", &mut mirror.brake_files, 0..=1_000_000_000);
     visit.value("acknowledge_after_copy", &mut mirror.acknowledge_after_copy, |_| Ok(()));
+    visit.value("seal_copies", &mut mirror.seal_copies, |_| Ok(()));
 
     visit.section("rescan");
     visit.time("period_minutes", MINUTE, &mut rescan.period, 1..=7 * 24 * 60);

@@ -24,6 +24,7 @@ use crate::store::journal;
 use crate::store::listing::{Listing, told};
 use crate::store::medium::DiskMedium;
 use crate::store::reader::DiskReader;
+use crate::store::sealing;
 use crate::store::staging::{self, DiskStaged};
 use crate::store::syscall::{self, Whereabouts};
 use crate::store::volume::{Entry, EntryKind, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
@@ -452,6 +453,11 @@ impl Volume for DiskVolume {
         self.prove()?;
         let fd = self.open_file("flush", file)?;
         File::from(fd).sync_all().map_err(|e| io_fault("flush", file, e))
+    }
+
+    fn seal(&self, file: &Place) -> Result<bool, VolumeError> {
+        self.prove()?;
+        sealing::seal(&self.open_file("seal", file)?, file)
     }
 
     fn append(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {

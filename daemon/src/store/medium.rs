@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
+use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::model::place::Place;
@@ -20,13 +21,16 @@ pub(super) struct DiskMedium {
     gate: Gate,
     piece: Aligned,
     offset: u64,
+    /// Read by way of memory, which is emptied again behind each piece.
+    by_memory: bool,
 }
 
 impl DiskMedium {
     /// Prepares `file` for reading from the medium.
     ///
     /// Dirty pages are flushed (DONTNEED keeps dirty pages; where there are none, the flush would be one of the whole drive), the cached ones dropped, then the file is opened anew
-    /// with O_DIRECT. Where the filesystem refuses O_DIRECT, cachestat must show that nothing is cached any more.
+    /// with O_DIRECT. Where the filesystem refuses O_DIRECT, the kernel must say that nothing is cached any more; and for a sealed
+    /// file, too, because there it takes O_DIRECT and reads by way of memory all the same (ext4_should_use_dio in fs/ext4/file.c).
     /// Neither: an error, because a read from memory proves nothing (invariant I12).
     pub(super) fn open(file: File, place: Place, gate: Gate) -> Result<Self, VolumeError> {
         gate.pass("open", &place)?;
@@ -37,24 +41,25 @@ impl DiskMedium {
             .map_err(|e| fault("drop from memory", &place, e))?;
         let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
         let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(by_number);
-        let file = match direct {
-            Ok(direct) => direct,
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
-                prove_dropped(&file, &place)?;
-                file
-            }
+        let (file, by_memory) = match direct {
+            Ok(_) if syscall::is_sealed(file.as_fd()) => (file, true),
+            Ok(direct) => (direct, false),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => (file, true),
             Err(e) => return Err(io_fault("open", &place, e)),
         };
-        Ok(Self { file, place, gate, piece: Aligned::new(), offset: 0 })
+        if by_memory {
+            prove_dropped(&file, &place)?;
+        }
+        Ok(Self { file, place, gate, piece: Aligned::new(), offset: 0, by_memory })
     }
 }
 
 fn prove_dropped(file: &File, place: &Place) -> Result<(), VolumeError> {
     match syscall::cached_pages(file.as_fd()) {
-        Ok(Some(0)) => Ok(()),
-        Ok(Some(_) | None) => {
-            Err(VolumeError::Unsupported { op: "read from the medium", place: place.clone() })
-        }
+        Ok(0) => Ok(()),
+        // Another program is reading this file at this moment: later.
+        Ok(_) if syscall::is_sealed(file.as_fd()) => Err(fault("read from the medium", place, Errno::EBUSY)),
+        Ok(_) => Err(VolumeError::Unsupported { op: "read from the medium", place: place.clone() }),
         Err(e) => Err(io_fault("measure memory of", place, e)),
     }
 }
@@ -79,6 +84,12 @@ impl MediumRead for DiskMedium {
             let short =
                 io::Error::new(io::ErrorKind::UnexpectedEof, "the drive gave fewer bytes than the file has");
             return Err(VolumeError::Io { op: "read", place: self.place.clone(), source: short });
+        }
+        if self.by_memory
+            && let (Ok(from), Ok(len)) = (libc::off_t::try_from(self.offset), libc::off_t::try_from(read))
+        {
+            // Nobody asked for these pages, and others' are worth more. What it answers changes nothing.
+            let _kept = posix_fadvise(&self.file, from, len, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         }
         self.offset += read as u64;
         Ok(&self.piece.bytes()[..read])

@@ -11,6 +11,7 @@ mod listing;
 pub mod manifest;
 mod medium;
 mod reader;
+mod sealing;
 mod staging;
 pub(crate) mod syscall;
 pub mod volume;

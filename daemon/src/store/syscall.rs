@@ -1,8 +1,9 @@
-//! The few calls that no safe wrapper offers: cachestat, sync_file_range, statx's mount id, the filesystem's UUID, mallopt, madvise.
+//! The few calls that no safe wrapper offers: cachestat, mincore of a mapped file, sync_file_range, statx's mount id and its word
+//! on seals, fs-verity, the filesystem's UUID, mallopt, madvise.
 //! The only file with `unsafe`; `tests/tidy.rs` keeps it so.
 #![expect(unsafe_code, reason = "these calls have no safe wrapper in nix or std")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -46,9 +47,89 @@ pub(crate) fn read_cached(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> 
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
 
-/// How much of a file the page cache holds. `None`: the kernel cannot tell (before Linux 6.5).
-pub(crate) fn cached_pages(file: BorrowedFd<'_>) -> io::Result<Option<u64>> {
-    Ok(cachestat(file)?.map(|stat| stat.cache + stat.dirty + stat.writeback))
+/// How much of a file the page cache holds.
+pub(crate) fn cached_pages(file: BorrowedFd<'_>) -> io::Result<u64> {
+    match cachestat(file)? {
+        Some(stat) => Ok(stat.cache + stat.dirty + stat.writeback),
+        None => resident_pages(file),
+    }
+}
+
+/// The same for kernels before Linux 6.5, by way of a mapping that nobody reads through (mincore(2)). Who may not write the file
+/// is told that all of it is there.
+fn resident_pages(file: BorrowedFd<'_>) -> io::Result<u64> {
+    const WINDOW: u64 = 256 << 20;
+    let size = u64::try_from(nix::sys::stat::fstat(file)?.st_size).unwrap_or(0);
+    let mut found = 0;
+    let mut resident = Vec::new();
+    for offset in (0..size).step_by(WINDOW as usize) {
+        let len = usize::try_from(WINDOW.min(size - offset)).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let at = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // At most one byte for each 4 KiB page, the smallest there is.
+        resident.clear();
+        resident.resize(len.div_ceil(4096), 0u8);
+        // SAFETY: a new mapping at an address of the kernel's choice; nothing is read through it, and it is gone before the next.
+        let answer = unsafe {
+            let map = libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                at,
+            );
+            if map == libc::MAP_FAILED {
+                return Err(io::Error::last_os_error());
+            }
+            let answer = libc::mincore(map, len, resident.as_mut_ptr());
+            let error = io::Error::last_os_error();
+            libc::munmap(map, len);
+            if answer == 0 { Ok(()) } else { Err(error) }
+        };
+        answer?;
+        found += resident.iter().map(|page| u64::from(page & 1)).sum::<u64>();
+    }
+    Ok(found)
+}
+
+/// Has the kernel seal a file (FS_IOC_ENABLE_VERITY, Documentation/filesystems/fsverity.rst): a SHA-256 tree over blocks of 4 KiB
+/// is built from what the drive gives now, and from then on no write is let through, and no byte is read that differs.
+pub(crate) fn seal(file: BorrowedFd<'_>) -> io::Result<()> {
+    // struct fsverity_enable_arg and FS_IOC_ENABLE_VERITY = _IOW('f', 133, struct fsverity_enable_arg), include/uapi/linux/fsverity.h
+    #[repr(C)]
+    struct Enable {
+        version: u32,
+        hash_algorithm: u32,
+        block_size: u32,
+        salt_size: u32,
+        salt: u64,
+        signature_size: u32,
+        reserved: u32,
+        signature: u64,
+        more_reserved: [u64; 11],
+    }
+    const ENABLE_VERITY: libc::c_ulong = 1 << 30 | 128 << 16 | 0x66 << 8 | 133;
+    const _: () = assert!(size_of::<Enable>() == 128, "the size encoded in the request");
+    const SHA256: u32 = 1;
+    let wanted = Enable {
+        version: 1,
+        hash_algorithm: SHA256,
+        block_size: 4096,
+        salt_size: 0,
+        salt: 0,
+        signature_size: 0,
+        reserved: 0,
+        signature: 0,
+        more_reserved: [0; 11],
+    };
+    // SAFETY: the structure has the size encoded in the request and outlives the call; it names no other memory.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), ENABLE_VERITY as _, &raw const wanted) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the kernel sealed a file. A handle opened with O_PATH will do.
+pub(crate) fn is_sealed(file: BorrowedFd<'_>) -> bool {
+    look(Some(file), c"", 0).is_ok_and(|out| out.stx_attributes & libc::STATX_ATTR_VERITY as u64 != 0)
 }
 
 /// Whether the page cache holds nothing of a file that the drive was not given. `false` where the kernel cannot tell.
@@ -135,23 +216,26 @@ pub(crate) struct Whereabouts {
 /// The whereabouts of `path`, relative to `dir`; the handle itself if `path` is empty. Follows no symlink at the end.
 pub(crate) fn whereabouts(dir: Option<BorrowedFd<'_>>, path: &[u8]) -> io::Result<Whereabouts> {
     let path = CString::new(path).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // A kernel that does not know a bit of the mask passes over it.
+    let out = look(dir, &path, libc::STATX_INO | libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE)?;
+    Ok(Whereabouts {
+        mount: out.stx_mnt_id,
+        device: (out.stx_dev_major, out.stx_dev_minor),
+        inode: out.stx_ino,
+    })
+}
+
+fn look(dir: Option<BorrowedFd<'_>>, path: &CStr, mask: libc::c_uint) -> io::Result<libc::statx> {
     let dir = dir.map_or(libc::AT_FDCWD, |d| d.as_raw_fd());
     let mut out = MaybeUninit::<libc::statx>::zeroed();
     let flags = libc::AT_EMPTY_PATH | libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
-    // A kernel that does not know a bit of the mask passes over it.
-    let mask = libc::STATX_INO | libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE;
     // SAFETY: `path` ends in NUL and `out` has room for one statx; both outlive the call.
     let answer = unsafe { libc::statx(dir, path.as_ptr(), flags, mask, out.as_mut_ptr()) };
     if answer != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: it was zeroed, and the kernel filled what it could.
-    let out = unsafe { out.assume_init() };
-    Ok(Whereabouts {
-        mount: out.stx_mnt_id,
-        device: (out.stx_dev_major, out.stx_dev_minor),
-        inode: out.stx_ino,
-    })
+    Ok(unsafe { out.assume_init() })
 }
 
 /// The UUID of the filesystem a handle is on; `None` where the filesystem or the kernel (before 6.9) tells none.
@@ -193,8 +277,20 @@ mod tests {
         file.write_all(&[1; 100_000]).unwrap();
         start_write_back(file.as_fd(), 0, 65_536).unwrap();
         assert!(await_write_back(file.as_fd(), 0, 65_536).unwrap());
-        if let Some(pages) = cached_pages(file.as_fd()).unwrap() {
-            assert!(pages >= 1);
-        }
+        assert!(cached_pages(file.as_fd()).unwrap() >= 1);
+        assert!(resident_pages(file.as_fd()).unwrap() >= 1);
+    }
+
+    #[test]
+    fn what_was_dropped_from_memory_is_not_resident() {
+        // On the disk that holds the build: a tmpfs has nowhere to drop to.
+        let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        file.write_all(&[1; 100_000]).unwrap();
+        assert_eq!(resident_pages(file.as_fd()).unwrap(), 25);
+        file.sync_all().unwrap();
+        let all = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        nix::fcntl::posix_fadvise(&file, 0, 0, all).unwrap();
+        assert_eq!(resident_pages(file.as_fd()).unwrap(), 0);
+        assert!(!is_sealed(file.as_fd()));
     }
 }

@@ -82,6 +82,12 @@ pub trait Volume: Send + Sync {
     /// Makes durable what some other hand wrote into a file (adoption of foreign files).
     fn sync_file(&self, file: &Place) -> Result<(), VolumeError>;
 
+    /// Has the kernel seal a file: no byte of it is written any more by anybody, and none is read that differs from what the drive
+    /// held now. Names and times change as before. `false`: it was sealed before. `Unsupported`: not on this filesystem, or kernel.
+    ///
+    /// Needs no flush to be safe: until the kernel has it durable, the file is as it was, sealed or not.
+    fn seal(&self, file: &Place) -> Result<bool, VolumeError>;
+
     /// Appends to a file of the manifest, making it if need be, and makes the bytes durable.
     /// The directory entry of a new file is durable after [`Volume::sync_dir`].
     fn append(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError>;
@@ -248,8 +254,8 @@ pub enum VolumeError {
 
 impl VolumeError {
     /// Whether this says something against the drive. An I/O error does: the kernel may by now show as written what never
-    /// reached the medium. That a file belongs to another user, that a name is too long or a link, or that this process has
-    /// no descriptors left, is no fault of the drive's.
+    /// reached the medium. That a file belongs to another user, that a name is too long or a link, that this process has
+    /// no descriptors left, or that this kernel knows no seals, or not their hash, and opens no sealed file, is no fault of the drive's.
     pub fn doubts_the_drive(&self) -> bool {
         let Self::Io { source, .. } = self else { return false };
         let innocent = [
@@ -268,6 +274,8 @@ impl VolumeError {
             libc::ETXTBSY,
             libc::EMLINK,
             libc::EXDEV,
+            libc::EOPNOTSUPP,
+            libc::ENOPKG,
         ];
         match source.raw_os_error() {
             Some(code) => !innocent.contains(&code),

@@ -35,6 +35,8 @@ pub struct Attached {
     enrolled: AtomicBool,
     /// It fails again and again: clients get nothing more acknowledged on it.
     closed: AtomicBool,
+    /// Whether its filesystem seals files, once it was asked.
+    seals: Mutex<Option<bool>>,
 }
 
 /// What is known against a drive.
@@ -63,6 +65,7 @@ impl Attached {
             manifest: Mutex::default(),
             enrolled: AtomicBool::default(),
             closed: AtomicBool::default(),
+            seals: Mutex::default(),
         }
     }
 
@@ -94,6 +97,17 @@ impl Attached {
     /// Whether it is, to be said by whoever has just made it so, or is about to.
     pub(super) fn set_enrolled(&self, enrolled: bool) {
         self.enrolled.store(enrolled, Ordering::Release);
+    }
+
+    /// Whether its filesystem seals files, as far as that is known.
+    pub(super) fn seals(&self) -> Option<bool> {
+        *self.seals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it does. `true`: that is news. Another `Attached` comes in its place when it was away, and is asked anew.
+    pub(super) fn note_seals(&self, seals: bool) -> bool {
+        let mut known = self.seals.lock().unwrap_or_else(PoisonError::into_inner);
+        known.replace(seals) != Some(seals)
     }
 
     /// How the last steps on it went.

@@ -37,6 +37,7 @@ pub mod rescan;
 pub mod restore;
 mod room;
 pub mod scrub;
+mod seal;
 mod second;
 pub mod snapshots;
 pub mod supervisor;

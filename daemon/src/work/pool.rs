@@ -54,6 +54,8 @@ pub struct Options {
     pub scratch_keep: SignedDuration,
     /// Uploads are acknowledged only when they were read back from drive B as well.
     pub acknowledge_after_copy: bool,
+    /// Copies on other drives than the primary are sealed where the filesystem offers it.
+    pub seal_copies: bool,
 }
 
 /// What can be woken.

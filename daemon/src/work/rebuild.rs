@@ -103,6 +103,7 @@ fn options(from: &Path) -> Options {
         quiet: SignedDuration::ZERO,
         scratch_keep: days,
         acknowledge_after_copy: false,
+        seal_copies: false,
     }
 }
 

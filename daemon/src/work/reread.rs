@@ -70,6 +70,10 @@ impl Pool {
             Ok(digests) => {
                 batch.bytes += digests.size;
                 if digests.content == hash {
+                    // Only what was read: a file that came in its place was not.
+                    if inode() == before {
+                        self.seal_copy(drive, &place, digests.size);
+                    }
                     batch.events.push(What::Proved { path: path.clone(), hash });
                     return Ok(Found::Equal(path));
                 }

@@ -25,6 +25,7 @@ impl SimVolume {
         };
         let now = drive.medium.now;
         let file = drive.medium.file_mut(ino).expect("a file, not a directory");
+        assert!(file.sealed.is_none(), "{place} is sealed: the kernel lets no hand write to it");
         file.live = Arc::new(bytes.to_vec());
         file.kept = 0;
         file.mtime = now;
@@ -67,5 +68,19 @@ impl SimVolume {
         let mut drive = self.lock();
         let ino = drive.medium.walk(place).expect("a file to break");
         drive.medium.file_mut(ino).expect("a file to break").unreadable = true;
+    }
+
+    /// What lies on the medium, whatever a seal lets through.
+    pub(crate) fn on_platter(&self, place: &Place) -> Vec<u8> {
+        let drive = self.lock();
+        let ino = drive.medium.walk(place).expect("a file to look at");
+        drive.medium.file(ino).expect("a file to look at").durable.to_vec()
+    }
+
+    /// Whether the kernel sealed it.
+    pub(crate) fn is_sealed(&self, place: &Place) -> bool {
+        let drive = self.lock();
+        drive.medium.walk(place).and_then(|ino| drive.medium.file(ino).map(|file| file.sealed.is_some()))
+            == Ok(true)
     }
 }

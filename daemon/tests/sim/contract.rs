@@ -47,6 +47,7 @@ fn every_flaw_breaks_the_contract() {
         (Flaw::OwnTimes, "times round-trip"),
         (Flaw::LinkCopies, "a link is a second name"),
         (Flaw::ShortReads, "reading ends where the file ends"),
+        (Flaw::SealsAnew, "a sealed file is only read, and goes where any goes: a seal that is not"),
         (Flaw::FlushesNothing, "flushing needs something to flush"),
         (Flaw::Clings, "a drive that was let go answers no more"),
     ];
@@ -74,6 +75,7 @@ enum Flaw {
     OwnTimes,
     LinkCopies,
     ShortReads,
+    SealsAnew,
     FlushesNothing,
     Clings,
 }
@@ -167,6 +169,9 @@ impl Volume for Flawed {
     }
     fn sync_file(&self, file: &Place) -> Result<(), VolumeError> {
         self.sound.sync_file(file)
+    }
+    fn seal(&self, file: &Place) -> Result<bool, VolumeError> {
+        self.sound.seal(file).map(|new| new || self.flaw == Flaw::SealsAnew)
     }
     fn append(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
         if self.has(Flaw::AppendReplaces, file) {

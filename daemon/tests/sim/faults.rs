@@ -24,6 +24,7 @@ pub(crate) enum Op {
     Read,
     MediumRead,
     SyncFile,
+    Seal,
     Append,
     WriteSmall,
     Space,
@@ -46,6 +47,7 @@ impl Op {
             | Self::Discard
             | Self::SetMtime
             | Self::SyncFile
+            | Self::Seal
             | Self::Append
             | Self::WriteSmall => true,
             Self::Prove

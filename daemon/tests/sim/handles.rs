@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use shoebox::model::place::Place;
 use shoebox::store::volume::{MediumRead, ReadAt, Staged, Synced, VolumeError};
 
+use crate::call::call;
 use crate::faults::{Failure, Op};
 use crate::medium::{Ino, Kind, Problem};
-use crate::volume::{Drive, SimVolume, call};
+use crate::volume::{Drive, SimVolume};
 
 /// What one `MediumRead::next` yields at most.
 const PIECE: usize = 256 << 10;
@@ -130,7 +131,11 @@ pub(crate) struct Reading {
 impl ReadAt for Reading {
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
         self.volume.run(&call(Op::Read, "read", &self.place), |drive| {
-            let bytes = &drive.medium.file(self.ino)?.live;
+            let file = drive.medium.file(self.ino)?;
+            let bytes = &file.live;
+            if file.breaks_seal(bytes) {
+                return Err(Problem::Other(std::io::ErrorKind::Other));
+            }
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
             let len = buf.len().min(bytes.len() - from);
             buf[..len].copy_from_slice(&bytes[from..from + len]);

@@ -78,7 +78,7 @@ fn one_bad_copy_is_kept_aside_and_made_anew() {
         for which in [Which::A, Which::B] {
             let mut world = world(kinds);
             world.volume(which).rot(&place(), 3);
-            let bad = medium(world.volume(which), &place());
+            let bad = world.volume(which).on_platter(&place());
             assert_ne!(bad, PHOTO);
             let report = verify(&world);
             assert_eq!((report.damaged.len(), report.equal), (1, 3), "{which:?}");
@@ -88,7 +88,7 @@ fn one_bad_copy_is_kept_aside_and_made_anew() {
             assert_eq!(medium(world.volume(which), &place()), PHOTO);
             let aside = aside(world.volume(which));
             assert_eq!(aside.len(), 1, "{aside:?}");
-            assert_eq!(medium(world.volume(which), &aside[0]), bad);
+            assert_eq!(world.volume(which).on_platter(&aside[0]), bad);
             assert_eq!(verify(&world).equal, 4);
             // Everything heals once: doing it again changes nothing.
             world.check_rest().unwrap();
@@ -121,17 +121,60 @@ fn a_copy_that_cannot_be_read_is_made_anew() {
     }
 }
 
+/// What was read back equal on B is sealed there, and nothing on A: people edit on A. A bit that turns over under a seal is an error for
+/// everybody, found like any other damage; what is made anew is sealed in its turn.
+#[test]
+fn copies_are_sealed_once_they_were_read_back() {
+    for kinds in KINDS {
+        let mut world = World::new(1, kinds);
+        world.bring_back(Which::A).unwrap();
+        world.bring_back(Which::B).unwrap();
+        world.put(NAME, PHOTO);
+        world.mirror_all();
+        let sealed =
+            |world: &World| [Which::A, Which::B].map(|which| world.volume(which).is_sealed(&place()));
+        assert_eq!(sealed(&world), [false; 2], "{kinds:?}: not on the path of the copy");
+        verify(&world);
+        let offered = kinds.1 == Kind::Ext4;
+        assert_eq!(sealed(&world), [false, offered], "{kinds:?}");
+        world.volume(Which::B).rot(&place(), 3);
+        world.volume(Which::B).forget_pages(&place());
+        let mut reader = world.volume(Which::B).open(&place()).unwrap();
+        assert_eq!(reader.read_at(&mut [0; 100], 0).is_err(), offered, "{kinds:?}");
+        assert_eq!(verify(&world).damaged.len(), 1, "{kinds:?}");
+        heal(&mut world);
+        assert_eq!((states(&world), sealed(&world)), ([CopyState::Verified; 2], [false; 2]), "{kinds:?}");
+        assert_eq!(verify(&world).equal, 2, "{kinds:?}");
+        assert_eq!(sealed(&world), [false, offered], "{kinds:?}");
+        // Renamed, replaced and taken away like any other.
+        world.put(NAME, b"another version");
+        world.mirror_all();
+        assert_eq!(medium(world.volume(Which::B), &place()), b"another version");
+        assert_eq!(verify(&world).equal, 2, "{kinds:?}");
+        // An error in sealing is none of the copy.
+        world.put(NAME, PHOTO);
+        world.mirror_all();
+        for failure in [Failure::Full, Failure::Io] {
+            world.volume(Which::B).fail_nth(Op::Seal, 1, Fault::once(failure));
+            assert_eq!(verify(&world).equal, 2, "{kinds:?} {failure:?}");
+            assert_eq!(sealed(&world), [false; 2], "{kinds:?} {failure:?}");
+        }
+        verify(&world);
+        assert_eq!(sealed(&world), [false, offered], "{kinds:?}");
+    }
+}
+
 #[test]
 fn two_bad_copies_are_told_and_both_stay() {
     let mut world = world(KINDS[0]);
     world.volume(Which::A).rot(&place(), 3);
     world.volume(Which::B).rot(&place(), 9);
-    let bad = [Which::A, Which::B].map(|which| medium(world.volume(which), &place()));
+    let bad = [Which::A, Which::B].map(|which| world.volume(which).on_platter(&place()));
     assert_eq!(verify(&world).damaged.len(), 2);
     heal(&mut world);
     assert_eq!(states(&world), [CopyState::Damaged; 2]);
     for (which, bad) in [Which::A, Which::B].into_iter().zip(bad) {
-        assert_eq!(medium(world.volume(which), &place()), bad);
+        assert_eq!(world.volume(which).on_platter(&place()), bad);
         assert_eq!(aside(world.volume(which)), []);
     }
     let receipt = world.pool.receipt(NAME).unwrap().unwrap();
@@ -164,7 +207,7 @@ fn power_may_go_at_any_call_of_a_healing() {
             for nth in 1.. {
                 let mut world = world(kinds);
                 world.volume(which).rot(&place(), 3);
-                let bad = medium(world.volume(which), &place());
+                let bad = world.volume(which).on_platter(&place());
                 assert_eq!(verify(&world).damaged.len(), 1);
                 let before = world.volume(which).calls();
                 world.volume(which).fail_any(nth, Fault::lasting(Failure::Gone));
@@ -189,7 +232,7 @@ fn power_may_go_at_any_call_of_a_healing() {
                 heal(&mut world);
                 assert_eq!(states(&world), [CopyState::Verified; 2], "{when}");
                 let volume = world.volume(which);
-                let kept = aside(volume).iter().any(|place| medium(volume, place) == bad);
+                let kept = aside(volume).iter().any(|place| volume.on_platter(place) == bad);
                 // Without a journal a rename that power broke off may have lost both names.
                 assert!(kept || kinds.0 == Kind::Exfat, "{when}: the bad bytes are gone");
                 assert_eq!((verify(&world).equal, medium(volume, &place())), (4, PHOTO.to_vec()), "{when}");

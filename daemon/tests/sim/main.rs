@@ -3,6 +3,7 @@
 mod answering;
 #[cfg(test)]
 mod behind;
+mod call;
 mod calls;
 #[cfg(test)]
 mod cases;
@@ -12,6 +13,7 @@ mod checks;
 mod contract;
 #[cfg(test)]
 mod faults;
+mod file;
 #[cfg(test)]
 mod handles;
 #[cfg(test)]

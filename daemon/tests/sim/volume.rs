@@ -9,10 +9,12 @@ use shoebox::model::drive::Space;
 use shoebox::model::place::Place;
 use shoebox::store::volume::{Entry, EntryKind, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
 
+use crate::call::{Call, call};
 use crate::calls;
 use crate::faults::{Area, Failure, Fault, Faults, Op, Site};
+use crate::file::File;
 use crate::handles::{Held, Platter, Reading, Staging};
-use crate::medium::{File, Ino, Kind, Medium, Problem};
+use crate::medium::{Ino, Kind, Medium, Problem};
 use crate::rng::Rng;
 
 /// One mount of a simulated drive, and the hand that pulls its plug. Clones are the same mount: after a cut or an
@@ -59,6 +61,9 @@ impl Drive {
         let fits = self.room_for(ino, bytes.len())?;
         let now = self.medium.now;
         let file = self.medium.file_mut(ino)?;
+        if file.sealed.is_some() {
+            return Err(REFUSED);
+        }
         Arc::make_mut(&mut file.live).extend_from_slice(&bytes[..fits]);
         file.mtime = now;
         if fits < bytes.len() { Err(Problem::Full) } else { Ok(()) }
@@ -149,13 +154,6 @@ fn lose_names(drive: &mut Drive, dir: &Place, failure: Failure) {
             Kind::Exfat => drive.medium.fail_commit(ino),
         }
     }
-}
-
-/// A call of the trait: what it is called and what it is about.
-pub(crate) struct Call<'a> {
-    op: Op,
-    verb: &'static str,
-    place: &'a Place,
 }
 
 impl SimVolume {
@@ -349,35 +347,6 @@ impl SimVolume {
     }
 }
 
-impl Call<'_> {
-    fn failed(&self, failure: Failure) -> VolumeError {
-        let (op, place) = (self.verb, self.place.clone());
-        match failure {
-            Failure::Full => VolumeError::Full { op, place },
-            Failure::Gone => VolumeError::Gone { op, place, why: "simulated".to_owned() },
-            Failure::ReadOnly => VolumeError::ReadOnly { op, place },
-            Failure::Io => VolumeError::Io { op, place, source: io::Error::from_raw_os_error(5) },
-        }
-    }
-
-    fn refused(&self, problem: Problem) -> VolumeError {
-        let (op, place) = (self.verb, self.place.clone());
-        match problem {
-            Problem::Full => VolumeError::Full { op, place },
-            Problem::Exists => VolumeError::Exists { op, place },
-            Problem::NotFound => VolumeError::NotFound { op, place },
-            Problem::NotEmpty => VolumeError::NotEmpty { op, place },
-            Problem::Unsupported => VolumeError::Unsupported { op, place },
-            Problem::Other(kind) => VolumeError::Io { op, place, source: kind.into() },
-        }
-    }
-}
-
-/// Names a call.
-pub(crate) const fn call<'a>(op: Op, verb: &'static str, place: &'a Place) -> Call<'a> {
-    Call { op, verb, place }
-}
-
 const REFUSED: Problem = Problem::Other(io::ErrorKind::PermissionDenied);
 
 impl Volume for SimVolume {
@@ -534,7 +503,9 @@ impl Volume for SimVolume {
         let (bytes, unreadable) = self.run(&call(Op::OpenMedium, "open", file), |drive| {
             let ino = drive.medium.walk(file)?;
             let file = drive.medium.file(ino)?;
-            Ok((file.written_back(), file.unreadable))
+            let bytes = file.written_back();
+            let unreadable = file.unreadable || file.breaks_seal(&bytes);
+            Ok((bytes, unreadable))
         })?;
         Ok(Box::new(Platter::new(self.clone(), file.clone(), bytes, unreadable)))
     }
@@ -544,6 +515,16 @@ impl Volume for SimVolume {
         self.run_or(&call(Op::SyncFile, "flush", file), harm, |drive| {
             let ino = drive.medium.walk(file)?;
             drive.flush(Site::SyncFile, ino, file)
+        })
+    }
+
+    fn seal(&self, file: &Place) -> Result<bool, VolumeError> {
+        self.run(&call(Op::Seal, "seal", file), |drive| {
+            let ino = drive.medium.walk(file)?;
+            match drive.kind {
+                Kind::Ext4 => Ok(drive.medium.file_mut(ino)?.seal()),
+                Kind::Exfat => Err(Problem::Unsupported),
+            }
         })
     }
 

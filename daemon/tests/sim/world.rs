@@ -120,6 +120,7 @@ fn new_pool(clock: &Arc<AtomicI64>) -> Arc<Pool> {
         quiet: QUIET,
         scratch_keep: SignedDuration::from_hours(48),
         acknowledge_after_copy: false,
+        seal_copies: true,
     };
     let clock = Arc::clone(clock);
     Arc::new(Pool::new(options, Arc::new(move || at(clock.load(Ordering::Relaxed)))))

@@ -151,6 +151,9 @@ impl Volume for Shared {
     fn sync_file(&self, file: &Place) -> Result<(), VolumeError> {
         self.0.inner.sync_file(file)
     }
+    fn seal(&self, file: &Place) -> Result<bool, VolumeError> {
+        self.0.inner.seal(file)
+    }
     fn append(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
         self.0.appends.fetch_add(1, Ordering::SeqCst);
         self.0.call(Call::Append, file)?;

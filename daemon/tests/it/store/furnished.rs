@@ -117,6 +117,7 @@ impl Furnished {
             quiet,
             scratch_keep: SignedDuration::from_hours(24),
             acknowledge_after_copy: false,
+            seal_copies: true,
         };
         let now = Arc::new(Mutex::new("2026-11-21T18:02:11Z".parse().unwrap()));
         let clock = Arc::clone(&now);
