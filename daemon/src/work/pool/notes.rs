@@ -1,7 +1,7 @@
 //! What workers note down for people and for each other: how far, how fast, how much, since when.
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -42,10 +42,13 @@ impl Pool {
         began: Instant,
         forecast: impl Fn(u64) -> scrubbing::Forecast,
     ) {
-        // Counting a million copies that are due takes a second or two, during which nobody else is answered.
+        // Counting a million copies that are due takes a second or two, during which nobody else is answered. What is counted in a moment
+        // is counted whenever somebody asks.
         const AT_MOST_ONE_IN: u32 = 100;
+        const MOMENT: Duration = Duration::from_millis(20);
         let now = clock::monotonic();
-        let stale = now + now.saturating_duration_since(began) * AT_MOST_ONE_IN;
+        let took = now.saturating_duration_since(began);
+        let stale = if took < MOMENT { now } else { now + took * AT_MOST_ONE_IN };
         for slot in self.slots().iter_mut() {
             if slot.attached.as_ref().is_some_and(|a| a.id() == id) {
                 let held = slot.space.map(|space| space.total.saturating_sub(space.available));
