@@ -101,11 +101,19 @@ impl History {
         self.settle(now);
     }
 
-    /// What somebody else knows of the same drive is added.
+    /// What somebody else knows of the same drive is added. An incident that became a worse one since it was written down, or was
+    /// dated anew, is one.
     pub fn merge(&mut self, other: &Self) {
         self.0.extend(&other.0);
         self.0.sort_unstable();
-        self.0.dedup();
+        let mut all: Vec<Incident> = Vec::with_capacity(self.0.len());
+        for one in self.0.drain(..) {
+            match all.last_mut() {
+                Some(last) if one.at.duration_since(last.at) < ONE => last.kind = last.kind.max(one.kind),
+                Some(_) | None => all.push(one),
+            }
+        }
+        self.0 = all;
     }
 
     /// Dates that have not come yet are the trace of a clock that was wrong, and would never age: they are now. What is long past
@@ -145,11 +153,11 @@ fn second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// The last of these dates, if two were within the window and it has not been quiet since the last one.
+/// The last of these dates, if it was within the window of the one before, and has not been quiet since.
 fn again_and_again(dates: &[Timestamp], now: Timestamp) -> Option<Timestamp> {
-    let last = *dates.last()?;
-    let close = dates.windows(2).any(|pair| pair[1].duration_since(pair[0]) <= WINDOW);
-    (close && now.duration_since(last) < QUIET).then_some(last)
+    let [.., before, last] = dates else { return None };
+    let close = last.duration_since(*before) <= WINDOW;
+    (close && now.duration_since(*last) < QUIET).then_some(*last)
 }
 
 #[cfg(test)]
@@ -184,6 +192,11 @@ mod tests {
         assert_eq!(judged(&[('w', 0), ('w', DAY + 1)], DAY + 1), None, "further apart");
         assert_eq!(judged(&[('w', 0), ('w', 60)], 60 + DAY - 1), Some((2, true)));
         assert_eq!(judged(&[('w', 0), ('w', 60)], 60 + DAY), None, "a quiet day");
+        assert_eq!(
+            judged(&[('w', 0), ('w', 60), ('w', 60 + DAY + 300)], 60 + DAY + 300),
+            None,
+            "once since a quiet day"
+        );
         let hourly: Vec<(char, i64)> = (0..100).map(|hour| ('w', hour * 60)).collect();
         assert!(judged(&hourly, 100 * 60).is_some(), "an error every hour is never forgiven");
     }
@@ -219,6 +232,10 @@ mod tests {
         let (mut one, other) = (History::parse("w100 r5000"), History::parse("r5000 w9000 nonsense x1"));
         one.merge(&other);
         assert_eq!(one.to_string(), "w100 r5000 w9000");
+        // Written down before the incident became a worse one.
+        let (mut one, other) = (History::parse("w100"), History::parse("r100 w130"));
+        one.merge(&other);
+        assert_eq!((one.to_string().as_str(), one.judge(at(0))), ("w100", None));
     }
 
     proptest! {

@@ -92,21 +92,34 @@ impl Pool {
         }
         let in_use = |slot: &Slot| slot.mount != mount && slot.drive_or_moving() == Some(marker.drive);
         if slots.iter().any(in_use) {
+            let attached = |slot: &Slot| slot.attached.as_ref().is_some_and(|a| a.id() == marker.drive);
+            if slots.iter().any(|slot| in_use(slot) && attached(slot)) {
+                // From this moment on it lacks what comes.
+                self.update_slot(mount, |slot| slot.left_alone = spot);
+            }
             return Ok(Some(stands(false)));
         }
+        // What was left alone beside this one while it was in use is no rival when it is opened anew.
         let is_rival = |slot: &Slot| {
-            let same = matches!(slot.seen, Seen::Drive { id, .. } if id == marker.drive);
+            let same = matches!(slot.seen, Seen::Drive { id, spot, .. }
+                if id == marker.drive && (spot.is_none() || slot.left_alone != spot));
             same && slot.mount != mount && slot.ejected.is_none()
         };
         if !slots.iter().any(is_rival) {
             return Ok(None);
         }
         let own = manifest::end(volume)?;
-        self.update_slot(mount, |slot| slot.seen = Seen::of(marker, mount).ending(own));
+        let seen = Seen::of(marker, mount).ending(own);
+        self.update_slot(mount, |slot| slot.seen = seen);
         // Each says where its record ends. One that does not answer may be the one that goes further.
         let unknown = |slot: &Slot| is_rival(slot) && matches!(slot.seen, Seen::Drive { end: None, .. });
         if !wait(clock::monotonic() + PATIENCE, || !self.slots().iter().any(unknown)) {
-            let why = "another drive says that it is the same one, and does not answer".to_owned();
+            let other =
+                self.slot_views().into_iter().find(unknown).map(|slot| slot.mount).unwrap_or_default();
+            let why = format!(
+                "the one at {} says that it is the same drive, and cannot be read: unplug that one to use this one",
+                other.display()
+            );
             return Ok(Some(Standing::Suspect { why }));
         }
         let (mut place, mut others) = (0, Vec::new());
@@ -125,7 +138,8 @@ impl Pool {
     }
 }
 
-/// The drive at a mount point is used, and was just found there: it is not the one that was pulled and came back elsewhere. Those that say that they are the same are left alone from now on.
+/// The drive at a mount point is used, and was just found there: it is not the one that was pulled and came back elsewhere. Those that
+/// say that they are the same are left alone from now on.
 pub(super) fn leave_others_alone(slots: &mut [Slot], mount: &Path, used: DriveId) {
     for slot in slots.iter_mut().filter(|slot| slot.mount != mount) {
         if let Seen::Drive { id, spot, .. } = slot.seen

@@ -15,7 +15,7 @@ use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
 use crate::work::reread::{Found, Reread};
 
-/// More than these at once are no single bad blocks: the drive's own troubles are told otherwise.
+/// Of one drive. More than these at once are no single bad blocks: the drive's own troubles are told otherwise.
 const MOST: usize = 256;
 
 /// Which copies: their drive, and the row of their name.
@@ -33,7 +33,7 @@ impl Pool {
             VolumeError::Io { .. } if error.doubts_the_drive() => {
                 drive.note_error(Kind::Read);
                 let mut doubts = self.doubts();
-                if doubts.len() < MOST {
+                if doubts.iter().filter(|(id, _)| *id == drive.id()).count() < MOST {
                     doubts.insert((drive.id(), name));
                 }
                 drop(doubts);

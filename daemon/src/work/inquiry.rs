@@ -2,7 +2,7 @@
 use crate::model::copy::CopyState;
 use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
-use crate::model::health::Light;
+use crate::model::health::{Finding, Light};
 use crate::model::path::RelPath;
 use crate::model::receipt::{CopyLine, NamedAs, Receipt};
 use crate::plan::safety;
@@ -63,10 +63,12 @@ impl Pool {
         }))
     }
 
-    /// Those of these copies' drives that a red finding is about, there or not: a drive that was taken away proves nothing.
+    /// Those of these copies' drives that a red finding is about, there or not: a drive that was taken away proves nothing. Nor does one
+    /// that is failing, also where that is less urgent (an offline drive).
     fn in_alarm(&self, copies: &[CopyLine]) -> Vec<DriveId> {
         let findings = self.findings();
-        let red = |short: &str| findings.iter().any(|f| f.light == Light::Red && f.about == short);
+        let alarms = |f: &Finding| f.light == Light::Red || f.code == "drive-failing";
+        let red = |short: &str| findings.iter().any(|f| alarms(f) && f.about == short);
         copies.iter().map(|copy| copy.drive).filter(|id| red(&id.short())).collect()
     }
 

@@ -121,6 +121,13 @@ fn set_catalogue_aside(pool: &Pool, what: &Rebuild, from: &Path) -> Result<(Driv
     }
     let Some(_hold) = volume.hold()? else { return Err(RebuildError::InUse) };
     let kept = marker.role == DriveRole::Primary && knows_more(&volume, marker.drive)?;
+    if kept {
+        // It was checked all through just now, and may have been brought up to date by that: the seal is of what it was.
+        match volume.discard(&Place::catalogue_seal()) {
+            Ok(()) | Err(VolumeError::NotFound { .. }) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
     if marker.role == DriveRole::Primary && !kept {
         let when = pool.now().as_second().to_string();
         for place in Place::catalogue_files() {

@@ -71,7 +71,8 @@ impl Pool {
                 batch.bytes += digests.size;
                 if digests.content == hash {
                     // Only what was read: a file that came in its place was not.
-                    if inode() == before {
+                    // Uploads first, here too.
+                    if inode() == before && piece().is_ok() {
                         self.seal_copy(drive, &place, digests.size);
                     }
                     batch.events.push(What::Proved { path: path.clone(), hash });

@@ -25,6 +25,8 @@ impl Pool {
                     log::info!("drive {}: copies are sealed as they are read back", drive.id().short());
                 }
             }
+            // It seals others: this one file it cannot (a drive that once was ext3).
+            Err(VolumeError::Unsupported { .. }) if drive.seals() == Some(true) => {}
             Err(VolumeError::Unsupported { .. }) => {
                 if drive.note_seals(false) {
                     log::info!("drive {}: its filesystem does not offer seals", drive.id().short());

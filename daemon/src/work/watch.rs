@@ -166,8 +166,14 @@ impl DriveWatch {
     /// Whether the catalogue on it is to be opened anew.
     fn has_bad_catalogue(&self, attached: &Attached, now: Timestamp) -> bool {
         // Read or written is not told apart: it is written to all day, and mostly read from memory.
-        if self.pool.catalogue_doubt(attached) == Doubt::Unread && glance(attached).is_ok() {
+        // On a drive without room it says nothing against the drive.
+        let has_room = attached.volume.space().is_ok_and(|space| space.available >= space.to_record());
+        let doubt = self.pool.catalogue_doubt(attached);
+        if doubt == Doubt::Unread && has_room {
             attached.note_error(Kind::Write);
+        }
+        // Whatever it was, it is put down before the drive is let go and opened anew.
+        if doubt != Doubt::None && attached.doubt().incident.is_some() && glance(attached).is_ok() {
             self.pool.note_incident(attached, now);
         }
         self.pool.condemn(attached, now)
@@ -332,10 +338,10 @@ impl Pool {
     /// role, until the answer is dropped.
     fn claim(&self, mount: &Path, volume: &DiskVolume, marker: &Marker) -> Claim<'_> {
         let foreign = |why: &str| Claim::Not(Standing::Foreign { why: why.to_owned() });
-        if let Some(why) = self.objection(volume, marker) {
-            return foreign(&why);
-        }
-        if let Some(standing) = self.put_out(marker) {
+        let objection = self.objection(volume, marker).map(|why| Standing::Foreign { why });
+        if let Some(standing) = objection.or_else(|| self.put_out(marker)) {
+            // Whatever it says, it is no rival of the one that it says it is.
+            self.note_seen(mount, Seen::NoDrive);
             return Claim::Not(standing);
         }
         match self.among_clones(mount, volume, marker) {
@@ -363,7 +369,6 @@ impl Pool {
         if let Some(slot) = slots.iter_mut().find(|s| s.mount == mount) {
             slot.moving = Some((marker.drive, marker.role));
         }
-        clones::leave_others_alone(&mut slots, mount, marker.drive);
         Claim::Ours(Moving::of(self, mount))
     }
 
@@ -403,6 +408,7 @@ impl Pool {
         let space = attached.volume.space().ok();
         // It is written to from now on: where its record ended says nothing any more.
         let (standing, seen) = (self.stands(&attached, self.now()), Seen::of(&attached.marker, &mount));
+        let id = attached.id();
         self.update_slot(&mount, |slot| {
             slot.attached = Some(attached);
             slot.standing = standing;
@@ -411,6 +417,7 @@ impl Pool {
             slot.device = device;
             slot.probing_since = None;
         });
+        clones::leave_others_alone(&mut self.slots(), &mount, id);
         self.wake_healing();
         self.wake(crate::work::pool::Wake::Rescan);
         self.wake(crate::work::pool::Wake::Scrub);

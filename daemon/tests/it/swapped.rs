@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::daemon::{Account, Daemon};
 use crate::support::listing::listing;
@@ -267,6 +268,49 @@ fn of_two_drives_that_say_they_are_a_the_one_that_goes_further_is_used() {
             return;
         }
     }
+}
+
+/// One that comes while A is in use, and a copy of its files on another filesystem: A is used again whenever it is opened anew.
+#[test]
+fn what_says_that_it_is_a_and_is_not_keeps_a_from_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let c = dir.path().join("c");
+    fs::create_dir(&c).unwrap();
+    let (mut all, other) =
+        match (furnish(dir.path()), Mounted::image(&dir.path().join("c.img"), 32, EXT4, &c)) {
+            (Ok(all), Ok(other)) => (all, other),
+            (Err(why), _) | (_, Err(why)) => return leave_out("a-copy-of-a-drive", &why),
+        };
+    let serves = |all: &mut Box, when: &str| {
+        let who = all.who.clone();
+        all.daemon.until(when, |d| d.request(&who, "GET", "/dav/a.jpg", "", b"").status == 200);
+    };
+    all.daemon.kill();
+    let copied = Command::new("cp").arg("-a").arg(dir.path().join("a/.")).arg(&c).status().unwrap();
+    assert!(copied.success());
+    let before = tree(&c);
+    all.daemon.spawn();
+    all.daemon.until_it_answers();
+    serves(&mut all, "A is used beside a copy of its files");
+    all.daemon.until("the copy is left alone", |d| standing(d, &c) == "foreign");
+    all.a.pull();
+    all.daemon.until("A is missed", |d| codes(d).contains(&"drive-absent".to_owned()));
+    all.a.mount_again();
+    serves(&mut all, "A is back beside a copy of its files");
+    assert_eq!(tree(&c), before);
+
+    // A clone of the whole disk, which comes when A is in use.
+    other.unmount().unwrap();
+    fs::copy(dir.path().join("a.img"), dir.path().join("clone.img")).unwrap();
+    let _clone = Mounted::behind(&dir.path().join("clone.img"), &c).unwrap();
+    all.daemon.until("the clone is left alone", |d| standing(d, &c) == "clone");
+    assert_eq!(all.daemon.request(&all.who, "PUT", "/dav/d.jpg", "", b"new").status, 201);
+    all.a.pull();
+    all.daemon.until("A is missed", |d| codes(d).contains(&"drive-absent".to_owned()));
+    assert_eq!(standing(&all.daemon, &c), "clone");
+    all.a.mount_again();
+    serves(&mut all, "A is back beside a clone that came later");
+    assert_eq!(all.daemon.request(&all.who, "GET", "/dav/d.jpg", "", b"").status, 200, "and not the clone");
 }
 
 #[test]

@@ -119,6 +119,12 @@ impl CatalogueError {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
         match self.source.sqlite_error_code() {
             Some(DatabaseCorrupt | NotADatabase) => Doubt::Damaged,
+            // SQLITE_IOERR_NOMEM: the memory was at an end, not the drive.
+            Some(SystemIoFailure)
+                if self.source.sqlite_error().is_some_and(|e| e.extended_code == ffi::SQLITE_IOERR_NOMEM) =>
+            {
+                Doubt::None
+            }
             Some(SystemIoFailure) => Doubt::Unread,
             Some(_) | None => Doubt::None,
         }
