@@ -28,7 +28,8 @@ pub(super) struct DiskMedium {
 impl DiskMedium {
     /// Prepares `file` for reading from the medium.
     ///
-    /// Dirty pages are flushed (DONTNEED keeps dirty pages; where there are none, the flush would be one of the whole drive), the cached ones dropped, then the file is opened anew
+    /// Dirty pages are flushed (DONTNEED keeps dirty pages; where there are none, the flush would be one of the whole drive), the
+    /// cached ones dropped, then the file is opened anew
     /// with O_DIRECT. Where the filesystem refuses O_DIRECT, the kernel must say that nothing is cached any more; and for a sealed
     /// file, too, because there it takes O_DIRECT and reads by way of memory all the same (ext4_should_use_dio in fs/ext4/file.c).
     /// Neither: an error, because a read from memory proves nothing (invariant I12).

@@ -309,7 +309,9 @@ impl Tree {
             Err(e) => return Err(e),
         }
         self.pool.wake_mirror();
-        if let Some(node) = self.find(to)? {
+        if self.pool.options().acknowledge_after_copy
+            && let Some(node) = self.find(to)?
+        {
             self.pool.await_second(&*self.pool.primary()?, &node)?;
         }
         Ok(outcome)
@@ -386,7 +388,9 @@ impl Tree {
         let outcome = self.clear_target(by, from, to, overwrite)?;
         let source = self.find(from)?.ok_or(Refusal::NotFound)?;
         self.copy_one(by, &source, to)?;
-        if let Some(node) = self.find(to)? {
+        if self.pool.options().acknowledge_after_copy
+            && let Some(node) = self.find(to)?
+        {
             self.pool.await_second(&*self.pool.primary()?, &node)?;
         }
         if source.kind == NodeKind::Folder && deep {

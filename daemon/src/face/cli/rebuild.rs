@@ -14,7 +14,8 @@ use crate::work::views::RebuildReport;
 ///
 /// For a drive of a Shoebox whose catalogue is lost or not to be trusted, or for one drive that is left of a box. Reads the
 /// drive's own record, compares it with the files in photos/, and takes files over that the record does not know. A catalogue
-/// that is there is kept beside the new one; one that is sound and knows more than a record which lost its end is gone on from. No photo is changed. The daemon must not be running on this drive.
+/// that is there is kept beside the new one; one that is sound and knows more than a record which lost its
+/// end is gone on from. No photo is changed. The daemon must not be running on this drive.
 ///
 /// Exit code 1 if a photo is missing, damaged or could not be read.
 #[derive(Debug, Args)]
