@@ -25,6 +25,7 @@ use crate::work::heal::Healer;
 use crate::work::health::HealthCheck;
 use crate::work::ingest::Ingest;
 use crate::work::mirror::Mirror;
+use crate::work::parts::Parts;
 use crate::work::pool::{Options, Pool, Wake};
 use crate::work::scrub::{Manners, Scrub};
 use crate::work::snapshots::Snapshots;
@@ -92,6 +93,7 @@ impl App {
         let server = Server::new(Arc::new(Face {
             pool: Arc::clone(&self.pool),
             ingest: Ingest::new(Arc::clone(&self.pool)),
+            parts: Parts::new(Arc::clone(&self.pool)),
             tree: Tree::new(Arc::clone(&self.pool)),
             metrics,
             hosts: HostPolicy::new(own_names(settings)),

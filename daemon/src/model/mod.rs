@@ -12,3 +12,4 @@ pub mod path;
 pub mod place;
 pub mod receipt;
 pub mod snapshot;
+pub mod upload;

@@ -4,6 +4,7 @@ use std::fmt;
 use crate::model::hash::ContentHash;
 use crate::model::path::{RESERVED, RelPath};
 use crate::model::snapshot::Snapshot;
+use crate::model::upload::{Part, UploadId};
 
 /// A path from a drive's root, in its on-disk spelling. Made only by the constructors here, so that nothing
 /// outside `photos/` and `.shoebox/` can be named.
@@ -74,6 +75,31 @@ impl Place {
     /// A staging name. `id` is ours, never a client's.
     pub fn staged(id: &str) -> Self {
         Self(format!("{RESERVED}/incoming/{id}"))
+    }
+
+    /// The directory of uploads that come in parts.
+    pub fn uploads() -> Self {
+        Self(format!("{RESERVED}/uploads"))
+    }
+
+    /// One of them: a directory.
+    pub fn upload(id: &UploadId) -> Self {
+        Self(format!("{RESERVED}/uploads/{id}"))
+    }
+
+    /// What its client said of it.
+    pub fn upload_said(id: &UploadId) -> Self {
+        Self(format!("{RESERVED}/uploads/{id}/said"))
+    }
+
+    /// What became of it.
+    pub fn upload_assembled(id: &UploadId) -> Self {
+        Self(format!("{RESERVED}/uploads/{id}/assembled"))
+    }
+
+    /// One of its parts.
+    pub fn part(id: &UploadId, number: u64) -> Self {
+        Self(format!("{RESERVED}/uploads/{id}/{}", Part::file_name(number)))
     }
 
     /// The file the health probe writes and reads back.
@@ -178,10 +204,10 @@ impl Place {
             || self.0.strip_prefix(&dir.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Whether our program may unlink what lies here: staging, scratch, snapshots of the catalogue, damaged ones set aside, its seal, probe
+    /// Whether our program may unlink what lies here: staging, scratch, parts of uploads, snapshots of the catalogue, damaged ones set aside, its seal, probe
     /// and ballast, nothing else (promise P2).
     pub fn may_be_unlinked(&self) -> bool {
-        let trees = [Self::incoming(), Self::scratches(), Self::snapshots()];
+        let trees = [Self::incoming(), Self::scratches(), Self::uploads(), Self::snapshots()];
         trees.iter().any(|tree| self.is_below(tree)) || self.is_own_filling() || self.is_catalogue_aside()
     }
 
@@ -226,6 +252,7 @@ impl fmt::Debug for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::account::{Device, DeviceKind};
 
     #[test]
     fn only_staging_scratch_and_snapshots_may_be_unlinked() {
@@ -236,6 +263,15 @@ mod tests {
         let snapshot = Snapshot { day: "2026-11-21".into(), of: "1f0a3b5c".into(), seq: 1, hash };
         assert!(Place::snapshot(&snapshot).may_be_unlinked());
         assert!(Place::catalogue_seal().may_be_unlinked());
+        let phone = Device {
+            person: "anna".parse().unwrap(),
+            name: "phone".parse().unwrap(),
+            kind: DeviceKind::Phone,
+        };
+        let upload = UploadId::of(&phone, "tus", "../../photos/anna");
+        for own in [Place::part(&upload, 7), Place::upload_said(&upload), Place::upload_assembled(&upload)] {
+            assert!(own.may_be_unlinked(), "{own}");
+        }
         assert!(Place::catalogue_files().iter().all(|file| file.set_aside("7").may_be_unlinked()));
         assert!(!Place::photo(&RelPath::parse("catalogue.db.aside-7").unwrap()).may_be_unlinked());
         for kept in [
@@ -248,6 +284,7 @@ mod tests {
             Place::manifest("catalogue.db.aside-7"),
             Place::snapshots(),
             Place::incoming(),
+            Place::uploads(),
             Place::root(),
         ] {
             assert!(!kept.may_be_unlinked(), "{kept}");

@@ -8,6 +8,7 @@ pub mod facts;
 pub mod failing;
 pub mod forecasting;
 pub mod mirroring;
+pub mod parts;
 pub mod placing;
 pub mod quota;
 pub mod restoring;

@@ -400,6 +400,8 @@ fn broke_off(refusal: &Refusal) -> bool {
         | Refusal::Overlap
         | Refusal::Forbidden
         | Refusal::WrongLength { .. }
+        | Refusal::NotWhole(_)
+        | Refusal::TooMany(_)
         | Refusal::WrongHash(_)
         | Refusal::Damaged => false,
     }

@@ -1,5 +1,6 @@
 //! `Refusal`: why an upload or a change to the tree did not happen, in terms a dialect can answer with.
 use crate::model::hash::DeclaredHash;
+use crate::plan::parts::Gap;
 use crate::store::catalogue::CatalogueError;
 use crate::store::volume::VolumeError;
 
@@ -60,6 +61,12 @@ pub enum Refusal {
         /// Received.
         received: u64,
     },
+    /// The parts of an upload are not the whole.
+    #[error("{0}")]
+    NotWhole(Gap),
+    /// More of something than one client may have at once.
+    #[error("too many {0}")]
+    TooMany(&'static str),
     /// The bytes do not have the hash that was announced.
     #[error("the bytes do not have the announced checksum")]
     WrongHash(DeclaredHash),

@@ -13,8 +13,10 @@ use crate::model::account::DeviceKind;
 use crate::model::hash::{Also, Digests, Hasher};
 use crate::model::offer::Offer;
 use crate::model::place::Shelf;
+use crate::model::upload::Assembled;
 use crate::plan::placing::{Above, Situation};
-use crate::store::volume::{Staged, Synced, VolumeError};
+use crate::store::volume::{Synced, VolumeError};
+use crate::work::body::Body;
 use crate::work::changes::{Change, Store, existing, prove_known};
 use crate::work::commit::Announced;
 use crate::work::error::Refusal;
@@ -22,14 +24,7 @@ use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
 use crate::work::quotas::Promise;
-use crate::work::room::Aside;
 use crate::work::tree::Node;
-
-/// A body for which no room is set aside takes no more than this before the drive is asked again what is left.
-const MEASURED: u64 = 256 << 10;
-
-/// A staging file, the room that the drive does not keep for it, and what uploads could take before.
-type Opened = (Box<dyn Staged>, Option<Aside>, u64);
 
 /// Takes uploads.
 #[derive(Clone)]
@@ -49,46 +44,25 @@ impl Ingest {
         self.pool.expects_second()?;
         let needed = offer.size.unwrap_or(0);
         let promise = self.admit(&primary, &offer, needed)?;
-        let (staged, aside, room) = match self.stage(&primary, offer.size) {
-            // Others that came at once may have stood in its way, and been refused themselves: they gave back what they took.
-            Err(Refusal::Full { .. }) => {
-                let _alone = self.pool.room.again();
-                self.stage(&primary, offer.size)
-            }
-            first => first,
-        }
-        .inspect_err(|refusal| {
-            if matches!(refusal, Refusal::Full { .. }) {
-                self.pool.count_refused_full(needed);
-            }
-        })?;
+        let body = Body::open(&self.pool, primary, offer.size, promise)?;
         let hasher = Hasher::new(Also::default(), &offer.declared);
-        let pool = Arc::clone(&self.pool);
-        Ok(Incoming { pool, primary, offer, staged, aside, hasher, room, measured: 0, promise })
+        Ok(Incoming { offer, body, hasher })
     }
 
-    /// A staging file with room for what was announced.
-    fn stage(&self, primary: &Primary, size: Option<u64>) -> Result<Opened, Refusal> {
-        let needed = size.unwrap_or(0);
-        let available = self.pool.space_for_uploads(primary)?;
-        if needed > available {
-            return Err(Refusal::Full { needed, available });
+    /// The acknowledgement of an upload that was settled before, for a client that did not hear it: of what has the name now, if that
+    /// is still what was settled. `NotFound`. Blocking.
+    pub(super) fn again(&self, before: &Assembled) -> Result<Ack, Refusal> {
+        let primary = self.pool.proved_primary()?;
+        let row = primary.catalogue.read(|r| r.name(&before.path.fold_key()))?;
+        let row = row.filter(|row| row.hash == Some(before.hash)).ok_or(Refusal::NotFound)?;
+        match primary.attached.volume.stat(&row.place()) {
+            Ok(stat) if !stat.is_dir && stat.size == before.size => {}
+            Ok(_) | Err(VolumeError::NotFound { .. }) => return Err(Refusal::NotFound),
+            Err(e) => return Err(Refusal::Drive(primary.attached.heed(e))),
         }
-        let staged = primary.attached.volume.stage(size);
-        let staged = staged.map_err(|e| full_or(primary.attached.heed(e), needed, available))?;
-        if needed == 0 {
-            return Ok((staged, None, available));
-        }
-        if !staged.has_its_room() {
-            let aside = self.pool.set_aside(primary, needed)?;
-            return Ok((staged, Some(aside), available));
-        }
-        // Uploads that begin at once are each told of the same room. What this one set aside is taken by now, and the reserve
-        // must still be there; if not, it gives back what it took.
-        if self.pool.is_reserve_touched(primary)? {
-            return Err(Refusal::Full { needed, available: 0 });
-        }
-        Ok((staged, None, available))
+        let node = Node::from(row);
+        self.pool.await_second(&primary, &node)?;
+        Ok(Ack { node, outcome: if before.created { Outcome::Created } else { Outcome::Replaced } })
     }
 
     /// What can be refused before a byte has come. The commit decides again, on what holds then.
@@ -121,86 +95,34 @@ impl Ingest {
     }
 }
 
-fn full_or(error: VolumeError, needed: u64, available: u64) -> Refusal {
-    match error {
-        VolumeError::Full { .. } => Refusal::Full { needed, available },
-        other @ (VolumeError::Gone { .. }
-        | VolumeError::ReadOnly { .. }
-        | VolumeError::Exists { .. }
-        | VolumeError::NotFound { .. }
-        | VolumeError::NotEmpty { .. }
-        | VolumeError::Unsupported { .. }
-        | VolumeError::Io { .. }) => Refusal::Drive(other),
-    }
-}
-
 /// An upload in progress; dropping it leaves nothing behind.
 pub struct Incoming {
-    pool: Arc<Pool>,
-    primary: Arc<Primary>,
     offer: Offer,
-    staged: Box<dyn Staged>,
-    /// Room that the drive does not keep for it.
-    aside: Option<Aside>,
+    body: Body,
     hasher: Hasher,
-    /// How long it may become: what uploads could take when that was last measured.
-    room: u64,
-    /// How long it was then.
-    measured: u64,
-    /// Room in the person's quota.
-    promise: Option<Promise>,
 }
 
 impl Incoming {
     /// Takes the next bytes. Blocking.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let received = self.hasher.size() + bytes.len() as u64;
-        if let Some(announced) = self.offer.size
-            && received > announced
-        {
-            return Err(Refusal::WrongLength { announced, received });
-        }
-        // Without room that the drive keeps for it, a body must not eat the reserve either, nor several together (invariant I11).
-        let is_measured = self.offer.size.is_none() || self.aside.is_some();
-        if is_measured && received - self.measured > MEASURED {
-            let room = match &self.aside {
-                Some(_) => self.pool.measure_for_uploads(&self.primary)?,
-                None => self.pool.space_for_uploads(&self.primary)?,
-            };
-            self.room = self.hasher.size().saturating_add(room);
-            self.measured = received;
-        }
-        if received > self.room {
-            return Err(Refusal::Full { needed: received, available: self.room });
-        }
-        if let Some(promise) = &mut self.promise {
-            promise.grow(&self.primary, received)?;
-        }
-        if let Some(aside) = &mut self.aside {
-            aside.take(bytes.len() as u64);
-        }
-        let _turn = self.primary.attached.turns.upload();
-        self.staged.write(bytes).map_err(|e| full_or(self.primary.attached.heed(e), received, self.room))?;
+        self.body.write(bytes)?;
         self.hasher.update(bytes);
         Ok(())
     }
 
     /// Ends the body: length and hashes are compared with what was announced, then the data is flushed. Blocking.
     pub fn finish(self) -> Result<Received, Refusal> {
-        let Self { pool, primary, offer, staged, hasher, room, promise, .. } = self;
-        let received = hasher.size();
-        if let Some(announced) = offer.size
-            && received != announced
-        {
-            return Err(Refusal::WrongLength { announced, received });
-        }
+        let Self { offer, body, hasher } = self;
+        body.is_whole()?;
         let digests = hasher.finish().map_err(Refusal::WrongHash)?;
+        let pool = Arc::clone(&body.pool);
         let dated = offer.mtime.unwrap_or_else(|| pool.now());
+        let primary = Arc::clone(&body.primary);
         let turn = primary.attached.turns.upload();
         let announced = primary.announce();
-        let synced =
-            staged.sync(Some(dated)).map_err(|e| full_or(primary.attached.heed(e), received, room))?;
+        let synced = body.sync(dated);
         drop(turn);
+        let (synced, promise) = synced?;
         Ok(Received { pool, primary, offer, synced, digests, dated, promise, announced })
     }
 }

@@ -3,6 +3,7 @@
 pub mod accounts;
 mod answering;
 mod ballast;
+mod body;
 mod brake;
 pub mod carry;
 mod census;
@@ -24,6 +25,7 @@ pub mod mirror;
 pub mod news;
 mod opening;
 mod pace;
+pub mod parts;
 pub mod pool;
 pub mod primary;
 pub mod promote;

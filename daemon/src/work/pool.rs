@@ -23,6 +23,7 @@ use crate::work::error::Refusal;
 use crate::work::incidents::Incidents;
 use crate::work::news::{Feed, PhotoNews};
 use crate::work::opening::Condemned;
+use crate::work::parts::Uploads;
 use crate::work::primary::Primary;
 use crate::work::promote::Roles;
 use crate::work::quotas::Quotas;
@@ -121,6 +122,7 @@ pub struct Pool {
     reloading: Mutex<()>,
     pub(super) quotas: Quotas,
     pub(super) room: Room,
+    pub(super) uploads: Uploads,
     pub(super) inflow: Mutex<Option<Inflow>>,
     findings: RwLock<Arc<Vec<Finding>>>,
     feed: Feed,
@@ -177,6 +179,7 @@ impl Pool {
             reloading: Mutex::default(),
             quotas: Quotas::default(),
             room: Room::default(),
+            uploads: Uploads::default(),
             inflow: Mutex::default(),
             findings: RwLock::default(),
             feed: Feed::default(),
@@ -294,6 +297,20 @@ impl Pool {
                 Err(Refusal::Unavailable { why })
             }
             None => Ok(primary),
+        }
+    }
+
+    /// The primary, proved to be there at this moment: what the catalogue remembers of a drive that was pulled is no answer
+    /// (promise P3).
+    pub(super) fn proved_primary(&self) -> Result<Arc<Primary>, Refusal> {
+        let primary = self.primary()?;
+        match primary.attached.volume.prove() {
+            Ok(()) => Ok(primary),
+            Err(e) => {
+                let why = primary.attached.heed(e).to_string();
+                self.wake(Wake::Drives);
+                Err(Refusal::Unavailable { why })
+            }
         }
     }
 

@@ -1,10 +1,11 @@
-//! The sweep: scratch files older than their keep are unlinked. Photos, trash and quarantine are never touched here.
+//! The sweep: scratch files older than their keep are unlinked, and uploads in parts that nobody went on with. Photos, trash and quarantine are never touched here.
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::place::Shelf;
 use crate::work::changes::Change;
 use crate::work::error::Refusal;
+use crate::work::parts;
 use crate::work::pool::Pool;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
@@ -33,6 +34,7 @@ impl Sweep {
         }
         if !full {
             primary.submit(Change::SweepScratch, now)?;
+            parts::sweep(&self.pool, &primary, now)?;
         }
         Ok(full)
     }

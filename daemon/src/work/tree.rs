@@ -150,29 +150,15 @@ impl Tree {
         Self { pool }
     }
 
-    /// The primary, proved to be there at this moment: what the catalogue remembers of a drive that was pulled is no answer
-    /// (promise P3).
-    fn primary(&self) -> Result<Arc<Primary>, Refusal> {
-        let primary = self.pool.primary()?;
-        match primary.attached.volume.prove() {
-            Ok(()) => Ok(primary),
-            Err(e) => {
-                let why = primary.attached.heed(e).to_string();
-                self.pool.wake(Wake::Drives);
-                Err(Refusal::Unavailable { why })
-            }
-        }
-    }
-
     /// What is under `path`; case- and normalisation-blind.
     pub fn find(&self, path: &RelPath) -> Result<Option<Node>, Refusal> {
-        let primary = self.primary()?;
+        let primary = self.pool.proved_primary()?;
         Ok(primary.catalogue.read(|r| r.name(&path.fold_key()))?.map(Node::from))
     }
 
     /// Up to `limit` children of a folder in name order, starting after the fold key `after`.
     pub fn list(&self, folder: &RelPath, after: Option<&str>, limit: usize) -> Result<Vec<Node>, Refusal> {
-        let primary = self.primary()?;
+        let primary = self.pool.proved_primary()?;
         let (parent, after) = (folder.fold_key(), after.unwrap_or_default());
         let rows = primary.catalogue.read(|r| r.children(&parent, after, limit))?;
         Ok(rows.into_iter().map(Node::from).collect())

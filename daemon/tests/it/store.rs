@@ -12,6 +12,7 @@ mod lost_catalogues;
 mod manifests;
 mod mirroring;
 mod other_hands;
+mod parts;
 mod promoting;
 mod queue;
 mod reopening;

@@ -306,6 +306,8 @@ impl Fault {
             | Refusal::Overlap
             | Refusal::Forbidden
             | Refusal::WrongLength { .. }
+            | Refusal::NotWhole(_)
+            | Refusal::TooMany(_)
             | Refusal::WrongHash(_) => Self::new(FaultKind::BadRequest, refusal.to_string(), ""),
         }
     }

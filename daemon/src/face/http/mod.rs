@@ -46,6 +46,8 @@ pub struct Face {
     pub pool: Arc<Pool>,
     /// Takes uploads.
     pub ingest: Ingest,
+    /// Takes uploads that come in parts.
+    pub parts: crate::work::parts::Parts,
     /// The tree a device sees.
     pub tree: Tree,
     /// Renders the figures for `/metrics`; must not block.

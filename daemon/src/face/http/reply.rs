@@ -52,7 +52,9 @@ fn status(method: &Method, refusal: &Refusal) -> StatusCode {
         Refusal::Exists if method.as_str() == "MKCOL" => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::Exists | Refusal::Changed => StatusCode::PRECONDITION_FAILED,
         Refusal::Overlap | Refusal::Forbidden => StatusCode::FORBIDDEN,
-        Refusal::WrongLength { .. } | Refusal::WrongHash(_) => StatusCode::BAD_REQUEST,
+        Refusal::WrongLength { .. } | Refusal::WrongHash(_) | Refusal::NotWhole(_) | Refusal::TooMany(_) => {
+            StatusCode::BAD_REQUEST
+        }
         // No wait heals it, and 503 would make a sync program give up all the rest of its run.
         Refusal::Damaged => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -78,6 +80,8 @@ fn words(refusal: &Refusal) -> String {
         | Refusal::Changed
         | Refusal::Overlap
         | Refusal::Forbidden
+        | Refusal::NotWhole(_)
+        | Refusal::TooMany(_)
         | Refusal::WrongLength { .. } => refusal.to_string(),
     }
 }

@@ -15,7 +15,8 @@ use super::Face;
 use super::reply::Deny;
 use crate::model::offer::Offer;
 use crate::work::error::Refusal;
-use crate::work::ingest::{Ack, Ingest};
+use crate::work::ingest::{self, Ack, Ingest};
+use crate::work::parts::{Incomplete, Part};
 use crate::work::pool::Pool;
 
 /// Bodies below this are collected and handed over as one: a channel and a waiting thread cost more than they save.
@@ -60,7 +61,7 @@ pub(super) async fn receive(
             let pieces = gather(body.take(), SMALL, limits.body_idle).await?;
             blocking(pool, move || store(&ingest, offer, &pieces)).await
         }
-        Some(_) | None => pump(body, face, offer).await,
+        Some(_) | None => pump(body, face, move || Ok(Whole(ingest.begin(offer)?))).await,
     }
 }
 
@@ -85,22 +86,104 @@ pub(super) fn store(ingest: &Ingest, offer: Offer, pieces: &[Bytes]) -> Result<A
     Ok(incoming.finish()?.settle()?)
 }
 
-async fn pump(slot: &mut Option<Incoming>, face: &Face, offer: Offer) -> Result<Ack, Deny> {
-    let (pool, ingest, limits) = (&face.pool, face.ingest.clone(), &face.limits);
+/// What the bytes of a body go into, on the blocking thread.
+trait Sink: Send + Sized + 'static {
+    /// What its end is answered with.
+    type Done: Send + 'static;
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
+
+    /// All of it came.
+    fn finish(self) -> Result<Self::Done, Refusal>;
+
+    /// The body ended too early; what came is dropped, unless the sink wants to keep it.
+    fn break_off(self) {}
+}
+
+impl Sink for Whole {
+    type Done = Ack;
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.0.write(bytes)
+    }
+
+    fn finish(self) -> Result<Ack, Refusal> {
+        self.0.finish()?.settle()
+    }
+}
+
+/// A whole file.
+struct Whole(ingest::Incoming);
+
+/// A part of one.
+struct InPart {
+    part: Incomplete,
+    if_broken: IfBroken,
+}
+
+/// What becomes of a part whose body broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(dead_code, reason = "the dialects that use it come next")]
+pub(super) enum IfBroken {
+    /// Nothing of it is kept.
+    Drop,
+    /// What came is kept, as a shorter part.
+    Keep,
+}
+
+impl Sink for InPart {
+    type Done = Part;
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.part.write(bytes)
+    }
+
+    fn finish(self) -> Result<Part, Refusal> {
+        self.part.finish()
+    }
+
+    fn break_off(self) {
+        if self.if_broken == IfBroken::Keep
+            && self.part.received() > 0
+            && let Err(e) = self.part.keep()
+        {
+            log::info!("what came of a part is not kept: {e}");
+        }
+    }
+}
+
+/// Takes a part of an upload in; `begin` opens it, on the blocking thread.
+#[expect(dead_code, reason = "the dialects that use it come next")]
+pub(super) async fn receive_part(
+    body: &mut Option<Incoming>,
+    face: &Face,
+    if_broken: IfBroken,
+    begin: impl FnOnce() -> Result<Incomplete, Refusal> + Send + 'static,
+) -> Result<Part, Deny> {
+    pump(body, face, move || Ok(InPart { part: begin()?, if_broken })).await
+}
+
+async fn pump<S: Sink>(
+    slot: &mut Option<Incoming>,
+    face: &Face,
+    open: impl FnOnce() -> Result<S, Refusal> + Send + 'static,
+) -> Result<S::Done, Deny> {
+    let (pool, limits) = (&face.pool, &face.limits);
     let (agreed, agreement) = oneshot::channel();
     let (sender, mut loads) = mpsc::channel(IN_FLIGHT);
-    let work = tokio::task::spawn_blocking(move || -> Result<Option<Ack>, Refusal> {
-        let mut incoming = ingest.begin(offer)?;
+    let work = tokio::task::spawn_blocking(move || -> Result<Option<S::Done>, Refusal> {
+        let mut sink = open()?;
         if agreed.send(()).is_err() {
             return Ok(None);
         }
         while let Some(load) = loads.blocking_recv() {
             let (Load::More(pieces) | Load::Last(pieces)) = &load;
-            pieces.iter().try_for_each(|bytes| incoming.write(bytes))?;
+            pieces.iter().try_for_each(|bytes| sink.write(bytes))?;
             if matches!(load, Load::Last(_)) {
-                return Ok(Some(incoming.finish()?.settle()?));
+                return sink.finish().map(Some);
             }
         }
+        sink.break_off();
         Ok(None)
     });
     let mut ended = Ok(());
@@ -108,14 +191,14 @@ async fn pump(slot: &mut Option<Incoming>, face: &Face, offer: Offer) -> Result<
         && let Some(mut body) = slot.take()
     {
         ended = forward(pool, &mut body, sender, limits.body_idle).await;
-        // The ingest may have hung up in the middle.
+        // The sink may have hung up in the middle.
         linger(body);
     } else {
         drop(sender);
     }
     let outcome = patient(pool, work).await?.map_err(|_| failed())?;
     match (outcome, ended) {
-        (Ok(Some(ack)), _) => Ok(ack),
+        (Ok(Some(done)), _) => Ok(done),
         (Err(refusal), _) => Err(Deny::Refused(refusal)),
         (Ok(None), Err(deny)) => Err(deny),
         (Ok(None), Ok(())) => Err(failed()),
@@ -150,7 +233,16 @@ async fn forward(
     idle: Duration,
 ) -> Result<(), Deny> {
     let (mut load, mut size) = (Vec::new(), 0);
-    while let Some(bytes) = next(body, idle).await? {
+    loop {
+        let bytes = match next(body, idle).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => break,
+            Err(deny) => {
+                // Some sinks keep what came.
+                let _hung_up = patient(pool, sender.send(Load::More(load))).await?.is_err();
+                return Err(deny);
+            }
+        };
         size += bytes.len();
         load.push(bytes);
         if size >= LOAD || load.len() >= PIECES {

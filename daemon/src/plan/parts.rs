@@ -1,0 +1,168 @@
+//! Uploads in parts: whether what is here is the whole, in which order, and how long it is kept.
+use jiff::{SignedDuration, Timestamp};
+
+use crate::model::upload::Part;
+
+/// So many parts one upload has at most: of 10 MB each, as phones send them, that is 100 GB.
+pub const MOST_PARTS: usize = 10_000;
+
+/// So many uploads of one device may be unfinished at once.
+pub const MOST_UPLOADS: usize = 500;
+
+/// What a client may note of one upload, bytes.
+pub const MOST_NOTES: usize = 8 << 10;
+
+/// How long the parts of an upload are kept after the last one came. Phones forget for days that they began a video, and some of them
+/// forget at once which parts they sent.
+pub const KEPT: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// How long the outcome is told again to whoever did not hear it.
+pub const TOLD: SignedDuration = SignedDuration::from_hours(24);
+
+/// How a dialect numbers parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbering {
+    /// They rise, and nothing is said by a gap: the total must be stated.
+    Rising,
+    /// They count up by one from this number.
+    From(u64),
+    /// Each is the offset of its first byte.
+    Offsets,
+}
+
+/// What has to hold of the parts before they are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole {
+    /// Bytes in all, where the client stated it.
+    pub total: Option<u64>,
+    /// How they are numbered.
+    pub numbering: Numbering,
+}
+
+/// Why parts are not a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Gap {
+    /// This part is missing, or another one is where it should be.
+    #[error("part {0} is missing")]
+    Missing(u64),
+    /// The sum is not what was stated.
+    #[error("the parts have {received} bytes in all, where {announced} were announced")]
+    Sum {
+        /// Announced, bytes.
+        announced: u64,
+        /// In all parts, bytes.
+        received: u64,
+    },
+    /// Nobody said how long it is, and the numbers do not tell either.
+    #[error("nobody said how long it is")]
+    Unknown,
+}
+
+impl Whole {
+    /// The length of the whole, if `parts` (in the order of their numbers) are all of it.
+    pub fn of(&self, parts: &[Part]) -> Result<u64, Gap> {
+        let mut received: u64 = 0;
+        for (at, part) in (0..).zip(parts) {
+            let expected = match self.numbering {
+                Numbering::Rising => part.number,
+                Numbering::From(first) => first.saturating_add(at),
+                Numbering::Offsets => received,
+            };
+            if part.number != expected {
+                return Err(Gap::Missing(expected));
+            }
+            received = received.saturating_add(part.size);
+        }
+        match (self.total, self.numbering) {
+            (Some(announced), _) if announced != received => Err(Gap::Sum { announced, received }),
+            (Some(_), _) => Ok(received),
+            (None, Numbering::From(first)) if parts.is_empty() => Err(Gap::Missing(first)),
+            (None, Numbering::From(_)) => Ok(received),
+            (None, Numbering::Rising | Numbering::Offsets) => Err(Gap::Unknown),
+        }
+    }
+}
+
+/// Whether an upload is thrown away. `last`: when something of it was written last; `None`: nothing of it is left. A clock that
+/// was ahead then makes nothing old.
+pub fn is_over(last: Option<Timestamp>, assembled: bool, now: Timestamp) -> bool {
+    let keep = if assembled { TOLD } else { KEPT };
+    last.is_none_or(|last| now.duration_since(last) > keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(all: &[(u64, u64)]) -> Vec<Part> {
+        all.iter().map(|&(number, size)| Part { number, size }).collect()
+    }
+
+    #[test]
+    fn what_is_a_whole() {
+        use Numbering::{From, Offsets, Rising};
+        let sum = |announced, received| Err(Gap::Sum { announced, received });
+        for (all, total, numbering, expected) in [
+            // A phone that never states the total.
+            (&[(1, 10), (2, 10), (3, 1)][..], None, From(1), Ok(21)),
+            (&[(1, 10), (3, 1)], None, From(1), Err(Gap::Missing(2))),
+            (&[(2, 10)], None, From(1), Err(Gap::Missing(1))),
+            (&[], None, From(1), Err(Gap::Missing(1))),
+            (&[(0, 10), (1, 1)], None, From(1), Err(Gap::Missing(1))),
+            // Those that do.
+            (&[(0, 10), (7, 1)], Some(11), Rising, Ok(11)),
+            (&[(7, 1)], Some(11), Rising, sum(11, 1)),
+            (&[(0, 10), (7, 2)], Some(11), Rising, sum(11, 12)),
+            (&[(0, 10)], None, Rising, Err(Gap::Unknown)),
+            (&[], Some(0), Rising, Ok(0)),
+            // Offsets.
+            (&[(0, 10), (10, 1)], Some(11), Offsets, Ok(11)),
+            (&[(0, 10), (11, 1)], Some(11), Offsets, Err(Gap::Missing(10))),
+            (&[(0, 10), (9, 1)], Some(11), Offsets, Err(Gap::Missing(10))),
+            (&[(0, 10)], Some(11), Offsets, sum(11, 10)),
+            (&[(0, 10)], None, Offsets, Err(Gap::Unknown)),
+            (&[(0, u64::MAX), (u64::MAX, 9)], Some(u64::MAX), Rising, Ok(u64::MAX)),
+        ] {
+            assert_eq!(
+                Whole { total, numbering }.of(&parts(all)),
+                expected,
+                "{all:?} {total:?} {numbering:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_kept() {
+        let then: Timestamp = "2026-11-14T18:02:11Z".parse().unwrap();
+        let day = SignedDuration::from_hours(24);
+        assert!(!is_over(Some(then), false, then + day * 14));
+        assert!(is_over(Some(then), false, then + day * 14 + SignedDuration::from_secs(1)));
+        assert!(!is_over(Some(then), true, then + day));
+        assert!(is_over(Some(then), true, then + day * 2));
+        assert!(is_over(None, false, then));
+        assert!(!is_over(Some(then + day * 400), true, then));
+    }
+
+    proptest! {
+        /// A file that lacks a part, or has one of another length, is never taken for whole.
+        #[test]
+        fn nothing_is_whole_that_lacks_a_byte(sizes in proptest::collection::vec(1u64..50, 1..20), gone in any::<prop::sample::Index>(), by in 1u64..50) {
+            let total: u64 = sizes.iter().sum();
+            let mut at = 0;
+            let offsets: Vec<Part> = sizes.iter().map(|&size| { let part = Part { number: at, size }; at += size; part }).collect();
+            let counted: Vec<Part> = (1..).zip(&sizes).map(|(number, &size)| Part { number, size }).collect();
+            for (all, numbering) in [(offsets, Numbering::Offsets), (counted.clone(), Numbering::From(1)), (counted, Numbering::Rising)] {
+                let whole = Whole { total: Some(total), numbering };
+                prop_assert_eq!(whole.of(&all), Ok(total));
+                let gone = gone.index(all.len());
+                let mut less = all.clone();
+                less.remove(gone);
+                prop_assert!(whole.of(&less).is_err());
+                let mut other = all;
+                other[gone].size += by;
+                prop_assert!(whole.of(&other).is_err());
+            }
+        }
+    }
+}
