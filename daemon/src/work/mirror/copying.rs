@@ -18,7 +18,7 @@ use crate::work::mirror::{End, Piece};
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
-use crate::work::{reading, record};
+use crate::work::reading;
 
 /// So many attempts must find the primary's file bad, each after a longer pause, before it is called damaged.
 const SURE: u32 = 3;
@@ -110,7 +110,7 @@ impl End {
                     primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
                     continue;
                 }
-                other => other?,
+                other => self.or_put_off(primary, &row, now, other)?,
             };
             match copied {
                 Made::Proved(digests) => {
@@ -118,7 +118,7 @@ impl End {
                     made.push(row);
                 }
                 Made::Written(synced, known) => written.push(Unproved { row, known, synced }),
-                Made::BadSource(found) => source_failed(pool, primary, self, &row, found)?,
+                Made::BadSource(found) => source_failed(pool, primary, self, &row, found, go_on)?,
                 Made::Held => {
                     let retry = mirroring::retry_at(row.tries, now);
                     primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
@@ -145,6 +145,22 @@ impl End {
             }
         }
         Ok(worked)
+    }
+
+    /// A copy that the drive fails at waits for its next try: it may be the only one, in a folder that cannot be read, and is
+    /// not to be in every batch, which fails with it.
+    fn or_put_off<T>(
+        &self,
+        primary: &Primary,
+        row: &WantedRow,
+        now: Timestamp,
+        done: Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        if let Err(Refusal::Drive(VolumeError::Io { .. })) = &done {
+            let retry = mirroring::retry_at(row.tries, now);
+            primary.catalogue.write(|tx| copies::failed(tx, row.name, self.attached.id(), retry))?;
+        }
+        done
     }
 
     /// Whether something on the drive stands where this copy belongs.
@@ -178,17 +194,19 @@ impl End {
         for Unproved { row, known, mut synced } in written {
             let to = Place::photo(&row.path);
             // Hashed once, as it comes back: what equals the record here was right when it was read from the primary, too.
-            let back = carry::read_back(&*synced, &self.attached, known.lacking(), go_on)?;
+            let back = carry::read_back(&*synced, &self.attached, known.lacking(), go_on);
+            let back = self.or_put_off(primary, &row, now, back)?;
             if !load(&row).is(&back) {
                 match carry::doubt_source(&load(&row), &primary.attached, go_on)? {
                     Some(found) => {
-                        source_failed(pool, primary, self, &row, found)?;
+                        source_failed(pool, primary, self, &row, found, go_on)?;
                         continue;
                     }
                     None => return Err(carry::lied(&self.attached, to)),
                 }
             }
-            self.name(primary, &row, &to, &mut *synced, piece, now)?;
+            let named = self.name(primary, &row, &to, &mut *synced, piece, now);
+            self.or_put_off(primary, &row, now, named)?;
             piece.events.push(event(&row, &known.with(back)));
             made.push(row);
             // Asked to stop: the rest has no names, and goes.
@@ -352,6 +370,7 @@ fn source_failed(
     end: &End,
     row: &WantedRow,
     found: Bad,
+    go_on: GoOn<'_>,
 ) -> Result<(), Refusal> {
     // A replacement or a rename may have been between its file and its row. Once it is committed, a row that still says
     // the same is about the file that was read.
@@ -371,9 +390,13 @@ fn source_failed(
         Bad::Missing => {
             primary.catalogue.write(|tx| copies::observe(tx, row.name, on, CopyEvent::NotThere, now))?;
         }
-        Bad::Different(found) => {
-            let damaged = What::Damaged { path: row.path.clone(), hash: row.hash, found };
-            record::proofs(primary, &primary.attached, vec![damaged], now)?;
+        // Nor is a file that this process may not read, or lacks the means to: read once more from the medium, and called what it is.
+        Bad::Different(_) => {
+            again?;
+            return pool.doubt_copy(primary, &primary.attached, known, &mut || {
+                go_on();
+                Ok(())
+            });
         }
     }
     again?;

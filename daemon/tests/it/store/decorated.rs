@@ -23,6 +23,7 @@ pub(super) enum Call {
     SyncDir,
     Append,
     MakeDir,
+    Stat,
 }
 
 type Hook = Arc<dyn Fn(Call, &Place) -> Result<(), VolumeError> + Send + Sync>;
@@ -130,6 +131,7 @@ impl Volume for Shared {
         self.0.inner.set_mtime(file, mtime)
     }
     fn stat(&self, place: &Place) -> Result<Stat, VolumeError> {
+        self.0.call(Call::Stat, place)?;
         self.0.inner.stat(place)
     }
     fn list(&self, dir: &Place) -> Result<Vec<Entry>, VolumeError> {

@@ -102,6 +102,77 @@ fn one_bad_sector_on_the_primary_stops_neither_uploads_nor_the_mirror() {
 }
 
 #[test]
+fn a_photo_that_could_not_be_opened_for_a_while_is_not_called_damaged() {
+    for code in [libc::EMFILE, libc::EACCES] {
+        let home = Furnished::new();
+        home.put("anna/a.jpg", b"the only copy");
+        let (mut home, a, _) = home.decorated();
+        a.step_in(move |call, place| {
+            let source = std::io::Error::from_raw_os_error(code);
+            let refused = matches!(call, Call::Open | Call::Medium) && place.as_str() == "photos/anna/a.jpg";
+            if refused { Err(VolumeError::Io { op: "open", place: place.clone(), source }) } else { Ok(()) }
+        });
+        for _ in 0..5 {
+            home.mirrored();
+            home.pass(1);
+        }
+        assert_eq!(home.state("anna/a.jpg", "a"), "settled", "{code}: nobody has seen its bytes");
+        a.step_in(|_, _| Ok(()));
+        home.mirrored();
+        assert_eq!((home.state("anna/a.jpg", "a"), home.state("anna/a.jpg", "b")), ("settled", "verified"));
+    }
+}
+
+#[test]
+fn a_hiccup_after_days_without_room_is_no_damage() {
+    let home = Furnished::new();
+    home.put("anna/a.jpg", b"the only copy");
+    let (mut home, a, b) = home.decorated();
+    b.step_in(|call, place| match call {
+        Call::Stage(_) => Err(VolumeError::Full { op: "reserve", place: place.clone() }),
+        _ => Ok(()),
+    });
+    for _ in 0..4 {
+        home.mirrored();
+        home.pass(1);
+    }
+    b.step_in(|_, _| Ok(()));
+    let once = AtomicBool::new(true);
+    a.step_in(move |call, place| {
+        let hiccup = call == Call::ReadAt && place.as_str() == "photos/anna/a.jpg";
+        if hiccup && once.swap(false, Ordering::SeqCst) { Err(eio(place)) } else { Ok(()) }
+    });
+    home.mirrored();
+    assert_ne!(home.state("anna/a.jpg", "a"), "damaged");
+    home.pass(1);
+    home.mirrored();
+    assert_eq!(home.state("anna/a.jpg", "b"), "verified");
+}
+
+#[test]
+fn a_folder_that_the_copy_cannot_make_keeps_no_other_photo_waiting() {
+    let home = Furnished::new();
+    home.put("anna/good/1.jpg", b"one");
+    home.put("anna/bad/2.jpg", b"two");
+    let (mut home, _, b) = home.decorated();
+    b.step_in(|call, place| {
+        let bad = matches!(call, Call::MakeDir | Call::Stat) && place.as_str() == "photos/anna/bad";
+        if bad { Err(eio(place)) } else { Ok(()) }
+    });
+    for _ in 0..5 {
+        // The drive is suspect after each failure, until its next probe.
+        drop(home.mirror.step(&|| true));
+        home.watch("b");
+    }
+    assert_eq!(home.state("anna/good/1.jpg", "b"), "verified");
+    assert_eq!(home.state("anna/bad/2.jpg", "b"), "wanted");
+    b.step_in(|_, _| Ok(()));
+    home.pass(1);
+    home.mirrored();
+    assert_eq!(home.state("anna/bad/2.jpg", "b"), "verified");
+}
+
+#[test]
 fn a_file_replaced_while_it_is_read_is_not_called_damaged() {
     let home = Furnished::new();
     home.put("anna/a", b"before");
