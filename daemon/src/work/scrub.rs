@@ -1,24 +1,32 @@
 //! The scrub: re-reads the copies of one drive from its medium, those of the tail of an unclean stop first, then those nobody has read
 //! yet, then the oldest. One of these
 //! per mount point, each on its own thread. Where it was is in the catalogue, as the dates of what was read.
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::drive::DriveRole;
+use crate::model::drive::{DriveId, DriveRole};
 use crate::plan::{retrying, scrubbing};
+use crate::store::catalogue::copies::CopyRow;
 use crate::work::carry::GoOn;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
+use crate::work::primary::Primary;
 use crate::work::reread::{Found, Reread};
 use crate::work::tail;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
 /// Proofs recorded together: they share the flush of the manifest.
 const BATCH: usize = 64;
+
+/// A copy that could not be read, for no fault of the drive's, keeps none of those that are due after it waiting for so long.
+const PASSED_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// Of more than these nothing is remembered.
+const PASSED_AT_MOST: usize = 10_000;
 
 /// How uploads are let go first.
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +52,16 @@ pub struct Scrub {
     /// When this minute's allowance began, and what is used up of it, bytes.
     minute: Option<Timestamp>,
     used: u64,
+    /// Copies that could not be read, and since when they are remembered.
+    passed: BTreeSet<(DriveId, i64)>,
+    passed_since: Option<Timestamp>,
 }
 
 impl Scrub {
     /// For one mount point of the pool.
     pub fn new(pool: Arc<Pool>, mount: PathBuf, manners: Manners) -> Self {
-        Self { pool, mount, manners, minute: None, used: 0 }
+        let (minute, used, passed, passed_since) = (None, 0, BTreeSet::new(), None);
+        Self { pool, mount, manners, minute, used, passed, passed_since }
     }
 
     /// The drive there, if it is one whose copies are known.
@@ -80,11 +92,11 @@ impl Scrub {
         if tail::mark(&primary, &drive, go_on)? {
             return Ok(true);
         }
-        let due = scrubbing::due(now);
-        let rows = primary.catalogue.read(|r| r.reread_due(drive.id(), &due, BATCH))?;
+        let rows = self.next(&primary, &drive, now)?;
         let held = space.total.saturating_sub(space.available);
         let (manners, uploads) = (self.manners, &primary.attached.turns);
-        let (mut batch, mut read, mut more) = (Reread::default(), 0, rows.len() == BATCH);
+        let (mut batch, mut moved, mut more) = (Reread::default(), 0, rows.len() == BATCH);
+        let of = rows.len();
         for row in rows {
             // Somebody waits for these.
             self.pool.settle_doubts(&primary, &drive, go_on)?;
@@ -99,7 +111,13 @@ impl Scrub {
                 go_on();
                 Ok(())
             })?;
-            read += u64::from(!matches!(found, Found::Moved | Found::NotRead(_)));
+            match found {
+                Found::NotRead(_) if self.passed.len() < PASSED_AT_MOST => {
+                    self.passed.insert((drive.id(), row.name));
+                }
+                Found::Moved | Found::NotRead(_) => moved += 1,
+                Found::Equal(_) | Found::Damaged(_) | Found::Missing(_) => {}
+            }
             if matches!(found, Found::Damaged(_)) {
                 // At once: healing may begin, and what is recorded late may be about a copy that was healed by then.
                 self.used += batch.bytes;
@@ -108,8 +126,21 @@ impl Scrub {
         }
         self.used += batch.bytes;
         self.pool.record_reread(&primary, &drive, batch)?;
-        // What is on its way to another name, or could not be read, is due still: later.
-        Ok(more && read > 0)
+        // What is on its way to another name is due still: later.
+        Ok(more && moved < of)
+    }
+
+    /// The next copies that are due, without those that could not be read a moment ago.
+    fn next(&mut self, primary: &Primary, drive: &Attached, now: Timestamp) -> Result<Vec<CopyRow>, Refusal> {
+        if retrying::is_due(self.passed_since, PASSED_FOR, now) {
+            self.passed.clear();
+            self.passed_since = Some(now);
+        }
+        let (due, limit) = (scrubbing::due(now), BATCH + self.passed.len());
+        let mut rows = primary.catalogue.read(|r| r.reread_due(drive.id(), &due, limit))?;
+        rows.retain(|row| !self.passed.contains(&(row.drive, row.name)));
+        rows.truncate(BATCH);
+        Ok(rows)
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use shoebox::plan::scrubbing;
+use shoebox::store::volume::VolumeError;
 use shoebox::work::rescan::Rescan;
 use shoebox::work::scrub::{Manners, Scrub};
 use shoebox::work::views::VerifyScope;
 
+use super::decorated::Call;
 use super::furnished::Furnished;
 use crate::support::luck;
 
@@ -169,6 +171,48 @@ fn no_more_is_read_in_a_minute_than_may_be() {
     home.pass(26 * 24);
     assert!(!scrub.step(&|| false).unwrap());
     assert_eq!(due(&home, "a").len(), 3);
+}
+
+/// More than a batch of them, and all of them due first.
+#[test]
+fn copies_that_may_not_be_read_keep_no_others_from_being_read() {
+    let mut home = Furnished::new();
+    for number in 0..150 {
+        home.put(&format!("anna/closed/{number}.jpg"), &luck::bytes(number, 100));
+    }
+    home.mirrored();
+    home.pass(1);
+    for number in 0..3 {
+        home.put(&format!("anna/{number}.jpg"), &luck::bytes(1000 + number, 100));
+    }
+    home.mirrored();
+    home.pass(1);
+    let (home, a, _) = home.decorated();
+    let closed = |call: Call, place: &shoebox::model::place::Place| {
+        call == Call::Medium && place.as_str().starts_with("photos/anna/closed/")
+    };
+    a.step_in(move |call, place| {
+        let source = std::io::Error::from_raw_os_error(libc::EACCES);
+        if !closed(call, place) {
+            Ok(())
+        } else {
+            Err(VolumeError::Io { op: "open", place: place.clone(), source })
+        }
+    });
+    home.pass(24);
+    let mut worker = scrub(&home, "a");
+    for _ in 0..10 {
+        while worker.step(&|| true).unwrap() {}
+    }
+    for number in 0..3 {
+        assert_eq!(home.state(&format!("anna/{number}.jpg"), "a"), "verified");
+    }
+    assert_eq!(home.state("anna/closed/0.jpg", "a"), "settled", "nobody has seen its bytes");
+    // Once they may be read again, they are.
+    a.step_in(|_, _| Ok(()));
+    home.pass(1);
+    while worker.step(&|| true).unwrap() {}
+    assert_eq!((home.state("anna/closed/0.jpg", "a"), due(&home, "a").len()), ("verified", 0));
 }
 
 #[test]
