@@ -286,6 +286,12 @@ impl Rescan {
         Ok(())
     }
 
+    /// A file whose size and time cannot be had, because what tells them is a bad block: the walk goes on without it.
+    fn cannot_look(&mut self, primary: &Primary, place: &Place, error: VolumeError) -> Result<(), Refusal> {
+        let why = primary.attached.file_only(error).map_err(Refusal::Drive)?;
+        self.cannot_hold(place, &why)
+    }
+
     /// A file on the drive.
     fn meet(
         &mut self,
@@ -342,7 +348,7 @@ impl Rescan {
         let stat = match primary.attached.volume.stat(place) {
             Ok(stat) => stat,
             Err(VolumeError::NotFound { .. }) => return Ok(()),
-            Err(e) => return Err(Refusal::Drive(primary.attached.heed(e))),
+            Err(e) => return self.cannot_look(primary, place, e),
         };
         if shelving::shelf(path.name(), stat.size) == Shelf::Scratch {
             return Ok(());

@@ -26,7 +26,7 @@ impl Rescan {
             Ok(stat) => stat,
             // Gone since it was listed: the next look says so.
             Err(VolumeError::NotFound { .. }) => return Ok(()),
-            Err(e) => return Err(Refusal::Drive(primary.attached.heed(e))),
+            Err(e) => return self.cannot_look(primary, &place, e),
         };
         match self.look(primary, row, stat)? {
             Look::Same => Ok(()),

@@ -70,6 +70,28 @@ fn what_cannot_be_read_is_told_and_stops_nothing() {
     assert!(!std::path::Path::new("/etc/x").exists());
 }
 
+/// What the kernel says where a block of inodes is bad.
+#[test]
+fn a_file_that_cannot_even_be_looked_at_keeps_no_other_from_being_found() {
+    for known in [true, false] {
+        let home = Furnished::new();
+        write(&home, "anna/a/first.jpg", b"first");
+        if known {
+            home.rescanned();
+        }
+        write(&home, "anna/z.jpg", b"found later");
+        let (home, a, _) = home.decorated();
+        a.step_in(|call, place| {
+            let bad = call == Call::Stat && place.as_str() == "photos/anna/a/first.jpg";
+            if bad { Err(eio(place)) } else { Ok(()) }
+        });
+        let report = home.rescanned();
+        assert_eq!((report.adopted, report.missing, report.unholdable), (1, 0, 1), "{known}");
+        assert_eq!(home.state("anna/z.jpg", "a"), "settled");
+        is_trusted(&home);
+    }
+}
+
 #[test]
 fn names_from_a_mac_are_taken_over_in_the_spelling_of_the_box() {
     let mut home = Furnished::new();
