@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::drive::DriveRole;
 use crate::os::clock;
 use crate::store::catalogue::copies::CopyRow;
 use crate::work::drive::Attached;
@@ -31,6 +32,8 @@ impl Pool {
             if drives.is_empty() {
                 report.unreadable_drives.push(id.short());
             }
+        } else {
+            report.unreadable_drives.extend(self.copies_away(&primary, &drives)?);
         }
         let mut so_far = Progress::default();
         for drive in &drives {
@@ -45,6 +48,13 @@ impl Pool {
             }
         }
         Ok(report)
+    }
+
+    /// Mirrors of this pool that are not here: of their copies nobody can say that they are equal. An offline drive is away as a rule.
+    fn copies_away(&self, primary: &Primary, here: &[Arc<Attached>]) -> Result<Vec<String>, Refusal> {
+        let mut known = primary.catalogue.read(|r| r.drives())?;
+        known.retain(|row| row.role == DriveRole::Mirror && here.iter().all(|drive| drive.id() != row.id));
+        Ok(known.iter().map(|row| format!("{} (the {} is not there)", row.id.short(), row.role)).collect())
     }
 
     fn verify_drive(

@@ -79,4 +79,10 @@ fn exactly_what_is_asked_for_is_re_read() {
     healed(&mut all, "anna/new/4.jpg");
     assert_eq!(verify(&all, &[]), (json!(8), json!([]), json!(2 * (101_000 + 102_000 + 103_000 + 104_000))));
     assert_eq!(all.daemon.run(&["verify", "--below", "anna/odl"]).0, 4, "a misspelt folder is no good one");
+    // Copies that nobody could read are not equal.
+    assert_eq!(all.daemon.run(&["verify"]).0, 0);
+    assert_eq!(all.daemon.run(&["drive", "eject", "mirror"]).0, 0);
+    let (code, said) = all.daemon.run(&["verify"]);
+    assert_eq!((code, said.contains("NOT READ")), (1, true), "{said}");
+    assert_eq!(all.daemon.run(&["verify", "--drive", "primary"]).0, 0, "nobody asked for B");
 }
