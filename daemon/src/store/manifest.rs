@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use crate::model::drive::DriveRole;
 use crate::model::event::{Event, Line, LineSum, What};
 use crate::model::place::Place;
-use crate::store::volume::{EntryKind, ReadAt, Volume, VolumeError};
+use crate::store::around::{Around, is_bad_block, same_on_medium};
+use crate::store::volume::{EntryKind, Volume, VolumeError};
 
 /// The writing end. One per drive, held by whoever commits to that drive.
 pub struct Manifest {
@@ -90,9 +91,15 @@ impl Manifest {
             if !proved.insert(newest) {
                 break (tails[newest].end, Some(known[newest].clone()));
             }
-            let on_medium = tail_on_medium(&*volume, &known[newest])?.unwrap_or(tails[newest]);
-            if on_medium != tails[newest] {
-                unsound.push(known[newest].clone());
+            let file = &known[newest];
+            let on_medium = match tail_on_medium(&*volume, file) {
+                Ok(found) => found.filter(|found| *found != tails[newest]),
+                // Asking the medium made memory forget: this is what it gives around its bad blocks.
+                Err(e) if is_bad_block(&*volume, &e) => Some(tail(&*volume, file)?),
+                Err(e) => return Err(e),
+            };
+            if let Some(on_medium) = on_medium {
+                unsound.push(file.clone());
                 tails[newest] = on_medium;
             }
         };
@@ -290,7 +297,7 @@ pub fn read_lines(
     }
     found.sort_by_key(|line| line.seq);
     let mut before: Option<LineSum> = None;
-    let mut window: Option<(u32, Window)> = None;
+    let mut window: Option<(u32, Window<'_>)> = None;
     for at in found {
         let open = match window.take() {
             Some((file, open)) if file == at.file => open,
@@ -404,22 +411,22 @@ pub fn fit(volume: &dyn Volume, position: Position) -> Result<Fit, VolumeError> 
 }
 
 /// A piece of a file held in memory, moved along as lines are asked for.
-struct Window {
-    reader: Box<dyn ReadAt>,
+struct Window<'v> {
+    reader: Around<'v>,
     start: u64,
     held: Vec<u8>,
 }
 
-impl Window {
-    fn open(volume: &dyn Volume, file: &str) -> Result<Self, VolumeError> {
-        Ok(Self { reader: volume.open(&Place::manifest(file))?, start: 0, held: Vec::new() })
+impl<'v> Window<'v> {
+    fn open(volume: &'v dyn Volume, file: &str) -> Result<Self, VolumeError> {
+        Ok(Self { reader: Around::open(volume, Place::manifest(file))?, start: 0, held: Vec::new() })
     }
 
     /// `len` bytes from `offset`; fewer where the file has become shorter.
     fn bytes(&mut self, offset: u64, len: usize) -> Result<&[u8], VolumeError> {
         let inside = offset >= self.start && offset + len as u64 <= self.start + self.held.len() as u64;
         if !inside {
-            self.held = read_from(&mut *self.reader, offset, (PIECE.max(len)) as u64)?;
+            self.held = read_from(&mut self.reader, offset, (PIECE.max(len)) as u64)?;
             self.start = offset;
         }
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.held.len());
@@ -457,7 +464,7 @@ fn each_line(
     file: &str,
     take: &mut dyn FnMut(At, Option<&str>),
 ) -> Result<(), VolumeError> {
-    let mut reader = volume.open(&Place::manifest(file))?;
+    let mut reader = Around::open(volume, Place::manifest(file))?;
     let mut piece = vec![0; PIECE];
     let (mut offset, mut number, mut begun) = (0, 1, 0);
     let mut held: Vec<u8> = Vec::new();
@@ -486,31 +493,6 @@ fn each_line(
     }
     end(&mut held, begun, number);
     Ok(())
-}
-
-/// Whether what memory shows of a file is what the medium has. Memory is asked first: reading the medium drops its pages.
-fn same_on_medium(volume: &dyn Volume, place: &Place) -> Result<bool, VolumeError> {
-    let mut in_memory = blake3::Hasher::new();
-    let mut reader = volume.open(place)?;
-    let mut piece = vec![0; 256 * 1024];
-    let mut offset = 0;
-    loop {
-        let read = reader.read_at(&mut piece, offset)?;
-        if read == 0 {
-            break;
-        }
-        in_memory.update(&piece[..read]);
-        offset += read as u64;
-    }
-    let mut on_medium = blake3::Hasher::new();
-    let mut medium = volume.open_medium(place)?;
-    loop {
-        let bytes = medium.next()?;
-        if bytes.is_empty() {
-            return Ok(in_memory.finalize() == on_medium.finalize());
-        }
-        on_medium.update(bytes);
-    }
 }
 
 /// Bounded: one byte more than a line may have is enough to know that it is none.
@@ -545,11 +527,11 @@ impl Tail {
 fn tail(volume: &dyn Volume, file: &str) -> Result<Tail, VolumeError> {
     let place = Place::manifest(file);
     let size = volume.stat(&place)?.size;
-    let mut reader = volume.open(&place)?;
+    let mut reader = Around::open(volume, place)?;
     let mut reach = 64 * 1024;
     loop {
         let start = size.saturating_sub(reach);
-        let bytes = read_from(&mut *reader, start, size - start)?;
+        let bytes = read_from(&mut reader, start, size - start)?;
         if let Some(tail) = Tail::of(&bytes) {
             return Ok(tail);
         }
@@ -583,7 +565,7 @@ fn tail_on_medium(volume: &dyn Volume, file: &str) -> Result<Option<Tail>, Volum
     }
 }
 
-fn read_from(reader: &mut dyn ReadAt, offset: u64, len: u64) -> Result<Vec<u8>, VolumeError> {
+fn read_from(reader: &mut Around<'_>, offset: u64, len: u64) -> Result<Vec<u8>, VolumeError> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     let read = reader.read_at(&mut bytes, offset)?;
     bytes.truncate(read);

@@ -106,3 +106,44 @@ fn a_bad_sector_is_found_and_the_photo_made_anew() {
         daemon.until("B has it", |d| d.is_mirrored("anna/c.jpg"));
     }
 }
+
+/// The record of a drive is read whenever it is opened.
+#[test]
+fn a_bad_sector_in_a_record_keeps_its_drive_from_nothing() {
+    for (drive, name) in ["a", "b"].into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = match furnish(dir.path()) {
+            Ok(all) => all,
+            Err(why) => return leave_out("bad-sectors-of-a-record", &why),
+        };
+        all.daemon.kill();
+        let records = fs::read_dir(dir.path().join(name).join(".shoebox/manifest")).unwrap();
+        let mut records = records.map(|entry| entry.unwrap().path());
+        let record = records.find(|path| path.extension().is_some_and(|end| end == "jsonl")).unwrap();
+        let lines = fs::read(&record).unwrap();
+        assert!(all.disks[drive].spoil(&lines[..64]), "the record is on the medium");
+        let file = fs::File::open(&record).unwrap();
+        nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        drop(file);
+        assert!(fs::read(&record).is_err(), "{name}");
+        let Box { daemon, who, .. } = &mut all;
+        daemon.start();
+        daemon.until("uploads go on", |d| d.request(who, "PUT", "/dav/c.jpg", "", b"after").status == 201);
+        daemon.until("B has it", |d| d.is_mirrored("anna/c.jpg"));
+        daemon.until("B has all of it", |d| d.is_mirrored(NAME));
+        assert!(all.is_whole(), "{name}");
+        assert_eq!(all.daemon.run(&["verify"]).0, 0, "{name}");
+        assert_eq!(
+            all.daemon
+                .run(&[
+                    "restore",
+                    "--from",
+                    dir.path().join(name).to_str().unwrap(),
+                    "--to",
+                    dir.path().join("out").to_str().unwrap()
+                ])
+                .0,
+            0
+        );
+    }
+}

@@ -128,9 +128,9 @@ fn a_hiccup_after_days_without_room_is_no_damage() {
     let home = Furnished::new();
     home.put("anna/a.jpg", b"the only copy");
     let (mut home, a, b) = home.decorated();
-    b.step_in(|call, place| match call {
-        Call::Stage(_) => Err(VolumeError::Full { op: "reserve", place: place.clone() }),
-        _ => Ok(()),
+    b.step_in(|call, place| {
+        let full = matches!(call, Call::Stage(_));
+        if full { Err(VolumeError::Full { op: "reserve", place: place.clone() }) } else { Ok(()) }
     });
     for _ in 0..4 {
         home.mirrored();
