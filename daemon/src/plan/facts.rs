@@ -89,6 +89,8 @@ pub struct DriveFacts {
     pub damaged: u64,
     /// Copies that were there and are not.
     pub missing: u64,
+    /// Of these, no other drive is known to have the content.
+    pub nowhere: u64,
     /// Copies not re-read within the period.
     pub unread: u64,
     /// How bringing it up to date goes.
@@ -114,6 +116,7 @@ impl Default for DriveFacts {
             oldest_wanted: None,
             damaged: 0,
             missing: 0,
+            nowhere: 0,
             unread: 0,
             steps: StepFacts::default(),
             same_disk_as: None,

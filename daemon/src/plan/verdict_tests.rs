@@ -470,3 +470,22 @@ fn the_light_is_the_worst() {
     assert_eq!(light(&findings), Light::Red);
     assert_eq!(findings[0].code, "copies-damaged", "worst first");
 }
+
+#[test]
+fn what_is_on_no_other_drive_is_not_said_to_be_on_one() {
+    let told = |missing, nowhere| {
+        let mut facts = well();
+        (facts.drives[0].missing, facts.drives[0].nowhere) = (missing, nowhere);
+        let found = judge(&facts, &[], &Limits::default(), now());
+        let found = found.into_iter().find(|one| one.code == "copies-missing").unwrap();
+        (
+            found.sentence,
+            found.remedy.contains("still on another drive"),
+            found.remedy.contains("send them once more"),
+        )
+    };
+    let gone = "3 photos and videos are gone from drive A (main) and nobody asked for that";
+    assert_eq!(told(3, 0), (gone.to_owned(), true, false));
+    assert_eq!(told(3, 1), (format!("{gone}; 1 of them is on no other drive either"), false, true));
+    assert_eq!(told(3, 3), (format!("{gone}; no other drive is known to have them"), false, true));
+}

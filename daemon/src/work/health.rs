@@ -281,6 +281,7 @@ fn attached_facts(slot: &Slot, id: DriveId, known: Known, now: Timestamp, slots:
         oldest_wanted: slot.tally.oldest_wanted,
         damaged: slot.tally.damaged,
         missing: slot.tally.missing,
+        nowhere: slot.tally.nowhere,
         unread: slot.tally.overdue,
         steps: slot.attached.as_ref().map(|attached| attached.steps()).unwrap_or_default(),
         same_disk_as: twin.and_then(|t| t.attached.as_ref()).map(|a| a.id().short()),

@@ -21,17 +21,7 @@ impl Verdict<'_> {
         // One alarm for one thing: if so many are gone that everything waits for an answer, that says it.
         let told = self.facts.brake.is_some_and(|b| b.vanished > 0) && drive.role == Some(DriveRole::Primary);
         if drive.missing > 0 && !told {
-            self.find(
-                "copies-missing",
-                &About::drive(drive, Light::Red),
-                &format!(
-                    "{} {} gone from {who} and nobody asked for that",
-                    photos(drive.missing),
-                    if drive.missing == 1 { "is" } else { "are" }
-                ),
-                "They are still on another drive: shoebox changes put-it-back brings them back. If somebody removed them on \
-                 purpose: shoebox changes it-was-me (shoebox changes show lists them).",
-            );
+            self.missing(drive);
         }
         if drive.unread > 0 {
             self.find(
@@ -41,6 +31,35 @@ impl Verdict<'_> {
                 "Leave the box switched on with the drive plugged in; it catches up by itself.",
             );
         }
+    }
+
+    /// What can be put back, and what the phones have to send once more.
+    fn missing(&mut self, drive: &DriveFacts) {
+        let are = |count: u64| if count == 1 { "is" } else { "are" };
+        let gone = format!(
+            "{} {} gone from {} and nobody asked for that",
+            photos(drive.missing),
+            are(drive.missing),
+            name(drive)
+        );
+        let put_back = "shoebox changes put-it-back brings them back. If somebody removed them on purpose: shoebox changes it-was-me \
+                        (shoebox changes show lists them).";
+        let (sentence, remedy) = if drive.nowhere == 0 {
+            (gone, format!("They are still on another drive: {put_back}"))
+        } else {
+            let nowhere = if drive.nowhere >= drive.missing {
+                format!(
+                    "{gone}; no other drive is known to have {}",
+                    if drive.missing == 1 { "it" } else { "them" }
+                )
+            } else {
+                format!("{gone}; {} of them {} on no other drive either", drive.nowhere, are(drive.nowhere))
+            };
+            let remedy = "shoebox find --state missing lists them. Let the phones that still have them send them once more, or plug in any \
+                          other drive that may have them.";
+            (nowhere, format!("{remedy} What another drive has: {put_back}"))
+        };
+        self.find("copies-missing", &About::drive(drive, Light::Red), &sentence, &remedy);
     }
 
     pub(super) fn lag(&mut self, drive: &DriveFacts) {

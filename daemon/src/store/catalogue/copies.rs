@@ -52,6 +52,9 @@ pub struct Tally {
     pub verified: u64,
     /// Gone.
     pub missing: u64,
+    /// Of these, no other drive is known to have the content.
+    #[serde(default)]
+    pub nowhere: u64,
     /// Different.
     pub damaged: u64,
     /// Waiting to go to this drive's trash.
@@ -494,6 +497,17 @@ impl Reader<'_> {
                     |row| Ok((count(row, 0)?, at_or_none(row, 1)?)),
                 )
                 .tried("count the queue")?;
+        }
+        if tally.missing > 0 {
+            tally.nowhere = self
+                .connection
+                .query_row(
+                    "SELECT count(*) FROM copy c WHERE c.drive = ?1 AND c.state = 'missing' AND NOT EXISTS
+                       (SELECT 1 FROM copy g WHERE g.hash = c.hash AND +g.drive <> ?1 AND g.state IN ('settled', 'verified'))",
+                    [&id],
+                    |row| count(row, 0),
+                )
+                .tried("count what is on no other drive")?;
         }
         tally.leaving = self
             .connection

@@ -302,3 +302,24 @@ fn an_empty_file_from_a_phone_takes_no_photo_away() {
     assert_eq!(send(computer()).outcome(), Outcome::Replaced);
     assert!(!home.at("a", "anna/phone/a.jpg").exists());
 }
+
+#[test]
+fn what_is_gone_and_on_no_other_drive_is_counted_apart() {
+    let mut home = Furnished::new();
+    home.put("anna/copied.jpg", b"on both");
+    home.mirrored();
+    home.put("anna/new.jpg", b"on A alone");
+    for name in ["anna/copied.jpg", "anna/new.jpg"] {
+        fs::remove_file(home.at("a", name)).unwrap();
+    }
+    home.rescanned();
+    let counted = |home: &Furnished| {
+        let drives = home.pool.drives_counted();
+        let tally = drives.iter().find(|drive| drive.mount == home.mount("a")).unwrap().tally;
+        (tally.missing, tally.nowhere)
+    };
+    assert_eq!(counted(&home), (2, 1));
+    // Its phone sends it again.
+    home.put("anna/new.jpg", b"on A alone");
+    assert_eq!(counted(&home), (1, 0));
+}
