@@ -45,6 +45,13 @@ impl Box {
     }
 }
 
+/// What is in memory of it would be read from there.
+fn forget(path: &Path) {
+    let file = fs::File::open(path).unwrap();
+    file.sync_all().unwrap();
+    nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+}
+
 /// Nobody runs a check: that somebody wanted to see the photo is enough.
 #[test]
 fn a_download_that_meets_a_bad_sector_has_the_copy_made_anew() {
@@ -54,10 +61,8 @@ fn a_download_that_meets_a_bad_sector_has_the_copy_made_anew() {
         Err(why) => return leave_out("bad-sectors-of-a-download", &why),
     };
     let there = dir.path().join("a/photos").join(NAME);
-    let file = fs::File::open(&there).unwrap();
-    nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
-    let bad = std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
-    drop(file);
+    forget(&there);
+    let bad = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&there).unwrap());
     assert!(all.disks[0].spoil(&all.photo[199_680..199_744]), "the photo is on the medium");
     let read_on = |d: &Daemon| d.log().matches("read on from another drive").count();
     assert!(all.is_whole());
@@ -122,9 +127,7 @@ fn a_bad_sector_in_a_record_keeps_its_drive_from_nothing() {
         let record = records.find(|path| path.extension().is_some_and(|end| end == "jsonl")).unwrap();
         let lines = fs::read(&record).unwrap();
         assert!(all.disks[drive].spoil(&lines[..64]), "the record is on the medium");
-        let file = fs::File::open(&record).unwrap();
-        nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
-        drop(file);
+        forget(&record);
         assert!(fs::read(&record).is_err(), "{name}");
         let Box { daemon, who, .. } = &mut all;
         daemon.start();
@@ -145,5 +148,30 @@ fn a_bad_sector_in_a_record_keeps_its_drive_from_nothing() {
                 .0,
             0
         );
+    }
+}
+
+/// What is left of the catalogue is of no use: it is made anew.
+#[test]
+fn a_bad_sector_in_the_catalogue_has_it_made_anew() {
+    for page in [0, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut all = match furnish(dir.path()) {
+            Ok(all) => all,
+            Err(why) => return leave_out("bad-sectors-of-a-catalogue", &why),
+        };
+        assert_eq!(all.daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+        let catalogue = dir.path().join("a/.shoebox/catalogue.db");
+        let bytes = fs::read(&catalogue).unwrap();
+        let at = page * 4096;
+        assert!(all.disks[0].spoil(&bytes[at..at + 512]), "it is on the medium");
+        forget(&catalogue);
+        assert!(fs::read(&catalogue).is_err(), "page {page}");
+        let Box { daemon, who, .. } = &mut all;
+        daemon.start();
+        daemon.until("uploads go on", |d| d.request(who, "PUT", "/dav/c.jpg", "", b"after").status == 201);
+        daemon.until("B has all of it", |d| d.is_mirrored("anna/c.jpg") && d.is_mirrored(NAME));
+        assert!(all.is_whole(), "page {page}");
+        assert_eq!(all.daemon.run(&["verify"]).0, 0, "page {page}");
     }
 }
