@@ -312,8 +312,12 @@ impl End {
         let mut piece = Piece::default();
         let mut blocked: Option<RelPath> = None;
         for row in rows {
-            let renamed = if row.at == row.path { Renamed::Done } else { self.rename(&row, &mut piece)? };
-            match renamed {
+            let renamed = if row.at == row.path { Ok(Renamed::Done) } else { self.rename(&row, &mut piece) };
+            if let Err(Refusal::Drive(VolumeError::Io { .. })) = &renamed {
+                // It may be the only one whose block is bad, and all copies wait for all renames: it is made anew instead.
+                primary.catalogue.write(|tx| copies::observe(tx, row.name, id, CopyEvent::Requeued, now))?;
+            }
+            match renamed? {
                 Renamed::Done => self.date(&row, &mut piece)?,
                 Renamed::Taken(name) => blocked = blocked.or(Some(name)),
                 // Not here under its old name: to be copied like any other that is lacking.

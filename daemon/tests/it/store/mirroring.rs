@@ -173,6 +173,27 @@ fn a_folder_that_the_copy_cannot_make_keeps_no_other_photo_waiting() {
 }
 
 #[test]
+fn a_copy_that_cannot_be_renamed_keeps_no_other_photo_waiting() {
+    let mut home = Furnished::new();
+    home.put("anna/old.jpg", b"renamed");
+    home.mirrored();
+    home.rename("anna/old.jpg", "anna/new.jpg");
+    home.put("anna/next.jpg", b"next");
+    let (mut home, _, b) = home.decorated();
+    b.step_in(|call, place| {
+        let bad = call == Call::Stat && place.as_str() == "photos/anna/old.jpg";
+        if bad { Err(eio(place)) } else { Ok(()) }
+    });
+    for _ in 0..5 {
+        drop(home.mirror.step(&|| true));
+        home.watch("b");
+    }
+    assert_eq!(home.state("anna/next.jpg", "b"), "verified");
+    assert_eq!(home.state("anna/new.jpg", "b"), "verified", "made anew under its new name");
+    home.verified_copies_are_there(&["anna/new.jpg", "anna/next.jpg"]);
+}
+
+#[test]
 fn a_file_replaced_while_it_is_read_is_not_called_damaged() {
     let home = Furnished::new();
     home.put("anna/a", b"before");
