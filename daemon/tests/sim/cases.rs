@@ -9,6 +9,7 @@ use shoebox::work::checksums::Checksums;
 use crate::faults::{Failure, Fault, Op};
 use crate::look::{self, Picture};
 use crate::medium::Kind;
+use crate::parts;
 use crate::promoting;
 use crate::rng::Rng;
 use crate::world::{Which, World, device};
@@ -18,7 +19,7 @@ macro_rules! cases {
 }
 
 /// All of them by name, for the mutation test of the code.
-pub(crate) const CASES: [(&str, fn()); 17] = cases![
+pub(crate) const CASES: [(&str, fn()); 20] = cases![
     a_manifest_whose_first_append_failed_is_not_lost_with_its_name,
     two_moves_of_one_copy_are_replayed_one_after_the_other,
     a_file_of_other_hands_whose_flush_failed_is_not_taken_over_as_zeros,
@@ -36,6 +37,9 @@ pub(crate) const CASES: [(&str, fn()); 17] = cases![
     a_drive_that_took_another_role_has_it_after_a_cut,
     what_a_step_that_broke_off_had_in_bs_trash_is_not_lost,
     an_upload_under_a_temporary_name_can_be_ended_after_a_cut,
+    parts_that_were_acknowledged_are_there_after_a_cut,
+    a_part_that_was_dropped_stays_so,
+    an_upload_that_was_given_up_has_not_lost_its_end,
 ];
 
 fn world(b: Kind) -> World {
@@ -395,4 +399,19 @@ fn an_upload_under_a_temporary_name_can_be_ended_after_a_cut() {
         world.moved("anna/mac/a.jpg.part", "anna/mac/a.jpg");
         assert!(world.has(&Place::photo(&path("anna/mac/a.jpg")), b"a photo"));
     }
+}
+
+#[test]
+fn parts_that_were_acknowledged_are_there_after_a_cut() {
+    parts::what_was_acknowledged_is_there();
+}
+
+#[test]
+fn a_part_that_was_dropped_stays_so() {
+    parts::what_was_dropped_stays_so();
+}
+
+#[test]
+fn an_upload_that_was_given_up_has_not_lost_its_end() {
+    parts::what_was_given_up_is_gone_or_whole();
 }

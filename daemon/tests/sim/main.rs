@@ -35,6 +35,8 @@ mod mutations;
 #[cfg(test)]
 mod own;
 #[cfg(test)]
+mod parts;
+#[cfg(test)]
 mod promoting;
 #[cfg(test)]
 mod properties;

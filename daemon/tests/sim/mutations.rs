@@ -39,7 +39,7 @@ const BELOW: [&str; 7] = [
 ];
 
 /// Calls that look like flushes of a drive and are none, with the reason. File, part of the line.
-const OTHERS: [(&str, &str, &str); 4] = [
+const OTHERS: [(&str, &str, &str); 8] = [
     (
         "work/commit.rs",
         "self.manifest.append(",
@@ -47,6 +47,10 @@ const OTHERS: [(&str, &str, &str); 4] = [
     ),
     ("work/record.rs", "manifest.append(", "the same"),
     ("work/promote.rs", "manifest.append(", "the same"),
+    ("work/body.rs", "self.append(", "bytes of a body, which its own flush makes durable"),
+    ("work/parts.rs", "body.append(", "the same"),
+    ("work/ingest.rs", "body.sync(", "the body's flush of its file is a call of its own"),
+    ("work/parts.rs", "body.sync(", "the same"),
     ("face/cli/demo/folder.rs", "file.sync_all()", "the demo's password, on no drive of the pool"),
 ];
 
