@@ -235,7 +235,7 @@ impl HealthCheck {
                     facts.push(attached_facts(slot, attached.id(), *known, now, slots));
                 }
                 None if !matches!(slot.standing, Standing::Absent) => {
-                    let drive = slot.drive();
+                    let drive = slot.recognised();
                     facts.push(DriveFacts {
                         id: drive.map_or_else(|| slot.mount.display().to_string(), |(id, _)| id.short()),
                         role: drive.map(|(_, role)| role),
@@ -249,7 +249,7 @@ impl HealthCheck {
             }
         }
         for (id, known) in &self.known {
-            if !slots.iter().any(|s| s.drive().is_some_and(|(there, _)| there == *id)) {
+            if !slots.iter().any(|s| s.recognised().is_some_and(|(there, _)| there == *id)) {
                 facts.push(DriveFacts {
                     id: id.short(),
                     role: Some(known.role),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::account::TokenKey;
-use crate::model::drive::{DriveRole, Id, Marker, Standing};
+use crate::model::drive::{DriveId, DriveRole, Id, Marker, Standing};
 use crate::model::place::Place;
 use crate::plan::failing::Kind;
 use crate::plan::{mirroring, retrying};
@@ -276,13 +276,15 @@ fn glance(attached: &Attached) -> Result<(), VolumeError> {
 impl Pool {
     /// Looks at a mount point where nothing of ours is open, and opens what belongs to us.
     pub(super) fn look_at(&self, mount: &Path) -> Result<(), Refusal> {
-        let stands = |standing: Standing| {
+        let refused = |drive: Option<(DriveId, DriveRole)>, standing: Standing| {
             self.update_slot(mount, |slot| {
                 slot.standing = standing;
+                slot.refused = drive;
                 slot.probing_since = None;
             });
             Ok(())
         };
+        let stands = |standing: Standing| refused(None, standing);
         let found = disk::look(mount);
         self.note_seen(
             mount,
@@ -309,19 +311,20 @@ impl Pool {
                     };
                     let device = volume.device();
                     let attached = Attached::new(*marker, Arc::new(volume), mount.to_owned());
+                    let drive = self.is_known(&attached).then(|| (attached.id(), attached.role()));
                     // Only a drive that writes, flushes and reads back is taken into use, also after a failure
                     // closed it. A full one still serves what it has; uploads are refused by their size.
-                    let probed = if self.is_known(&attached) { probe(&attached) } else { glance(&attached) };
+                    let probed = if drive.is_some() { probe(&attached) } else { glance(&attached) };
                     match probed {
                         Ok(()) | Err(VolumeError::Full { .. }) => {}
-                        Err(VolumeError::ReadOnly { .. }) => return stands(Standing::ReadOnly),
-                        Err(e) => return stands(Standing::Suspect { why: e.to_string() }),
+                        Err(VolumeError::ReadOnly { .. }) => return refused(drive, Standing::ReadOnly),
+                        Err(e) => return refused(drive, Standing::Suspect { why: e.to_string() }),
                     }
                     // Before anybody can eject it, who gives the hold up with it.
                     self.holds().insert(mount.to_owned(), hold);
                     self.attach(Arc::new(attached), Some(device)).or_else(|e| {
                         self.holds().remove(mount);
-                        stands(Standing::Suspect { why: e.to_string() }).and(Err(e))
+                        refused(drive, Standing::Suspect { why: e.to_string() }).and(Err(e))
                     })
                 }
             },
@@ -411,6 +414,7 @@ impl Pool {
         let id = attached.id();
         self.update_slot(&mount, |slot| {
             slot.attached = Some(attached);
+            slot.refused = None;
             slot.standing = standing;
             slot.seen = seen;
             slot.space = space;

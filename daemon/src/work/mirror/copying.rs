@@ -147,8 +147,8 @@ impl End {
         Ok(worked)
     }
 
-    /// A copy that the drive fails at waits for its next try: it may be the only one, in a folder that cannot be read, and is
-    /// not to be in every batch, which fails with it.
+    /// A copy that the drive fails at twice waits for its next try: it may be the only one, in a folder that cannot be read, and is
+    /// not to be in every batch, which fails with it. Once is the drive's trouble: it goes on where it was as soon as that is over.
     fn or_put_off<T>(
         &self,
         primary: &Primary,
@@ -157,7 +157,7 @@ impl End {
         done: Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         if let Err(Refusal::Drive(VolumeError::Io { .. })) = &done {
-            let retry = mirroring::retry_at(row.tries, now);
+            let retry = if row.tries == 0 { now } else { mirroring::retry_at(row.tries, now) };
             primary.catalogue.write(|tx| copies::failed(tx, row.name, self.attached.id(), retry))?;
         }
         done

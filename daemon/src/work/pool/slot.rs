@@ -34,6 +34,8 @@ pub struct Slot {
     pub(in crate::work) left_alone: Option<Spot>,
     /// A drive of ours that is being opened, or let go, at this moment.
     pub moving: Option<(DriveId, DriveRole)>,
+    /// A drive of ours that is there and could not be taken into use.
+    pub(in crate::work) refused: Option<(DriveId, DriveRole)>,
     /// Room, as last measured.
     pub space: Option<Space>,
     /// In about how many days it is full.
@@ -66,6 +68,7 @@ impl Slot {
             seen: Seen::NotYet,
             left_alone: None,
             moving: None,
+            refused: None,
             space: None,
             full_in: None,
             probe_ms: None,
@@ -82,6 +85,11 @@ impl Slot {
     pub fn drive(&self) -> Option<(DriveId, DriveRole)> {
         let ejected = self.ejected.as_ref().map(|e| (e.id, e.role));
         self.attached.as_ref().map(|a| (a.id(), a.role())).or(ejected)
+    }
+
+    /// The same, and one that could not be taken into use: it is there, and nobody is to look for it.
+    pub(in crate::work) fn recognised(&self) -> Option<(DriveId, DriveRole)> {
+        self.drive().or(self.refused)
     }
 
     /// Which drive is in use there, or about to be.

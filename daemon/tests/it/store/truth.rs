@@ -323,3 +323,31 @@ fn what_is_gone_and_on_no_other_drive_is_counted_apart() {
     home.put("anna/new.jpg", b"on A alone");
     assert_eq!(counted(&home), (1, 0));
 }
+
+/// It is plugged in, and nobody is sent to look for it.
+#[test]
+fn a_main_drive_that_cannot_be_opened_is_not_said_to_be_away() {
+    let home = Furnished::new().away();
+    // No probe can be written here.
+    let probe = home.mount("a").join(".shoebox/probe");
+    drop(fs::remove_file(&probe));
+    fs::create_dir_all(probe.join("in the way")).unwrap();
+    home.watch("b");
+    home.watch("a");
+    let reports: shoebox::work::health::Reports = Arc::new(Vec::new);
+    let limits = Limits { starting: Duration::ZERO, ..Limits::default() };
+    let minute = Duration::from_secs(60);
+    let mut check = HealthCheck::new(Arc::clone(&home.pool), limits, minute, reports, Arc::default());
+    let told = |check: &mut HealthCheck| -> Vec<(String, bool)> {
+        check.check();
+        let findings = home.pool.findings();
+        let mut told: Vec<_> =
+            findings.iter().map(|f| (f.code.clone(), f.sentence.starts_with("Drive A (main)"))).collect();
+        told.retain(|(code, _)| code.starts_with("drive-") || code.starts_with("primary-"));
+        told
+    };
+    assert_eq!(told(&mut check), [("drive-suspect".to_owned(), true)]);
+    fs::remove_dir_all(&probe).unwrap();
+    home.watch("a");
+    assert_eq!(told(&mut check), []);
+}
