@@ -15,6 +15,7 @@ use crate::model::event::What;
 use crate::model::path::RelPath;
 use crate::model::place::Place;
 use crate::os::clock;
+use crate::plan::failing::Kind;
 use crate::store::aligned;
 use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::copies;
@@ -312,12 +313,8 @@ impl End {
         let mut piece = Piece::default();
         let mut blocked: Option<RelPath> = None;
         for row in rows {
-            let renamed = if row.at == row.path { Ok(Renamed::Done) } else { self.rename(&row, &mut piece) };
-            if let Err(Refusal::Drive(VolumeError::Io { .. })) = &renamed {
-                // It may be the only one whose block is bad, and all copies wait for all renames: it is made anew instead.
-                primary.catalogue.write(|tx| copies::observe(tx, row.name, id, CopyEvent::Requeued, now))?;
-            }
-            match renamed? {
+            let renamed = if row.at == row.path { Renamed::Done } else { self.rename(&row, &mut piece)? };
+            match renamed {
                 Renamed::Done => self.date(&row, &mut piece)?,
                 Renamed::Taken(name) => blocked = blocked.or(Some(name)),
                 // Not here under its old name: to be copied like any other that is lacking.
@@ -343,7 +340,13 @@ impl End {
         match volume.stat(&from) {
             Ok(_) => {}
             Err(VolumeError::NotFound { .. }) => return Ok(Renamed::Gone),
-            Err(e) => return Err(self.heed(e)),
+            // All copies wait for all renames: where its block is bad, it is made anew under the new name.
+            Err(e) => {
+                let why = self.attached.file_only(e).map_err(Refusal::Drive)?;
+                log::warn!("a copy cannot be renamed, and is made anew: {why}");
+                self.attached.note_error(Kind::Read);
+                return Ok(Renamed::Gone);
+            }
         }
         let dir = to.parent().unwrap_or_else(Place::root);
         match self.directories.within(&dir, &mut piece.dirs, || volume.rename_new(&from, &to)) {
