@@ -170,7 +170,8 @@ pub(crate) fn written_anew(
     let stat = match drive.volume.stat(&Place::photo(at)) {
         Ok(stat) => stat,
         Err(VolumeError::NotFound { .. }) => return Ok(false),
-        Err(e) => return Err(Refusal::Drive(drive.heed(e))),
+        // What tells its size is a bad block: nobody wrote that.
+        Err(e) => return drive.file_only(e).map(|_| false).map_err(Refusal::Drive),
     };
     let names = catalogue.read(|r| r.names_of_content(hash))?;
     let times: Vec<_> = names.iter().map(|name| name.mtime).collect();

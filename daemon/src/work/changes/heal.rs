@@ -8,7 +8,7 @@ use crate::model::path::RelPath;
 use crate::model::place::Place;
 use crate::store::catalogue::copies::CopyRow;
 use crate::store::catalogue::names::NameRow;
-use crate::store::volume::Synced;
+use crate::store::volume::{Synced, VolumeError};
 use crate::work::changes::store::{Kept, stored};
 use crate::work::commit::{Committer, Draft};
 use crate::work::error::Refusal;
@@ -26,9 +26,16 @@ impl Committer {
     /// The same order as for a replaced file: the damaged one is durable in the quarantine before its name is taken over.
     pub(super) fn draft_heal(&mut self, heal: &mut Heal, now: Timestamp) -> Result<Draft, Refusal> {
         let Some((row, state)) = self.bad(heal)? else { return Ok(Draft::default()) };
-        // What is there again, whoever put it there, is for the rescan to look at.
-        if state == CopyState::Missing && self.attached.volume.stat(&Place::photo(&row.path)).is_ok() {
-            return Ok(Draft::default());
+        match self.attached.volume.stat(&Place::photo(&row.path)) {
+            // What is there again, whoever put it there, is for the rescan to look at.
+            Ok(_) if state == CopyState::Missing => return Ok(Draft::default()),
+            Ok(_) | Err(VolumeError::NotFound { .. }) => {}
+            // It can be given no second name, and not be kept: its own is not taken over.
+            Err(e) => {
+                let why = self.attached.file_only(e).map_err(Refusal::Drive)?;
+                log::error!("{} cannot be healed before the filesystem is checked: {why}", row.path);
+                return Ok(Draft::default());
+            }
         }
         if written_anew(&self.attached, &self.catalogue, &row.path, &heal.digests.content)? {
             return Ok(Draft::default());

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use shoebox::plan::scrubbing;
 use shoebox::store::volume::VolumeError;
+use shoebox::work::heal::Healer;
 use shoebox::work::rescan::Rescan;
 use shoebox::work::scrub::{Manners, Scrub};
 use shoebox::work::views::VerifyScope;
 
-use super::decorated::Call;
+use super::decorated::{Call, eio};
 use super::furnished::Furnished;
 use crate::support::luck;
 
@@ -213,6 +214,35 @@ fn copies_that_may_not_be_read_keep_no_others_from_being_read() {
     home.pass(1);
     while worker.step(&|| true).unwrap() {}
     assert_eq!((home.state("anna/closed/0.jpg", "a"), due(&home, "a").len()), ("verified", 0));
+}
+
+/// What the kernel says where a block of inodes is bad.
+#[test]
+fn a_file_that_cannot_even_be_looked_at_keeps_no_other_from_being_read_and_the_drive_from_nothing() {
+    let mut home = Furnished::new();
+    for name in ["1.jpg", "2.jpg", "3.jpg"] {
+        home.put(&format!("anna/{name}"), name.as_bytes());
+    }
+    home.mirrored();
+    let (home, a, _) = home.decorated();
+    a.step_in(|call, place| {
+        let bad =
+            matches!(call, Call::Stat | Call::Open | Call::Medium) && place.as_str() == "photos/anna/1.jpg";
+        if bad { Err(eio(place)) } else { Ok(()) }
+    });
+    home.pass(1);
+    let mut worker = scrub(&home, "a");
+    while worker.step(&|| true).unwrap() {}
+    let states = ["1.jpg", "2.jpg", "3.jpg"].map(|name| home.state(&format!("anna/{name}"), "a"));
+    assert_eq!(states, ["damaged", "verified", "verified"]);
+    // Its name cannot be taken over before the filesystem is checked; the drive is not suspected for that.
+    drop(Healer::new(Arc::clone(&home.pool)).step(&|| true));
+    assert_eq!(home.pool.primary().unwrap().attached.takes_writes(), Ok(()));
+    home.put("anna/4.jpg", b"uploads go on");
+    a.step_in(|_, _| Ok(()));
+    home.pass(1);
+    Healer::new(Arc::clone(&home.pool)).step(&|| true).unwrap();
+    assert_eq!(home.state("anna/1.jpg", "a"), "verified");
 }
 
 #[test]
