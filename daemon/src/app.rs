@@ -24,6 +24,7 @@ use crate::work::checksums::Checksums;
 use crate::work::heal::Healer;
 use crate::work::health::HealthCheck;
 use crate::work::ingest::Ingest;
+use crate::work::media::Looking;
 use crate::work::mirror::Mirror;
 use crate::work::parts::Parts;
 use crate::work::pool::{Options, Pool, Wake};
@@ -139,6 +140,10 @@ impl App {
         self.spawn(None, move || Box::new(Sweep::new(Arc::clone(&pool))))?;
         let pool = Arc::clone(&self.pool);
         self.spawn(Some(Wake::Lists), move || Box::new(Checksums::new(Arc::clone(&pool))))?;
+        let pool = Arc::clone(&self.pool);
+        self.spawn(Some(Wake::Metadata), move || {
+            Box::new(Looking::new(Arc::clone(&pool), jiff::tz::TimeZone::system()))
+        })?;
         let pool = Arc::clone(&self.pool);
         self.spawn(None, move || Box::new(Snapshots::new(Arc::clone(&pool))))?;
         let supervisor = Arc::downgrade(&self.supervisor);

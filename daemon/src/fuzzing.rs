@@ -3,6 +3,7 @@
 //! Compiled into tests, which run the checked-in inputs, and into `daemon/fuzz`, which looks for more (`scripts/fuzz`).
 use crate::model::drive::Marker;
 use crate::model::event::{BadLine, Line};
+use crate::model::media::{Media, Structure, Taken};
 use crate::model::path::RelPath;
 
 pub use crate::face::http::fuzzing::{condition, framing, range, request_path, xml};
@@ -20,6 +21,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("framing", framing),
     ("marker", marker),
     ("line", line),
+    ("media", media),
 ];
 
 /// Names: one canonical form, a spelling on a drive that comes back, and no way out of a folder.
@@ -88,6 +90,23 @@ fn believed(text: &str) {
     let again = Line::read(written.trim_end_matches('\n'));
     assert_eq!(again, Ok(Line { event: read.event, after: read.after, sum }));
     assert_eq!(written.matches('\n').count(), 1, "one line");
+}
+
+/// Photos and videos: whatever is read from them can be stored and read again, and what is cut off by a byte is not called whole where
+/// its kind shows that.
+pub fn media(bytes: &[u8]) {
+    let read = crate::work::media::read_bytes(bytes, &jiff::tz::TimeZone::UTC);
+    let json = serde_json::to_string(&read).unwrap_or_default();
+    let again: Option<Media> = serde_json::from_str(&json).ok();
+    assert_eq!(
+        again.map(|m| (m.kind, m.size, m.taken, m.content_id)),
+        Some((read.kind, read.size, read.taken, read.content_id))
+    );
+    if let Some(taken) = read.taken {
+        assert_eq!(Taken::from_millis(taken.local_millis(), taken.offset, taken.from), Some(taken));
+    }
+    assert!(read.kind != crate::model::media::MediaKind::Unknown || read.structure == Structure::Unchecked);
+    assert!([&read.make, &read.model].into_iter().flatten().all(|text| !text.chars().any(char::is_control)));
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("settings.rs", &["model", "settings"]),
     ("settings/", &["model", "settings"]),
     ("logging.rs", &[]),
-    ("fuzzing.rs", &["face", "model"]),
+    ("fuzzing.rs", &["face", "model", "work"]),
     ("app.rs", &["face", "model", "plan", "store", "os", "work", "settings", "logging"]),
     ("lib.rs", &[]),
     ("main.rs", &["face", "app", "settings", "logging"]),

@@ -7,6 +7,7 @@ pub mod drive;
 pub mod event;
 pub mod hash;
 pub mod health;
+pub mod media;
 pub mod offer;
 pub mod path;
 pub mod place;

@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::model::copy::CopyState;
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::hash::ContentHash;
+use crate::model::media::Media;
 use crate::model::path::RelPath;
 
 /// The dated record of one asset.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// BLAKE3 of the content.
     pub hash: ContentHash,
@@ -24,10 +25,29 @@ pub struct Receipt {
     pub names: Vec<NamedAs>,
     /// One line per drive that should hold it.
     pub copies: Vec<CopyLine>,
-    /// The product's definition, evaluated: two drives verified and re-read within 35 days, none in alarm.
+    /// What it says of itself; `None`: nobody looked yet.
+    #[serde(default)]
+    pub media: Option<Media>,
+    /// Why it is suspect, in a sentence; `None`: nothing speaks against it.
+    #[serde(default)]
+    pub suspect: Option<String>,
+    /// Set for half of a Live Photo.
+    #[serde(default)]
+    pub live_photo: Option<LivePhoto>,
+    /// The product's definition, evaluated: two drives verified and re-read within 35 days, none in alarm, not suspect, both
+    /// halves of a Live Photo.
     pub safe_to_delete: bool,
     /// What is missing for that, in sentences; empty when it is safe.
     pub not_yet_because: Vec<String>,
+}
+
+/// The other half of a Live Photo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LivePhoto {
+    /// Its name below `photos/`; `None`: it has not been received.
+    pub other_half: Option<RelPath>,
+    /// Its content.
+    pub other_hash: Option<ContentHash>,
 }
 
 /// One name of an asset.

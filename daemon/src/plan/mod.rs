@@ -3,11 +3,13 @@
 
 pub mod braking;
 pub mod clones;
+pub mod dating;
 pub mod editing;
 pub mod facts;
 pub mod failing;
 pub mod forecasting;
 pub mod mirroring;
+pub mod pairing;
 pub mod parts;
 pub mod placing;
 pub mod quota;
@@ -19,6 +21,7 @@ pub mod salvaging;
 pub mod scrubbing;
 pub mod shelving;
 pub mod snapshots;
+pub mod suspecting;
 pub mod tail;
 pub mod unplugging;
 pub mod verdict;

@@ -3,7 +3,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::copy::CopyState;
 use crate::model::drive::DriveId;
+use crate::model::media::{Media, MediaKind};
 use crate::model::receipt::CopyLine;
+use crate::plan::suspecting;
 
 /// A proof older than this no longer counts.
 pub const PROOF_LASTS: SignedDuration = SignedDuration::from_hours(35 * 24);
@@ -11,9 +13,57 @@ pub const PROOF_LASTS: SignedDuration = SignedDuration::from_hours(35 * 24);
 /// A date of proof may be ahead of the clock by as much as clocks are set now and then.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(24);
 
+/// What is known of an asset.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'k> {
+    /// Its copies.
+    pub copies: &'k [CopyLine],
+    /// Drives with a red finding.
+    pub in_alarm: &'k [DriveId],
+    /// What it says of itself; `None`: nobody looked yet.
+    pub media: Option<&'k Media>,
+}
+
+/// The other half of a Live Photo.
+#[derive(Debug, Clone, Copy)]
+pub enum OtherHalf<'k> {
+    /// It is none.
+    Needless,
+    /// It is one, and the other half is not here.
+    NotHere,
+    /// This is it.
+    Here(Known<'k>),
+}
+
 /// The reasons why an asset is not safe to delete from the phone; none: it is safe.
-/// `in_alarm`: drives with a red finding.
-pub fn not_safe_because(copies: &[CopyLine], in_alarm: &[DriveId], now: Timestamp) -> Vec<String> {
+pub fn not_safe_because(this: Known<'_>, other: OtherHalf<'_>, now: Timestamp) -> Vec<String> {
+    let mut reasons = alone(this, now);
+    let half = match this.media.map(|media| media.kind) {
+        Some(MediaKind::Movie) => "the picture",
+        Some(_) | None => "the video",
+    };
+    match other {
+        OtherHalf::Needless => {}
+        OtherHalf::NotHere => reasons.push(format!("{half} of this Live Photo has not been received")),
+        OtherHalf::Here(other) => {
+            reasons
+                .extend(alone(other, now).into_iter().map(|why| format!("{half} of this Live Photo: {why}")));
+        }
+    }
+    reasons
+}
+
+fn alone(asset: Known<'_>, now: Timestamp) -> Vec<String> {
+    let mut reasons = not_proved_because(asset.copies, asset.in_alarm, now);
+    match asset.media.map(suspecting::suspect) {
+        Some(Some(why)) => reasons.push(format!("it is suspect: {why}")),
+        Some(None) => {}
+        None => reasons.push("its bytes have not been looked at yet".to_owned()),
+    }
+    reasons
+}
+
+fn not_proved_because(copies: &[CopyLine], in_alarm: &[DriveId], now: Timestamp) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut proved = 0;
     for copy in copies {
@@ -72,7 +122,11 @@ mod tests {
         let fresh = Some(39 * 86_400);
         let a = line(1, Primary, Verified, fresh);
         let b = line(2, Mirror, Verified, fresh);
-        let why = |copies: &[CopyLine], alarm: &[DriveId]| not_safe_because(copies, alarm, now).join("; ");
+        let looked = Media::unknown();
+        let why = |copies: &[CopyLine], in_alarm: &[DriveId]| {
+            let known = Known { copies, in_alarm, media: Some(&looked) };
+            not_safe_because(known, OtherHalf::Needless, now).join("; ")
+        };
         assert_eq!(why(&[a.clone(), b.clone()], &[]), "");
         assert_eq!(why(&[a.clone(), b.clone(), line(3, Offline, Wanted, None)], &[]), "");
         assert_eq!(why(std::slice::from_ref(&a), &[]), "fewer than two drives hold it");
@@ -93,5 +147,62 @@ mod tests {
             why(&[a, b, line(3, Offline, Damaged, fresh)], &[]),
             "the copy on the offline drive is damaged"
         );
+    }
+
+    #[test]
+    fn what_nobody_looked_at_what_is_suspect_and_half_a_live_photo() {
+        use crate::model::media::Structure;
+        let now = Timestamp::from_second(40 * 86_400).unwrap();
+        let at = Some(39 * 86_400);
+        let both = [
+            line(1, DriveRole::Primary, CopyState::Verified, at),
+            line(2, DriveRole::Mirror, CopyState::Verified, at),
+        ];
+        let (still, video) = (Media::of(MediaKind::Heif), Media::of(MediaKind::Movie));
+        let cut = Media { structure: Structure::EndsEarly, ..Media::of(MediaKind::Jpeg) };
+        let known = |copies, media| Known { copies, in_alarm: &[], media };
+        let fine = |media| known(&both[..], Some(media));
+        for (what, this, other, expect) in [
+            ("whole and alone", fine(&still), OtherHalf::Needless, ""),
+            (
+                "nobody looked",
+                known(&both[..], None),
+                OtherHalf::Needless,
+                "its bytes have not been looked at yet",
+            ),
+            (
+                "suspect",
+                fine(&cut),
+                OtherHalf::Needless,
+                "it is suspect: the picture ends before it should, as if it was sent in part",
+            ),
+            (
+                "no video",
+                fine(&still),
+                OtherHalf::NotHere,
+                "the video of this Live Photo has not been received",
+            ),
+            (
+                "no picture",
+                fine(&video),
+                OtherHalf::NotHere,
+                "the picture of this Live Photo has not been received",
+            ),
+            ("both halves", fine(&still), OtherHalf::Here(fine(&video)), ""),
+            (
+                "the other half on one drive",
+                fine(&still),
+                OtherHalf::Here(known(&both[..1], Some(&video))),
+                "the video of this Live Photo: fewer than two drives hold it",
+            ),
+            (
+                "the other half not looked at",
+                fine(&still),
+                OtherHalf::Here(known(&both[..], None)),
+                "the video of this Live Photo: its bytes have not been looked at yet",
+            ),
+        ] {
+            assert_eq!(not_safe_because(this, other, now).join("; "), expect, "{what}");
+        }
     }
 }

@@ -3,12 +3,17 @@ use crate::model::copy::CopyState;
 use crate::model::drive::DriveId;
 use crate::model::hash::ContentHash;
 use crate::model::health::{Finding, Light};
+use crate::model::media::Media;
 use crate::model::path::RelPath;
-use crate::model::receipt::{CopyLine, NamedAs, Receipt};
-use crate::plan::safety;
+use crate::model::receipt::{CopyLine, LivePhoto, NamedAs, Receipt};
+use crate::plan::pairing::{self, Half, Pairing};
+use crate::plan::safety::{self, Known, OtherHalf};
+use crate::plan::suspecting;
 use crate::store::catalogue::copies::CopyRow;
+use crate::store::catalogue::names::NameRow;
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
+use crate::work::primary::Primary;
 use crate::work::views::{FindQuery, FoundName};
 
 impl Pool {
@@ -45,8 +50,18 @@ impl Pool {
             Ok(Some((hash, asset, rows, copies)))
         })?;
         let Some((hash, asset, rows, copies)) = found else { return Ok(None) };
-        let copies = best_per_drive(copies);
-        let not_yet_because = safety::not_safe_because(&copies, &self.in_alarm(&copies), self.now());
+        let this = self.known(&primary, &hash, copies)?;
+        let pairing = pairing_of(&primary, &hash, &rows, this.media.as_ref())?;
+        let other = match &pairing {
+            Pairing::With(half) => Some(self.known_by_hash(&primary, &half.hash)?),
+            Pairing::Alone | Pairing::Widowed => None,
+        };
+        let half = match (&pairing, &other) {
+            (Pairing::Widowed, _) => OtherHalf::NotHere,
+            (_, Some(other)) => OtherHalf::Here(other.as_known()),
+            (Pairing::Alone | Pairing::With(_), None) => OtherHalf::Needless,
+        };
+        let not_yet_because = safety::not_safe_because(this.as_known(), half, self.now());
         Ok(Some(Receipt {
             hash,
             size: asset.size,
@@ -57,10 +72,43 @@ impl Pool {
                 .into_iter()
                 .map(|row| NamedAs { path: row.path, by: row.by, received_at: row.received })
                 .collect(),
-            copies,
+            suspect: this.media.as_ref().and_then(suspecting::suspect).map(str::to_owned),
+            media: this.media,
+            live_photo: match pairing {
+                Pairing::Alone => None,
+                Pairing::Widowed => Some(LivePhoto { other_half: None, other_hash: None }),
+                Pairing::With(half) => {
+                    Some(LivePhoto { other_half: Some(half.path), other_hash: Some(half.hash) })
+                }
+            },
+            copies: this.copies,
             safe_to_delete: not_yet_because.is_empty(),
             not_yet_because,
         }))
+    }
+
+    /// What an asset says of itself; `None`: nobody looked yet, or there is no such asset.
+    pub fn media(&self, hash: &ContentHash) -> Result<Option<Media>, Refusal> {
+        Ok(self.primary()?.catalogue.read(|r| r.media(hash))?)
+    }
+
+    fn known(
+        &self,
+        primary: &Primary,
+        hash: &ContentHash,
+        copies: Vec<CopyRow>,
+    ) -> Result<Evidence, Refusal> {
+        let copies = best_per_drive(copies);
+        let media = primary.catalogue.read(|r| r.media(hash))?;
+        Ok(Evidence { in_alarm: self.in_alarm(&copies), copies, media })
+    }
+
+    fn known_by_hash(&self, primary: &Primary, hash: &ContentHash) -> Result<Evidence, Refusal> {
+        let copies = primary.catalogue.read(|r| {
+            let names = r.names_of_content(hash)?;
+            names.iter().map(|name| r.copies_of_name(name.id)).collect::<Result<Vec<_>, _>>()
+        })?;
+        self.known(primary, hash, copies.concat())
     }
 
     /// Those of these copies' drives that a red finding is about, there or not: a drive that was taken away proves nothing. Nor does one
@@ -86,12 +134,15 @@ impl Pool {
             fold_contains: query.name_contains.as_deref().map(crate::model::path::fold_text),
             received_from: query.received_from,
             received_to: query.received_to,
+            taken_from: query.taken_from,
+            taken_to: query.taken_to,
+            suspect: query.suspect,
             state: query.state,
         };
         let rows = primary.catalogue.read(|r| r.find(&fits, after.unwrap_or(0), limit))?;
         Ok(rows
             .into_iter()
-            .filter_map(|(row, worst)| {
+            .filter_map(|(row, worst, media)| {
                 Some(FoundName {
                     id: row.id,
                     hash: row.hash?,
@@ -100,10 +151,50 @@ impl Pool {
                     received_at: row.received,
                     by: row.by,
                     worst,
+                    suspect: media.as_ref().and_then(suspecting::suspect).map(str::to_owned),
+                    media,
                 })
             })
             .collect())
     }
+}
+
+/// What the judgement about one asset rests on.
+struct Evidence {
+    copies: Vec<CopyLine>,
+    in_alarm: Vec<DriveId>,
+    media: Option<Media>,
+}
+
+impl Evidence {
+    fn as_known(&self) -> Known<'_> {
+        Known { copies: &self.copies, in_alarm: &self.in_alarm, media: self.media.as_ref() }
+    }
+}
+
+/// What an asset is half of, under the first of its names that has the other half.
+fn pairing_of(
+    primary: &Primary,
+    hash: &ContentHash,
+    names: &[NameRow],
+    media: Option<&Media>,
+) -> Result<Pairing, Refusal> {
+    /// Names of one asset that are looked around at.
+    const MOST: usize = 16;
+    let Some(media) = media else { return Ok(Pairing::Alone) };
+    let mut last = Pairing::Alone;
+    for name in names.iter().take(MOST) {
+        let this = Half { hash: *hash, path: name.path.clone(), media: media.clone() };
+        let fold = name.path.fold_key();
+        let others = primary.catalogue.read(|r| r.halves(media.content_id.as_ref(), pairing::stem(&fold)))?;
+        let others: Vec<Half> =
+            others.into_iter().map(|(hash, path, media)| Half { hash, path, media }).collect();
+        last = pairing::pairing(&this, &others);
+        if matches!(last, Pairing::With(_)) {
+            break;
+        }
+    }
+    Ok(last)
 }
 
 /// One line per drive: an asset with several names may have several copies there; the best one speaks for the drive.

@@ -21,6 +21,7 @@ pub mod health;
 mod incidents;
 pub mod ingest;
 pub mod inquiry;
+pub mod media;
 pub mod mirror;
 pub mod news;
 mod opening;

@@ -76,6 +76,8 @@ pub enum Wake {
     Drives,
     /// The lists for strangers: a drive that came has everything.
     Lists,
+    /// The reader of metadata: something came.
+    Metadata,
 }
 
 /// Counters since start, for `/metrics` and the minute check.
@@ -249,6 +251,7 @@ impl Pool {
     /// There is something for other drives to follow.
     pub(super) fn wake_mirror(&self) {
         self.wake(Wake::Mirror);
+        self.wake(Wake::Metadata);
     }
 
     /// There may be something to make anew, here or on another drive, or to make it anew from.

@@ -3,12 +3,14 @@ use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::model::account::{DeviceKind, Slug};
 use crate::model::copy::CopyState;
 use crate::model::drive::{DriveId, DriveRole, Space, Standing};
 use crate::model::hash::ContentHash;
+use crate::model::media::Media;
 use crate::model::path::RelPath;
 pub use crate::plan::scrubbing::Forecast;
 pub use crate::plan::unplugging::Unplugging;
@@ -203,12 +205,21 @@ pub struct FindQuery {
     pub received_from: Option<Timestamp>,
     /// Only received before.
     pub received_to: Option<Timestamp>,
+    /// Only taken on or after this day, as clocks showed it there. What has no date does not fit.
+    #[serde(default)]
+    pub taken_from: Option<Date>,
+    /// Only taken on or before this day.
+    #[serde(default)]
+    pub taken_to: Option<Date>,
+    /// Only what is suspect.
+    #[serde(default)]
+    pub suspect: bool,
     /// Only with a copy in this state on some drive.
     pub state: Option<CopyState>,
 }
 
 /// A name found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FoundName {
     /// Its row id; the next page starts after it.
     pub id: i64,
@@ -224,6 +235,12 @@ pub struct FoundName {
     pub by: String,
     /// The state of its worst copy.
     pub worst: CopyState,
+    /// What it says of itself; `None`: nobody looked yet.
+    #[serde(default)]
+    pub media: Option<Media>,
+    /// Why it is suspect, in a sentence.
+    #[serde(default)]
+    pub suspect: Option<String>,
 }
 
 /// How far a long task is.

@@ -10,6 +10,7 @@ mod furnished;
 mod lists;
 mod lost_catalogues;
 mod manifests;
+mod metadata;
 mod mirroring;
 mod other_hands;
 mod parts;

@@ -10,19 +10,22 @@ use super::{Cx, Exit, screen};
 use crate::face::control::{FoundPage, Request};
 use crate::model::account::Slug;
 use crate::model::copy::CopyState;
-use crate::work::views::FoundName;
+use crate::work::views::{FindQuery, FoundName};
 
 const PAGE: usize = 500;
 
 /// Find photos by person, device, date, name or state
 ///
-/// All filters given must fit. Dates are those of receipt, days in this machine's time zone. A state fits if
+/// All filters given must fit. --from and --to are about when a photo was received, in this machine's time zone, --taken-from and
+/// --taken-to about when it was taken. A state fits if
 /// the photo has a copy in it on any drive: 'wanted', 'settled', 'verified', 'missing' or 'damaged'. Exit code 4 if nothing fits.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   shoebox find --person anna --from 2026-11-01 --to 2026-11-30
   shoebox find --name IMG_4711
+  shoebox find --taken-from 2024-12-24 --taken-to 2024-12-26
+  shoebox find --suspect
   shoebox find --state damaged --json --limit 0 | jq -r .path")]
 pub(super) struct Find {
     /// Only this person's
@@ -40,6 +43,15 @@ pub(super) struct Find {
     /// Received on or before this day, or before this moment
     #[arg(long, value_name = "WHEN", value_parser = end)]
     to: Option<Timestamp>,
+    /// Taken on or after this day (2026-11-14), by the clock where it was taken; photos that know no date do not fit
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    taken_from: Option<Date>,
+    /// Taken on or before this day
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    taken_to: Option<Date>,
+    /// Only those that are suspect: cut off before they came, as far as their bytes show
+    #[arg(long)]
+    suspect: bool,
     /// Only those with a copy in this state
     #[arg(long, value_name = "STATE")]
     state: Option<CopyState>,
@@ -86,16 +98,18 @@ impl Find {
     }
 
     fn request(&self, after: Option<i64>, limit: usize) -> Request {
-        Request::Find {
+        let query = FindQuery {
             person: self.person.clone(),
             device: self.device.clone(),
-            name: self.name.clone(),
-            from: self.from,
-            to: self.to,
+            name_contains: self.name.clone(),
+            received_from: self.from,
+            received_to: self.to,
+            taken_from: self.taken_from,
+            taken_to: self.taken_to,
+            suspect: self.suspect,
             state: self.state,
-            after,
-            limit,
-        }
+        };
+        Request::Find { query, after, limit }
     }
 }
 
@@ -104,11 +118,22 @@ fn table(names: &[FoundName], zone: &TimeZone) -> String {
         vec![
             screen::moment(name.received_at, zone),
             screen::size(name.size),
-            name.worst.to_string(),
+            if name.suspect.is_some() { format!("{}, suspect", name.worst) } else { name.worst.to_string() },
+            taken(name),
             screen::plain(name.path.as_str()),
         ]
     });
     screen::table(&rows.collect::<Vec<_>>())
+}
+
+/// The day and minute it was taken, by the clock there.
+fn taken(name: &FoundName) -> String {
+    let taken = name.media.as_ref().and_then(|media| media.taken);
+    taken.map_or_else(String::new, |taken| format!("taken {}", taken.local.strftime("%Y-%m-%d %H:%M")))
+}
+
+fn day(text: &str) -> Result<Date, String> {
+    text.parse().map_err(|_| format!("{text:?} is no day like 2026-11-14"))
 }
 
 pub(super) fn beginning(text: &str) -> Result<Timestamp, String> {

@@ -1,7 +1,7 @@
 //! `shoebox receipt`: everything provable about one photo, as one paragraph.
 use clap::Args;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 use super::{Cx, Exit, drive, screen};
 use crate::face::control::Request;
@@ -62,6 +62,7 @@ fn text(receipt: &Receipt, key: &str, zone: &TimeZone) -> String {
     for named in &receipt.names {
         text.push_str(&format!("  name    {}\n", screen::plain(named.path.as_str())));
     }
+    text.push_str(&says(receipt));
     text.push_str(&format!("  size    {} bytes\n  blake3  {}\n", receipt.size, receipt.hash));
     for (label, hash) in [("sha256", &receipt.sha256), ("sha1  ", &receipt.sha1)] {
         if let Some(hash) = hash {
@@ -69,6 +70,40 @@ fn text(receipt: &Receipt, key: &str, zone: &TimeZone) -> String {
         }
     }
     text
+}
+
+/// What it says of itself, a line for each thing.
+fn says(receipt: &Receipt) -> String {
+    let Some(media) = &receipt.media else { return String::new() };
+    let mut lines = Vec::new();
+    if let Some(taken) = media.taken {
+        let zone = taken.offset.and_then(|seconds| Offset::from_seconds(seconds).ok());
+        let zone = zone.map_or_else(|| ", zone unknown".to_owned(), |zone| format!(" {zone}"));
+        lines.push(("taken", format!("{}{zone}", taken.local.strftime("%-d %b %Y %H:%M:%S"))));
+    }
+    if let Some(camera) = media.camera() {
+        lines.push(("camera", screen::plain(&camera)));
+    }
+    if let Some(size) = media.size {
+        let plays = media.duration.map_or_else(String::new, |ms| format!(", {:.1} s", ms as f64 / 1000.0));
+        lines.push(("pixels", format!("{} × {}{plays}", size.width, size.height)));
+    }
+    if let Some(place) = media.place {
+        lines.push(("place", format!("{:.5}, {:.5}", place.latitude, place.longitude)));
+    }
+    if media.motion.is_some() {
+        lines.push(("motion", "a video lies in the same file".to_owned()));
+    }
+    if let Some(live) = &receipt.live_photo {
+        let other = live.other_half.as_ref().map(|path| screen::plain(path.as_str()));
+        let words = other
+            .map_or_else(|| "the other half has not been received".to_owned(), |path| format!("with {path}"));
+        lines.push(("live", words));
+    }
+    if let Some(why) = &receipt.suspect {
+        lines.push(("suspect", why.clone()));
+    }
+    lines.iter().map(|(label, words)| format!("  {label:<7} {words}\n")).collect()
 }
 
 fn received(receipt: &Receipt, shown: Option<&NamedAs>, zone: &TimeZone) -> String {
@@ -155,6 +190,9 @@ mod tests {
             sha256: Some("ba78".to_owned()),
             received_at: at("2026-11-14T18:02:11Z"),
             names: vec![name("anna/iphone/IMG_4711.HEIC", "anna/iphone"), name("anna/best/x.heic", "")],
+            media: None,
+            suspect: None,
+            live_photo: None,
             copies: vec![
                 CopyLine {
                     settled_at: Some(at("2026-11-14T18:02:12Z")),
@@ -212,5 +250,48 @@ mod tests {
               blake3  6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85
               sha256  ba78
         "#]].assert_eq(&text);
+    }
+
+    #[test]
+    fn what_it_says_of_itself() {
+        use crate::model::media::{Coordinates, Media, MediaKind, Pixels, Structure, Taken, TakenFrom};
+        use crate::model::receipt::LivePhoto;
+        let mut receipt = receipt();
+        let taken = |offset| Taken::new("2026-11-14T18:02:05".parse().unwrap(), offset, TakenFrom::Exif);
+        receipt.media = Some(Media {
+            structure: Structure::EndsEarly,
+            size: Pixels::new(3024, 4032),
+            taken: taken(Some(3600)),
+            make: Some("Apple".to_owned()),
+            model: Some("iPhone 15".to_owned()),
+            place: Coordinates::new(48.2082, -16.3738),
+            duration: Some(2930),
+            motion: Some(0),
+            ..Media::of(MediaKind::Heif)
+        });
+        receipt.suspect = Some("the picture ends before it should".to_owned());
+        receipt.live_photo = Some(LivePhoto { other_half: None, other_hash: None });
+        expect_test::expect![[r#"
+            says
+              taken   14 Nov 2026 18:02:05 +01
+              camera  Apple iPhone 15
+              pixels  3024 × 4032, 2.9 s
+              place   48.20820, -16.37380
+              motion  a video lies in the same file
+              live    the other half has not been received
+              suspect the picture ends before it should
+        "#]]
+        .assert_eq(&format!("says\n{}", says(&receipt)));
+        receipt.live_photo = RelPath::parse("anna/IMG_4711.MOV")
+            .ok()
+            .map(|path| LivePhoto { other_half: Some(path), other_hash: None });
+        receipt.media = Some(Media { taken: taken(None), ..Media::unknown() });
+        receipt.suspect = None;
+        expect_test::expect![[r#"
+            says
+              taken   14 Nov 2026 18:02:05, zone unknown
+              live    with anna/IMG_4711.MOV
+        "#]]
+        .assert_eq(&format!("says\n{}", says(&receipt)));
     }
 }

@@ -63,15 +63,7 @@ pub(super) fn answer(
         Request::DriveReplace { old, with, agreed } => {
             json(&pool.replace(&old, &with, agreed, progress).map_err(|e| replace_fault(&e))?)
         }
-        Request::Find { person, device, name, from, to, state, after, limit } => {
-            let query = FindQuery {
-                person,
-                device,
-                name_contains: name,
-                received_from: from,
-                received_to: to,
-                state,
-            };
+        Request::Find { query, after, limit } => {
             json(&find(pool, &query, after, limit.clamp(1, MAX_PAGE)).map_err(refused("catalogue"))?)
         }
         Request::Receipt { key } => match pool.receipt(&key).map_err(refused("such photo"))? {

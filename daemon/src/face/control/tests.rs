@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::serve::{Answers, InVain, serve};
 use super::wire::{Fault, FaultKind, MAX_REQUEST, Request};
 use super::{CallError, Client, bind_control};
-use crate::work::views::Progress;
+use crate::work::views::{FindQuery, Progress};
 
 struct Daemon {
     runtime: Runtime,
@@ -91,9 +91,7 @@ fn a_request_that_waits_in_vain_is_asked_again_or_refused() {
     let hangs = Arc::clone(&desk.hangs);
     *hangs.0.lock().unwrap() = true;
     let _daemon = start_with(&path, desk);
-    let (person, device, name) = (None, None, None);
-    let find =
-        Request::Find { person, device, name, from: None, to: None, state: None, after: None, limit: 1 };
+    let find = Request::Find { query: FindQuery::default(), after: None, limit: 1 };
     let refused = Client::new(&path).call::<Value>(&find, &mut |_| ()).unwrap_err();
     assert!(matches!(&refused, CallError::Fault(fault) if fault.kind == FaultKind::Unavailable), "{refused}");
     // One that only asks is asked again: the first time it hangs as well.

@@ -6,12 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::account::{DeviceKind, Slug};
-use crate::model::copy::CopyState;
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::health::{Finding, Light};
 use crate::model::path::RelPath;
 use crate::work::error::Refusal;
-use crate::work::views::{Cursor, DriveView, FoundName, Progress};
+use crate::work::views::{Cursor, DriveView, FindQuery, FoundName, Progress};
 
 /// A request is refused beyond this size; the longest honest one carries one path.
 pub(super) const MAX_REQUEST: usize = 64 * 1024;
@@ -91,18 +90,8 @@ pub enum Request {
     },
     /// Names that fit: a [`FoundPage`].
     Find {
-        /// Below this person's folder.
-        person: Option<Slug>,
-        /// Sent by this device.
-        device: Option<Slug>,
-        /// With this text in the name.
-        name: Option<String>,
-        /// Received at or after.
-        from: Option<Timestamp>,
-        /// Received before.
-        to: Option<Timestamp>,
-        /// With a copy in this state.
-        state: Option<CopyState>,
+        /// What they must fit.
+        query: FindQuery,
         /// Start after this row.
         after: Option<i64>,
         /// At most so many.
@@ -316,6 +305,7 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::copy::CopyState;
     use proptest::prelude::*;
 
     proptest! {
@@ -349,12 +339,13 @@ mod tests {
                 kind: DeviceKind::Phone,
             },
             Request::Find {
-                person: None,
-                device: None,
-                name: Some("IMG".to_owned()),
-                from: Some(Timestamp::UNIX_EPOCH),
-                to: None,
-                state: Some(CopyState::Damaged),
+                query: FindQuery {
+                    name_contains: Some("IMG".to_owned()),
+                    received_from: Some(Timestamp::UNIX_EPOCH),
+                    taken_to: Some(jiff::civil::date(2026, 11, 14)),
+                    state: Some(CopyState::Damaged),
+                    ..FindQuery::default()
+                },
                 after: None,
                 limit: 5,
             },
@@ -366,7 +357,7 @@ mod tests {
         expect_test::expect![[r#"
             {"command":"status"}
             {"command":"device-add","person":"anna","name":"phone","kind":"phone"}
-            {"command":"find","person":null,"device":null,"name":"IMG","from":"1970-01-01T00:00:00Z","to":null,"state":"damaged","after":null,"limit":5}
+            {"command":"find","query":{"person":null,"device":null,"name_contains":"IMG","received_from":"1970-01-01T00:00:00Z","received_to":null,"taken_from":null,"taken_to":"2026-11-14","suspect":false,"state":"damaged"},"after":null,"limit":5}
         "#]].assert_eq(&(lines.join("\n") + "\n"));
     }
 

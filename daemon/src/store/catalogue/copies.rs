@@ -10,7 +10,7 @@ use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::below;
 use crate::store::catalogue::read::{Reader, at, at_or_none, count, hash, parsed, path};
-use crate::store::catalogue::{CatalogueError, Tried, Tx, checksums, nanos};
+use crate::store::catalogue::{CatalogueError, Tried, Tx, checksums, media, nanos};
 
 /// A copy and its dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub(super) fn asset(
            sha1 = coalesce(sha1, excluded.sha1), sha256 = coalesce(sha256, excluded.sha256)",
     )
     .and_then(|mut s| s.execute(params![hash.as_bytes(), size as i64, nanos(received), sha1, sha256]))
-    .tried("store an asset")
-    .map(drop)
+    .tried("store an asset")?;
+    media::unread(tx, hash)
 }
 
 pub(super) fn settled_on_primary(

@@ -22,6 +22,7 @@ pub mod checksums;
 pub mod copies;
 pub mod facts;
 pub mod find;
+pub mod media;
 pub mod names;
 pub mod queue;
 pub mod read;
@@ -35,13 +36,14 @@ use transactions::{Following, Level};
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 6] = [
+const LADDER: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("reread.sql"),
     include_str!("changes.sql"),
     include_str!("tail.sql"),
     include_str!("facts.sql"),
     include_str!("quota.sql"),
+    include_str!("media.sql"),
 ];
 
 /// The open catalogue.

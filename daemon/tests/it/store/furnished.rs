@@ -11,6 +11,7 @@ use shoebox::plan::mirroring::Brake;
 use shoebox::store::catalogue::copies::CopyRow;
 use shoebox::work::error::Refusal;
 use shoebox::work::ingest::{Ack, Ingest};
+use shoebox::work::media::Looking;
 use shoebox::work::mirror::Mirror;
 use shoebox::work::pool::{Options, Pool};
 use shoebox::work::rescan::Rescan;
@@ -202,6 +203,17 @@ impl Furnished {
             }
         }
         panic!("the mirror does not come to rest");
+    }
+
+    /// Reads the metadata of what came.
+    pub(super) fn looked(&self) {
+        let mut looking = Looking::new(Arc::clone(&self.pool), jiff::tz::TimeZone::UTC).at_once();
+        for _ in 0..200 {
+            if !looking.step(&|| true).unwrap() {
+                return;
+            }
+        }
+        panic!("the reader of metadata does not come to rest");
     }
 
     /// Compares the whole tree of A until nothing waits.

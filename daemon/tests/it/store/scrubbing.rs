@@ -95,6 +95,7 @@ fn a_new_copy_is_read_back_soon_and_then_the_photo_is_safe() {
     let mut home = Furnished::new();
     home.put("anna/a.jpg", b"a photo");
     home.mirrored();
+    home.looked();
     let safe = |home: &Furnished| home.pool.receipt("anna/a.jpg").unwrap().unwrap().safe_to_delete;
     scrubbed(&home);
     assert_eq!(

@@ -75,6 +75,7 @@ fn until_it_is_re_read_a_proof_from_before_the_stop_does_not_count() {
     let mut home = furnished();
     home.pass(1);
     settle(&mut home);
+    home.looked();
     let safe = |home: &Furnished| home.pool.receipt(NAMES[0]).unwrap().unwrap().safe_to_delete;
     assert!(safe(&home));
     let mut home = home.restarted();

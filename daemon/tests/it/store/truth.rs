@@ -32,6 +32,7 @@ fn a_copy_that_is_not_there_is_no_longer_called_verified_and_b_gets_it_again() {
     home.put("anna/b.jpg", b"here, too");
     home.mirrored();
     assert_eq!((verify(&home).equal, home.state("anna/a.jpg", "a")), (4, "verified"));
+    home.looked();
     assert!(home.pool.receipt("anna/a.jpg").unwrap().unwrap().safe_to_delete);
     fs::remove_file(home.at("b", "anna/a.jpg")).unwrap();
     fs::remove_file(home.at("a", "anna/b.jpg")).unwrap();
@@ -126,6 +127,7 @@ fn a_drive_that_was_taken_away_proves_nothing() {
         remedy: String::new(),
         since: Timestamp::UNIX_EPOCH,
     };
+    home.looked();
     assert!(safe(&home));
     fs::rename(home.mount("b"), home.mount("taken")).unwrap();
     home.watch("b");
