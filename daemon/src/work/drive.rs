@@ -1,4 +1,5 @@
 //! `Attached`: a drive of the pool that is there now, what is doubted of it, and whose turn it is on it.
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,8 @@ pub struct Attached {
     closed: AtomicBool,
     /// Whether its filesystem seals files, once it was asked.
     seals: Mutex<Option<bool>>,
+    /// Names of copies that it failed at: others come first.
+    failed_at: Mutex<BTreeSet<i64>>,
 }
 
 /// What is known against a drive.
@@ -66,6 +69,7 @@ impl Attached {
             enrolled: AtomicBool::default(),
             closed: AtomicBool::default(),
             seals: Mutex::default(),
+            failed_at: Mutex::default(),
         }
     }
 
@@ -126,6 +130,11 @@ impl Attached {
 
     fn lock(&self) -> MutexGuard<'_, Doubt> {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The copies that it failed at.
+    pub(super) fn failed_at(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.failed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known against it.

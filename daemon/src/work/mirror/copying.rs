@@ -90,12 +90,7 @@ impl End {
         go_on: GoOn<'_>,
     ) -> Result<bool, Refusal> {
         let (id, now) = (self.attached.id(), pool.now());
-        let latest = now.saturating_add(mirroring::LONGEST_WAIT).unwrap_or(Timestamp::MAX);
-        let rows = primary.catalogue.read(|r| {
-            let mut rows = r.curable(id, Some(primary.attached.id()), now, latest, mirroring::BATCH_FILES)?;
-            rows.extend(r.wanted(id, now, latest, held, mirroring::BATCH_FILES - rows.len())?);
-            Ok(rows)
-        })?;
+        let rows = self.next(primary, now, held)?;
         let count = mirroring::batch(rows.iter().map(|r| r.size));
         self.directories.start();
         let mut piece = Piece::default();
@@ -110,7 +105,7 @@ impl End {
                     primary.catalogue.write(|tx| copies::failed(tx, row.name, id, retry))?;
                     continue;
                 }
-                other => self.or_put_off(primary, &row, now, other)?,
+                other => self.or_last(&row, other)?,
             };
             match copied {
                 Made::Proved(digests) => {
@@ -134,6 +129,7 @@ impl End {
             self.withdraw(primary, &made, now)?;
             pool.note_pace(self.attached.id(), made.iter().map(|row| row.size).sum());
             for row in made {
+                self.attached.failed_at().remove(&row.name);
                 pool.count_proved(row.size);
                 let drive_role = self.attached.role();
                 let what = if row.damaged {
@@ -147,20 +143,34 @@ impl End {
         Ok(worked)
     }
 
-    /// A copy that the drive fails at twice waits for its next try: it may be the only one, in a folder that cannot be read, and is
-    /// not to be in every batch, which fails with it. Once is the drive's trouble: it goes on where it was as soon as that is over.
-    fn or_put_off<T>(
-        &self,
-        primary: &Primary,
-        row: &WantedRow,
-        now: Timestamp,
-        done: Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+    /// A copy that the drive fails at comes after all others from then on: it may be the only one, in a folder that cannot be read,
+    /// and is not to be in every batch, which fails with it.
+    fn or_last<T>(&self, row: &WantedRow, done: Result<T, Refusal>) -> Result<T, Refusal> {
+        const MOST: usize = 10_000;
         if let Err(Refusal::Drive(VolumeError::Io { .. })) = &done {
-            let retry = if row.tries == 0 { now } else { mirroring::retry_at(row.tries, now) };
-            primary.catalogue.write(|tx| copies::failed(tx, row.name, self.attached.id(), retry))?;
+            let mut failed_at = self.attached.failed_at();
+            if failed_at.len() < MOST {
+                failed_at.insert(row.name);
+            }
         }
         done
+    }
+
+    /// The next copies to be made; those that the drive failed at when there are no others.
+    fn next(&self, primary: &Primary, now: Timestamp, held: bool) -> Result<Vec<WantedRow>, Refusal> {
+        let id = self.attached.id();
+        let latest = now.saturating_add(mirroring::LONGEST_WAIT).unwrap_or(Timestamp::MAX);
+        let failed_at = self.attached.failed_at().clone();
+        let limit = mirroring::BATCH_FILES + failed_at.len();
+        let rows = primary.catalogue.read(|r| {
+            let mut rows = r.curable(id, Some(primary.attached.id()), now, latest, limit)?;
+            rows.extend(r.wanted(id, now, latest, held, limit - rows.len())?);
+            Ok(rows)
+        })?;
+        let (last, first): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| failed_at.contains(&row.name));
+        let mut next = if first.is_empty() { last } else { first };
+        next.truncate(mirroring::BATCH_FILES);
+        Ok(next)
     }
 
     /// Whether something on the drive stands where this copy belongs.
@@ -195,7 +205,7 @@ impl End {
             let to = Place::photo(&row.path);
             // Hashed once, as it comes back: what equals the record here was right when it was read from the primary, too.
             let back = carry::read_back(&*synced, &self.attached, known.lacking(), go_on);
-            let back = self.or_put_off(primary, &row, now, back)?;
+            let back = self.or_last(&row, back)?;
             if !load(&row).is(&back) {
                 match carry::doubt_source(&load(&row), &primary.attached, go_on)? {
                     Some(found) => {
@@ -206,7 +216,7 @@ impl End {
                 }
             }
             let named = self.name(primary, &row, &to, &mut *synced, piece, now);
-            self.or_put_off(primary, &row, now, named)?;
+            self.or_last(&row, named)?;
             piece.events.push(event(&row, &known.with(back)));
             made.push(row);
             // Asked to stop: the rest has no names, and goes.
