@@ -63,8 +63,13 @@ class Box:
         self.process = None
 
     def start(self):
+        self.serve("127.0.0.1:0")
+        added = self.ask("device", "add", "anna", "laptop", "--kind", "computer", "--json")
+        self.computer = json.loads(added.stdout)["password"]
+
+    def serve(self, listen):
         self.process = subprocess.Popen(
-            [self.binary, "demo", "--dir", str(self.folder), "--listen", "127.0.0.1:0", "--json"],
+            [self.binary, "demo", "--dir", str(self.folder), "--listen", listen, "--json"],
             stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
         if not line:
@@ -76,11 +81,20 @@ class Box:
         self.port = int(port)
         self.user, self.config = facts["user"], facts["config"]
         self.phone = facts["password"]
-        added = self.ask("device", "add", "anna", "laptop", "--kind", "computer", "--json")
-        self.computer = json.loads(added.stdout)["password"]
         # The news the demo prints; nobody reads them, and a full pipe would stop it.
         self.news = subprocess.Popen(["cat"], stdin=self.process.stdout, stdout=self.log)
         self.process.stdout.close()
+
+    def kill(self):
+        """Ends the daemon as a power cut would, but for what the kernel holds."""
+        self.process.kill()
+        self.process.wait()
+        self.news.wait(10)
+        self.process = None
+
+    def again(self):
+        """Starts it again, at the address it had."""
+        self.serve(f"{self.address}:{self.port}")
 
     def ask(self, *arguments, check=True):
         done = subprocess.run([self.binary, "--config", self.config, *arguments],

@@ -78,6 +78,9 @@ pub enum What {
         size: u64,
         /// Modification time the client gave.
         mtime: Timestamp,
+        /// When the client says that it made the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ctime: Option<Timestamp>,
         /// `person/device`; empty for files found on the drive.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         by: String,
@@ -284,6 +287,7 @@ mod tests {
                 hash: ContentHash::of(b"x"),
                 size: 1,
                 mtime: Timestamp::UNIX_EPOCH,
+                ctime: None,
                 by: "anna/phone".to_owned(),
                 received: Timestamp::UNIX_EPOCH,
                 was: None,

@@ -29,6 +29,8 @@ pub struct Offer {
     pub declared: Vec<DeclaredHash>,
     /// Modification time to record; the time of receipt if the client gave none.
     pub mtime: Option<Timestamp>,
+    /// When the client says that it was made, if it does.
+    pub ctime: Option<Timestamp>,
     /// What must hold of the name at the moment of commit.
     pub expect: Expect,
     /// Make missing folders above the name (inbox, web page, Immich); otherwise they are an error (WebDAV's 409).

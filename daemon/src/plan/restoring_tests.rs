@@ -15,6 +15,7 @@ fn stored(name: &str, bytes: &str, hour: i64) -> (i64, What) {
         hash: ContentHash::of(bytes.as_bytes()),
         size: bytes.len() as u64,
         mtime: at(0),
+        ctime: None,
         by: "anna/mac".to_owned(),
         received: at(hour),
         was: None,

@@ -343,6 +343,7 @@ impl Lost {
             digests: Digests { content: hash, size, sha1: None, sha256: None },
             mtime: Some(mtime),
             dated: mtime,
+            ctime: None,
             expect: Expect::Anything,
             make_parents: true,
             by: sender,

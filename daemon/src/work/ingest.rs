@@ -158,6 +158,7 @@ impl Received {
             digests,
             mtime: offer.mtime,
             dated,
+            ctime: offer.ctime,
             received: None,
             expect: offer.expect,
             make_parents: offer.make_parents,

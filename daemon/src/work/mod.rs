@@ -16,6 +16,7 @@ mod doubts;
 pub mod drive;
 pub mod eject;
 pub mod error;
+pub mod favourites;
 pub mod heal;
 pub mod health;
 mod incidents;

@@ -1,15 +1,17 @@
 //! The tree a device sees: finding, listing, reading, and the changes it may make. Blocking; answered from the catalogue.
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::model::account::{Device, Slug};
 use crate::model::copy::CopyState;
+use crate::model::drive::PoolId;
 use crate::model::hash::ContentHash;
 use crate::model::offer::{Expect, Offer};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
-use crate::store::catalogue::names::NameRow;
+use crate::store::catalogue::names::{NameRow, PropertyRow};
 use crate::store::volume::{ReadAt, Stat, VolumeError};
 use crate::work::changes::Change;
 use crate::work::commit::Done;
@@ -31,8 +33,12 @@ pub struct Node {
     pub kind: NodeKind,
     /// Modification time: the client's for files, of the last change below for folders.
     pub mtime: Timestamp,
+    /// When the client says that it was made.
+    pub ctime: Option<Timestamp>,
     /// When the box got it.
     pub created: Timestamp,
+    /// Of a folder: differs after every change of anything below it.
+    pub changed: i64,
     /// Which tree it lies in.
     pub shelf: Shelf,
 }
@@ -140,7 +146,16 @@ impl From<NameRow> for Node {
             Some(hash) => NodeKind::File { hash, size: row.size },
             None => NodeKind::Folder,
         };
-        Self { id: row.id, path: row.path, kind, mtime: row.mtime, created: row.received, shelf: row.shelf }
+        Self {
+            id: row.id,
+            path: row.path,
+            kind,
+            mtime: row.mtime,
+            ctime: row.ctime,
+            created: row.received,
+            changed: row.changed,
+            shelf: row.shelf,
+        }
     }
 }
 
@@ -148,6 +163,17 @@ impl Tree {
     /// The tree of a pool.
     pub fn new(pool: Arc<Pool>) -> Self {
         Self { pool }
+    }
+
+    /// Whose tree it is.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The pool, and how often another drive took the main drive's place in it.
+    pub fn identity(&self) -> Result<(PoolId, u64), Refusal> {
+        let primary = self.pool.primary()?;
+        Ok((primary.attached.marker.pool, primary.attached.marker.generation))
     }
 
     /// What is under `path`; case- and normalisation-blind.
@@ -432,6 +458,7 @@ impl Tree {
             size: Some(size),
             declared: Vec::new(),
             mtime: Some(source.mtime),
+            ctime: source.ctime,
             expect: Expect::Absent,
             make_parents: false,
         };
@@ -472,6 +499,16 @@ impl Tree {
             None => Ok(Vec::new()),
         })?;
         Ok(rows.into_iter().map(|p| Property { namespace: p.namespace, name: p.local, xml: p.xml }).collect())
+    }
+
+    /// The same of several at once, by their row ids.
+    pub fn properties_of(&self, nodes: &[Node]) -> Result<HashMap<i64, Vec<Property>>, Refusal> {
+        let primary = self.pool.proved_primary()?;
+        let rows = primary.catalogue.read(|r| {
+            nodes.iter().map(|node| Ok((node.id, r.properties(node.id)?))).collect::<Result<Vec<_>, _>>()
+        })?;
+        let own = |p: PropertyRow| Property { namespace: p.namespace, name: p.local, xml: p.xml };
+        Ok(rows.into_iter().map(|(id, rows)| (id, rows.into_iter().map(own).collect())).collect())
     }
 
     /// Carries out all changes or none.

@@ -67,6 +67,7 @@ fn grow(dir: &Path, photos: u64) {
             hash: ContentHash::of(bytes.as_bytes()),
             size: if photos <= REAL { bytes.len() as u64 } else { 7 },
             mtime: at,
+            ctime: None,
             by: "anna/laptop".to_owned(),
             received: at,
             was: None,

@@ -63,6 +63,7 @@ fn begin(world: &World, name: &str, size: Option<u64>) -> Result<Incoming, Refus
         declared: Vec::new(),
         mtime: None,
         expect: Expect::Anything,
+        ctime: None,
         make_parents: true,
     };
     Ingest::new(Arc::clone(&world.pool)).begin(offer)

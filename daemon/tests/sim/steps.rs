@@ -90,7 +90,16 @@ impl World {
         let shift = SignedDuration::from_secs(self.rng.below(1000) as i64);
         let mtime = (!self.rng.one_in(3)).then(|| self.now().saturating_sub(shift).expect("a time"));
         let by = device(DeviceKind::Phone);
-        Offer { by, path: path.clone(), size, declared, mtime, expect: Expect::Anything, make_parents: true }
+        Offer {
+            by,
+            path: path.clone(),
+            size,
+            declared,
+            mtime,
+            ctime: None,
+            expect: Expect::Anything,
+            make_parents: true,
+        }
     }
 
     /// A whole upload: new, known, or other bytes under any name.

@@ -24,6 +24,7 @@ use crate::work::tree::Tree;
 use auth::Throttle;
 use reply::{Deny, Reply};
 use route::{Access, Route, route};
+use webdav::Flavour;
 use webdav::locks::Locks;
 
 mod accept;
@@ -33,6 +34,7 @@ mod body;
 pub(crate) mod fuzzing;
 mod hosts;
 pub mod metrics;
+mod nextcloud;
 mod reply;
 mod route;
 mod silence;
@@ -114,6 +116,9 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from: IpAddr) -
     let mut body = Some(body);
     let reply = match respond(&shared, &parts, &mut body, from).await {
         Ok(reply) => reply,
+        Err(deny) if matches!(route(&parts.method, parts.uri.path()), Route::Cloud(_)) => {
+            nextcloud::deny(&parts.method, &parts.headers, &deny)
+        }
         Err(deny) => reply::deny(&parts.method, &deny),
     };
     if let Some(body) = body.filter(|_| !upload::waits(&parts.headers)) {
@@ -138,7 +143,13 @@ async fn respond(
         },
     };
     match (route, device) {
-        (Route::Dav(path), Some(device)) => webdav::answer(shared, device, here, parts, path, body).await,
+        (Route::Dav(path), Some(device)) => {
+            webdav::answer(shared, device, (here, Flavour::plain()), parts, path, body).await
+        }
+        (Route::Cloud(route), Some(device)) => {
+            nextcloud::answer(shared, device, here, parts, route, body).await
+        }
+        (Route::Cloud(route), None) => nextcloud::answer_anybody(&route, parts),
         (Route::DavRoot, Some(_)) => webdav::answer_root(parts, body, &shared.face.limits).await,
         (Route::Health, _) => Ok(health(&parts.headers, &shared.face.pool.findings())),
         (Route::Metrics, _) => {

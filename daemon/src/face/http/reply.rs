@@ -37,7 +37,7 @@ impl From<Refusal> for Deny {
 }
 
 /// The status for a refusal. The method matters where RFC 4918 gives one situation two codes.
-fn status(method: &Method, refusal: &Refusal) -> StatusCode {
+pub(super) fn status(method: &Method, refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::Unavailable { .. } | Refusal::Drive(_) | Refusal::Catalogue(_) => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -61,7 +61,7 @@ fn status(method: &Method, refusal: &Refusal) -> StatusCode {
 }
 
 /// The words for a refusal. Details of drives stay in the journal.
-fn words(refusal: &Refusal) -> String {
+pub(super) fn words(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Unavailable { .. } | Refusal::Drive(_) | Refusal::Catalogue(_) => {
             "the drive cannot be used at the moment, try again later".to_owned()

@@ -1,6 +1,8 @@
 //! Routing: which part of the house a request is for, and who may ask. Unlisted means 404.
 use hyper::Method;
 
+use super::nextcloud::{self, CloudRoute};
+
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route<'a> {
@@ -8,6 +10,8 @@ pub(super) enum Route<'a> {
     Dav(&'a str),
     /// WebDAV's questions about the server's root: Windows asks there before it looks below.
     DavRoot,
+    /// Nextcloud's apps.
+    Cloud(CloudRoute<'a>),
     /// The findings.
     Health,
     /// Figures for a monitoring program.
@@ -34,6 +38,13 @@ impl Route<'_> {
     pub(super) fn access(&self) -> Access {
         match self {
             Self::Dav(_) | Self::DavRoot => Access::Device,
+            Self::Cloud(route) => {
+                if route.is_open() {
+                    Access::Open
+                } else {
+                    Access::Device
+                }
+            }
             Self::Health | Self::Metrics | Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
         }
     }
@@ -52,7 +63,7 @@ pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         "/health" | "/metrics" => Route::WrongMethod("GET, HEAD"),
         _ => match path.strip_prefix("/dav") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Route::Dav(rest),
-            Some(_) | None => Route::Unknown,
+            Some(_) | None => nextcloud::route(method, path).map_or(Route::Unknown, Route::Cloud),
         },
     }
 }

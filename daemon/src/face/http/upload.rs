@@ -123,7 +123,6 @@ struct InPart {
 
 /// What becomes of a part whose body broke off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "the dialects that use it come next")]
 pub(super) enum IfBroken {
     /// Nothing of it is kept.
     Drop,
@@ -153,7 +152,6 @@ impl Sink for InPart {
 }
 
 /// Takes a part of an upload in; `begin` opens it, on the blocking thread.
-#[expect(dead_code, reason = "the dialects that use it come next")]
 pub(super) async fn receive_part(
     body: &mut Option<Incoming>,
     face: &Face,

@@ -78,6 +78,42 @@ pub fn reached(tx: &Tx<'_>, drive: DriveId, to: Position) -> Result<(), Catalogu
 }
 
 fn apply_primary(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+    change(tx, drive, event)?;
+    rise(tx, drive, event)
+}
+
+/// Marks every folder above what an event changes, up to the top: sync programs look below a folder only when it says that something
+/// is new there. The mark is made of the event, so that replaying leads to the same one.
+fn rise(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
+    let (one, other) = match &event.what {
+        What::Stored { path, .. }
+        | What::Folder { path }
+        | What::Trashed { path, .. }
+        | What::Touched { path, .. } => (path, None),
+        What::Moved { path, to, .. } => (path, Some(to)),
+        What::Person { .. }
+        | What::Device { .. }
+        | What::Quota { .. }
+        | What::Revoked { .. }
+        | What::Retired { .. }
+        | What::Role { .. }
+        | What::Answered { .. }
+        | What::Proved { .. }
+        | What::Damaged { .. }
+        | What::Quarantined { .. } => return Ok(()),
+    };
+    let mark = blake3::hash(format!("{drive} {}", event.seq).as_bytes());
+    let mark = mark.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
+    let mut update = tx
+        .prepare_cached("UPDATE name SET changed = ?2 WHERE fold = ?1 AND hash IS NULL")
+        .tried("mark a folder")?;
+    for folder in one.ancestors().chain(other.into_iter().flat_map(RelPath::ancestors)) {
+        update.execute(params![folder.fold_key(), mark]).tried("mark a folder")?;
+    }
+    Ok(())
+}
+
+fn change(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError> {
     match &event.what {
         What::Person { person, since } => accounts::add_person(tx, person, since.unwrap_or(event.at)),
         What::Device { person, device, kind, token, since } => {
@@ -92,12 +128,13 @@ fn apply_primary(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), Catal
         }
         What::Retired { .. } | What::Role { .. } => Ok(()),
         What::Folder { path } => folder(tx, path, event.at),
-        What::Stored { path, hash, size, mtime, by, received, was, sha1, sha256 } => {
-            let stored = Stored { path, hash: *hash, size: *size, mtime: *mtime, by, received: *received };
-            copies::asset(tx, hash, *size, *received, sha1.as_deref(), sha256.as_deref())?;
+        What::Stored { path, hash, size, mtime, ctime, by, received, was, sha1, sha256 } => {
+            let (hash, mtime, ctime, received) = (*hash, *mtime, *ctime, *received);
+            let stored = Stored { path, hash, size: *size, mtime, ctime, by, received };
+            copies::asset(tx, &hash, *size, received, sha1.as_deref(), sha256.as_deref())?;
             store(tx, drive, &stored, event.at)?;
             was.as_ref()
-                .map_or(Ok(()), |was| names::leave_scratch(tx, &was.fold_key(), hash, &path.fold_key()))
+                .map_or(Ok(()), |was| names::leave_scratch(tx, &was.fold_key(), &hash, &path.fold_key()))
         }
         // A removal that was planned and dropped: the name stays.
         What::Trashed { why, .. } if why == "kept" => Ok(()),
@@ -138,6 +175,7 @@ struct Stored<'e> {
     hash: ContentHash,
     size: u64,
     mtime: Timestamp,
+    ctime: Option<Timestamp>,
     by: &'e str,
     received: Timestamp,
 }
@@ -161,9 +199,10 @@ fn store(tx: &Tx<'_>, drive: DriveId, new: &Stored<'_>, at: Timestamp) -> Result
         copies::leave(tx, drive, id, new.by, "replaced", at)?;
     }
     tx.prepare_cached(
-        "INSERT INTO name (fold, parent, path, shelf, hash, size, mtime, received, by)
-         VALUES (?1, ?2, ?3, 'photos', ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT (fold) DO UPDATE SET shelf = 'photos', hash = ?4, size = ?5, mtime = ?6, received = ?7, by = ?8",
+        "INSERT INTO name (fold, parent, path, shelf, hash, size, mtime, received, by, ctime)
+         VALUES (?1, ?2, ?3, 'photos', ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (fold) DO UPDATE SET
+           shelf = 'photos', hash = ?4, size = ?5, mtime = ?6, received = ?7, by = ?8, ctime = ?9",
     )
     .and_then(|mut s| {
         s.execute(params![
@@ -174,7 +213,8 @@ fn store(tx: &Tx<'_>, drive: DriveId, new: &Stored<'_>, at: Timestamp) -> Result
             new.size as i64,
             nanos(new.mtime),
             nanos(new.received),
-            new.by
+            new.by,
+            new.ctime.map(nanos)
         ])
     })
     .tried("store a name")?;

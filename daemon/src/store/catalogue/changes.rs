@@ -160,13 +160,13 @@ impl Reader<'_> {
     ) -> Result<Vec<(NameRow, Timestamp)>, CatalogueError> {
         self.connection
             .prepare_cached(
-                "SELECT n.id, n.path, n.shelf, n.hash, n.size, n.mtime, n.received, n.by, c.since
+                "SELECT n.id, n.path, n.shelf, n.hash, n.size, n.mtime, n.received, n.by, n.ctime, n.changed, c.since
                  FROM copy c JOIN name n ON n.id = c.name
                  WHERE c.drive = ?1 AND c.state = 'missing' AND c.name > ?2 ORDER BY c.name LIMIT ?3",
             )
             .and_then(|mut s| {
                 let page = params![drive.to_string(), after, limit as i64];
-                s.query_map(page, |row| Ok((name_row(row)?, at(row, 8)?)))?.collect()
+                s.query_map(page, |row| Ok((name_row(row)?, at(row, 10)?)))?.collect()
             })
             .tried("read what is missing")
     }

@@ -46,7 +46,7 @@ impl Reader<'_> {
         let (from, to) = fits.person.as_deref().map(below).unzip();
         // NULL parameters fit everything. The worst copy: damaged, missing, wanted, settled, verified.
         let sql = format!("
-            SELECT n.id, n.path, n.shelf, n.hash, n.size, n.mtime, n.received, n.by,
+            SELECT n.id, n.path, n.shelf, n.hash, n.size, n.mtime, n.received, n.by, n.ctime, n.changed,
               coalesce((SELECT c.state FROM copy c WHERE c.name = n.id ORDER BY CASE c.state WHEN 'damaged' THEN 0
                 WHEN 'missing' THEN 1 WHEN 'wanted' THEN 2 WHEN 'settled' THEN 3 ELSE 4 END LIMIT 1), 'wanted'), {MEDIA}
             FROM name n LEFT JOIN media m ON m.hash = n.hash
@@ -86,7 +86,7 @@ fn midnight(day: Date) -> i64 {
 }
 
 fn found(row: &Row<'_>) -> rusqlite::Result<(NameRow, CopyState, Option<Media>)> {
-    const FIRST: usize = 9;
+    const FIRST: usize = 11;
     let known = !matches!(row.get_ref(FIRST)?, ValueRef::Null);
     let media = if known { Some(media_row(row, FIRST)?) } else { None };
     Ok((name_row(row)?, parsed(row, FIRST - 1)?, media))

@@ -36,7 +36,7 @@ use transactions::{Following, Level};
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 7] = [
+const LADDER: [&str; 8] = [
     include_str!("schema.sql"),
     include_str!("reread.sql"),
     include_str!("changes.sql"),
@@ -44,6 +44,7 @@ const LADDER: [&str; 7] = [
     include_str!("facts.sql"),
     include_str!("quota.sql"),
     include_str!("media.sql"),
+    include_str!("cloud.sql"),
 ];
 
 /// The open catalogue.

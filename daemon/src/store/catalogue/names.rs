@@ -26,10 +26,14 @@ pub struct NameRow {
     pub size: u64,
     /// Modification time.
     pub mtime: Timestamp,
+    /// When the client says that it was made.
+    pub ctime: Option<Timestamp>,
     /// When the box got it.
     pub received: Timestamp,
     /// `person/device`.
     pub by: String,
+    /// Of a folder: differs after every change of anything below it.
+    pub changed: i64,
 }
 
 impl NameRow {
@@ -79,7 +83,8 @@ pub struct Known<'r> {
     pub mtime: Timestamp,
 }
 
-const COLUMNS: &str = "id, path, shelf, hash, size, mtime, received, by";
+/// What [`name_row`] reads.
+pub(super) const COLUMNS: &str = "id, path, shelf, hash, size, mtime, received, by, ctime, changed";
 
 pub(super) fn name_row(row: &Row<'_>) -> rusqlite::Result<NameRow> {
     let shelf: String = row.get(2)?;
@@ -92,6 +97,8 @@ pub(super) fn name_row(row: &Row<'_>) -> rusqlite::Result<NameRow> {
         mtime: at(row, 5)?,
         received: at(row, 6)?,
         by: row.get(7)?,
+        ctime: row.get::<_, Option<i64>>(8)?.map(|_| at(row, 8)).transpose()?,
+        changed: row.get(9)?,
     })
 }
 
@@ -253,6 +260,26 @@ impl Reader<'_> {
                 .collect()
             })
             .tried("look into the trash")
+    }
+
+    /// Up to `limit` names below a folder that have a property, by its namespace and local name.
+    pub fn names_with(
+        &self,
+        (namespace, local): (&str, &str),
+        fold: &str,
+        limit: usize,
+    ) -> Result<Vec<NameRow>, CatalogueError> {
+        let (from, to) = below(fold);
+        let sql = format!(
+            "SELECT {COLUMNS} FROM name WHERE id IN (SELECT name FROM property WHERE local = ?1 AND namespace = ?2)
+               AND fold >= ?3 AND fold < ?4 ORDER BY id LIMIT ?5"
+        );
+        self.connection
+            .prepare_cached(&sql)
+            .and_then(|mut s| {
+                s.query_map(params![local, namespace, from, to, limit as i64], name_row)?.collect()
+            })
+            .tried("look for a property")
     }
 
     /// Files and bytes in `photos/`.

@@ -58,7 +58,7 @@ impl Committer {
             draft.events.push(What::Quarantined { path: row.path.clone(), to: to.as_str().to_owned() });
         }
         // Who sent it, and when it was received, is as it was.
-        draft.events.push(stored(&row.path, &heal.digests, row.mtime, row.by, row.received));
+        draft.events.push(stored(&row.path, &heal.digests, (row.mtime, row.ctime), row.by, row.received));
         draft.events.push(What::Proved { path: row.path, hash: heal.digests.content });
         Ok(draft)
     }

@@ -30,6 +30,8 @@ pub(crate) struct Store {
     pub(crate) mtime: Option<Timestamp>,
     /// The one the file was given.
     pub(crate) dated: Timestamp,
+    /// When the client says that it was made.
+    pub(crate) ctime: Option<Timestamp>,
     /// When it was received, if that was not now.
     pub(crate) received: Option<Timestamp>,
     pub(crate) expect: Expect,
@@ -442,7 +444,7 @@ impl Committer {
                 self.claimed.insert(row.id);
                 draft.events.push(renamed_from(&row, path, digests, row.by.clone(), now));
             }
-            None => draft.events.push(stored(path, digests, mtime, String::new(), now)),
+            None => draft.events.push(stored(path, digests, (mtime, None), String::new(), now)),
         }
         Ok(draft)
     }
@@ -480,7 +482,7 @@ impl Committer {
             return Ok(draft);
         }
         draft.events.push(gone("replaced"));
-        draft.events.push(stored(&row.path, digests, seen.mtime, String::new(), now));
+        draft.events.push(stored(&row.path, digests, (seen.mtime, None), String::new(), now));
         Ok(draft)
     }
 
@@ -509,7 +511,7 @@ impl Committer {
         }
         let (by, why) = (String::new(), "replaced".to_owned());
         draft.events.push(What::Trashed { path: row.path.clone(), to: to.as_str().to_owned(), by, why });
-        draft.events.push(stored(&row.path, &digests, stat.mtime, String::new(), now));
+        draft.events.push(stored(&row.path, &digests, (stat.mtime, None), String::new(), now));
         Ok(draft)
     }
 
@@ -533,11 +535,11 @@ impl Committer {
 }
 
 fn record(store: &Store, shelf: Shelf, now: Timestamp, draft: &mut Draft) {
-    let mtime = store.dated;
+    let (mtime, times) = (store.dated, (store.dated, store.ctime));
     match shelf {
         Shelf::Photos => {
             let received = store.received.unwrap_or(now);
-            draft.events.push(stored(&store.path, &store.digests, mtime, store.by.clone(), received));
+            draft.events.push(stored(&store.path, &store.digests, times, store.by.clone(), received));
         }
         Shelf::Scratch => draft.rows.push(Row::Scratch {
             path: store.path.clone(),
@@ -549,11 +551,11 @@ fn record(store: &Store, shelf: Shelf, now: Timestamp, draft: &mut Draft) {
     }
 }
 
-/// The event of content that got a name.
+/// The event of content that got a name. With when it was changed, and made, as its client says.
 pub(crate) fn stored(
     path: &RelPath,
     digests: &Digests,
-    mtime: Timestamp,
+    (mtime, ctime): (Timestamp, Option<Timestamp>),
     by: String,
     received: Timestamp,
 ) -> What {
@@ -562,6 +564,7 @@ pub(crate) fn stored(
         hash: digests.content,
         size: digests.size,
         mtime,
+        ctime,
         by,
         received,
         was: None,
@@ -578,7 +581,7 @@ pub(crate) fn renamed_from(
     by: String,
     now: Timestamp,
 ) -> What {
-    let mut event = stored(to, digests, scratch.mtime, by, now);
+    let mut event = stored(to, digests, (scratch.mtime, scratch.ctime), by, now);
     if let What::Stored { was, .. } = &mut event {
         *was = Some(scratch.path.clone());
     }

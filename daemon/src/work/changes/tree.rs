@@ -164,7 +164,7 @@ impl Committer {
         let mut draft = Draft { name: Some(to.clone()), ..Draft::default() };
         let digests = Digests { content: hash, size: row.size, sha1: None, sha256: None };
         self.link_into_photos(&row, &to, &mut draft)?;
-        draft.events.push(stored(&to, &digests, row.mtime, by.label(), now));
+        draft.events.push(stored(&to, &digests, (row.mtime, row.ctime), by.label(), now));
         draft.rows.push(Row::CopyProperties { from: row.id, to_fold: to.fold_key() });
         Ok(draft)
     }

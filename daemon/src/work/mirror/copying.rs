@@ -35,7 +35,7 @@ fn load(row: &WantedRow) -> Load {
 }
 
 fn event(row: &WantedRow, digests: &Digests) -> What {
-    changes::stored(&row.path, digests, row.mtime, row.by.clone(), row.received)
+    changes::stored(&row.path, digests, (row.mtime, None), row.by.clone(), row.received)
 }
 
 /// The hashes for others that are on record of a content: a phone announced them, or another drive's copy was made earlier. They

@@ -268,6 +268,7 @@ impl End {
             digests: *digests,
             mtime: Some(stray.mtime),
             dated: stray.mtime,
+            ctime: None,
             received: Some(received),
             expect: Expect::Absent,
             make_parents: true,

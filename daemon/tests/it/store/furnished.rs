@@ -52,6 +52,7 @@ pub(super) fn offer(name: &str, size: u64) -> Offer {
         size: Some(size),
         declared: Vec::new(),
         mtime: None,
+        ctime: None,
         expect: Expect::Anything,
         make_parents: true,
     }

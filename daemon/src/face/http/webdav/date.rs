@@ -3,22 +3,22 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
 /// An IMF-fixdate (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for years it cannot hold.
-pub(super) fn http(at: Timestamp) -> Option<String> {
+pub(in crate::face::http) fn http(at: Timestamp) -> Option<String> {
     DateTimePrinter::new().timestamp_to_rfc9110_string(&whole_seconds(at)).ok()
 }
 
 /// The date-time of RFC 3339 that `creationdate` wants.
-pub(super) fn iso(at: Timestamp) -> String {
+pub(in crate::face::http) fn iso(at: Timestamp) -> String {
     whole_seconds(at).to_string()
 }
 
 /// `at` without its fraction: what a client can compare with.
-pub(super) fn whole_seconds(at: Timestamp) -> Timestamp {
+pub(in crate::face::http) fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Reads an HTTP-date in any of its three forms (RFC 9110 §5.6.7).
-pub(super) fn parse_http(text: &str) -> Option<Timestamp> {
+pub(in crate::face::http) fn parse_http(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if text.len() > 64 {
         return None;
@@ -36,7 +36,7 @@ fn strptime(format: &str, text: &str) -> Option<Timestamp> {
 }
 
 /// Reads seconds since 1970, a fraction allowed: `X-OC-Mtime`, `{DAV:}lastmodified`.
-pub(super) fn parse_unix(text: &str) -> Option<Timestamp> {
+pub(in crate::face::http) fn parse_unix(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));

@@ -1,5 +1,6 @@
 //! What must hold for any request path, `Range`, `If` and XML body. `crate::fuzzing` lists the targets.
 use super::condition::{IfHeader, State};
+use super::flavour::{self, Flavour};
 use super::range::{Part, part};
 use super::{lock, path, propfind, proppatch, xml};
 use crate::face::http::hosts::Authority;
@@ -11,15 +12,15 @@ pub fn request_path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(root) = RelPath::parse("anna/iphone") else { return };
     let Some(here) = Authority::parse("shoebox.local:8080") else { return };
-    for read in [path::target(&root, text), path::destination(&root, &here, text)] {
+    for read in [path::target(&root, text), path::destination(&root, (&here, &Flavour::plain()), text)] {
         let Ok(target) = read else { continue };
         assert!(target.path == root || target.path.below(&root).is_some(), "{target:?}");
         assert_eq!(target.is_root, target.path == root);
         // What a name may be is looked at by the target for names.
         assert_eq!(RelPath::parse(target.path.as_str()).as_ref(), Ok(&target.path));
-        let shown = path::href(&root, &target.path, target.slash);
+        let shown = path::href(flavour::PLAIN, &root, &target.path, target.slash);
         assert!(shown.bytes().all(|b| b.is_ascii_graphic() && !b"<>&\"'".contains(&b)), "{shown}");
-        let again = path::destination(&root, &here, &shown).map(|again| again.path);
+        let again = path::destination(&root, (&here, &Flavour::plain()), &shown).map(|again| again.path);
         assert_eq!(again.ok(), Some(target.path));
     }
 }

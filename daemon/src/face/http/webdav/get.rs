@@ -15,7 +15,7 @@ use super::kind::content_type;
 use super::precondition::{Verdict, judge, range_applies};
 use super::range::{Part, part};
 use super::xml::escape;
-use super::{Cx, current, date, etag, path};
+use super::{Cx, Taken, current, date, describe, etag, path};
 use crate::face::http::body::{Payload, Source};
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::model::path::RelPath;
@@ -44,7 +44,7 @@ fn file(cx: &Cx, node: &Node, size: u64) -> Result<Reply, Deny> {
         Verdict::Proceed => {}
         Verdict::NotModified => {
             let mut reply = reply::bare(StatusCode::NOT_MODIFIED);
-            validators(&mut reply, node);
+            validators(cx, &mut reply, node);
             return Ok(reply);
         }
         Verdict::Failed => return Err(Deny::Refused(Refusal::Changed)),
@@ -73,13 +73,16 @@ fn file(cx: &Cx, node: &Node, size: u64) -> Result<Reply, Deny> {
     reply::set(&mut reply, CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     reply::set(&mut reply, X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply::set(&mut reply, CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
-    validators(&mut reply, node);
+    validators(cx, &mut reply, node);
     Ok(reply)
 }
 
-fn validators(reply: &mut Reply, node: &Node) {
+fn validators(cx: &Cx, reply: &mut Reply, node: &Node) {
     if let Some(etag) = etag(node) {
         reply::set_text(reply, ETAG, &etag);
+    }
+    if cx.flavour.cloud.is_some() {
+        describe(&cx.flavour, reply, node, Taken::default());
     }
     if let Some(date) = date::http(node.mtime) {
         reply::set_text(reply, LAST_MODIFIED, &date);
@@ -161,18 +164,21 @@ fn folder(cx: &Cx, node: &Node) -> Result<Reply, Deny> {
         let mut reply = reply::whole(StatusCode::OK, kind, Bytes::new());
         // How long the list would be is not known without writing it.
         *reply.body_mut() = Payload::pieces(None, || Ok(None));
+        if cx.flavour.cloud.is_some() {
+            describe(&cx.flavour, &mut reply, node, Taken::default());
+        }
         return Ok(reply);
     }
     let title = if cx.target.is_root { "photos" } else { node.path.name() };
     let head = format!("<!DOCTYPE html>\n<title>{0}</title>\n<h1>{0}</h1>\n<ul>\n", escape(title));
-    let root = cx.root.clone();
+    let (root, base) = (cx.root.clone(), cx.flavour.base.clone());
     let (mut head, mut next) = (Some(head), Some(first));
     let payload = Payload::pieces(None, move || {
         let mut html = head.take().unwrap_or_default();
         let Some(page) = next.take() else { return Ok(None) };
         for node in &page {
             let folder = node.kind == NodeKind::Folder;
-            let (href, slash) = (path::href(&root, &node.path, folder), if folder { "/" } else { "" });
+            let (href, slash) = (path::href(&base, &root, &node.path, folder), if folder { "/" } else { "" });
             let name = escape(node.path.name());
             html.push_str(&format!("<li><a href=\"{href}\">{name}{slash}</a></li>\n"));
         }

@@ -1,7 +1,7 @@
 //! Content types by a name's ending. Only a label: no decoder of ours acts on it, and nothing is shown inline.
 
 /// The media type for a name; `application/octet-stream` for what is not listed.
-pub(super) fn content_type(name: &str) -> &'static str {
+pub(in crate::face::http) fn content_type(name: &str) -> &'static str {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
     match ending.as_str() {
         "jpg" | "jpeg" | "jpe" => "image/jpeg",

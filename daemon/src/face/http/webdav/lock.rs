@@ -63,6 +63,7 @@ fn placeholder(cx: &Cx) -> Result<(), Refusal> {
         declared: Vec::new(),
         mtime: None,
         expect: Expect::Absent,
+        ctime: None,
         make_parents: cx.is_in_root(&cx.target.path),
     };
     let incoming = cx.shared.face.ingest.begin(offer)?;
@@ -92,7 +93,7 @@ pub(super) fn describe(lock: &Lock, root: &RelPath, now: Instant) -> String {
     let depth = if lock.deep { "infinity" } else { "0" };
     let owner = lock.owner.as_deref().unwrap_or("");
     let (left, token) = (lock.left(now), &lock.token);
-    let href = super::path::href(root, &lock.path, false);
+    let href = super::path::href(super::flavour::PLAIN, root, &lock.path, false);
     format!(
         "<D:activelock><D:locktype><D:write/></D:locktype><D:lockscope><D:{scope}/></D:lockscope>\
          <D:depth>{depth}</D:depth>{owner}<D:timeout>Second-{left}</D:timeout>\

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::hosts::Authority;
 use super::reply::{self, Deny, Reply};
 use super::upload;
-use super::{Limits, Shared};
+use super::{Limits, Shared, nextcloud};
 use crate::model::account::Device;
 use crate::model::path::RelPath;
 use crate::model::place::Shelf;
@@ -21,13 +21,18 @@ use crate::plan::rights::{Losing, may_replace, may_take_away};
 use crate::work::error::Refusal;
 use crate::work::tree::{Node, NodeKind, Tree};
 use condition::{IfHeader, State};
+pub(super) use flavour::Flavour;
+pub(super) use kind::content_type;
 use locks::Touched;
 use path::Target;
 use precondition::Verdict;
+pub(super) use put::{assemble_offer, assembled_reply};
+pub(super) use xml::escape;
 
 mod condition;
-mod date;
+pub(super) mod date;
 mod delete;
+mod flavour;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod get;
@@ -37,45 +42,45 @@ pub(super) mod locks;
 mod mkcol;
 mod path;
 mod precondition;
-mod propfind;
+pub(super) mod propfind;
 mod proppatch;
 mod put;
 mod range;
 mod transfer;
-mod xml;
+pub(super) mod xml;
 
 /// One request: who asks, for what, with which headers.
-struct Cx {
-    shared: Arc<Shared>,
-    device: Device,
+pub(super) struct Cx {
+    pub(super) shared: Arc<Shared>,
+    pub(super) device: Device,
     /// The device's root.
     root: RelPath,
     /// The server's name as the client used it.
     here: Authority,
+    /// Under which path the tree is shown, and what is shown with it.
+    flavour: Flavour,
     method: Method,
-    headers: HeaderMap,
-    target: Target,
+    pub(super) headers: HeaderMap,
+    pub(super) target: Target,
 }
 
-/// Answers a request below `/dav`; `path` is what follows.
+/// Answers a request below a flavour's path; `path` is what follows.
 pub(super) async fn answer(
     shared: &Arc<Shared>,
     device: Device,
-    here: Authority,
+    (here, flavour): (Authority, Flavour),
     parts: &Parts,
     path: &str,
     body: &mut Option<Incoming>,
 ) -> Result<Reply, Deny> {
-    let root = device.root();
-    let target = path::target(&root, path)?;
+    let target = path::target(&device.root(), path)?;
     // The `?` of a name that was not encoded: what is behind it would be cut off, and one photo would replace another.
     if parts.uri.query().is_some()
         && !matches!(parts.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "PROPFIND")
     {
         return Err(Deny::Bad("a name's ? is written %3F, and nothing else has a query"));
     }
-    let (method, headers) = (parts.method.clone(), parts.headers.clone());
-    let cx = Cx { shared: shared.clone(), device, root, here, method, headers, target };
+    let cx = Cx::new(shared, device, (here, flavour), parts, target);
     let limits = &shared.face.limits;
     let handler: fn(&Cx, &[u8]) -> Result<Reply, Deny> = match parts.method.as_str() {
         "OPTIONS" => return Ok(options()),
@@ -86,6 +91,7 @@ pub(super) async fn answer(
         "MOVE" | "COPY" => |cx, _| transfer::transfer(cx),
         "PROPFIND" => propfind::propfind,
         "PROPPATCH" => proppatch::proppatch,
+        "REPORT" if cx.flavour.cloud.is_some() => nextcloud::search::report,
         "LOCK" => lock::lock,
         "UNLOCK" => |cx, _| lock::unlock(cx),
         _ => return Err(Deny::Method(reply::ALLOWED)),
@@ -130,11 +136,53 @@ enum Depth {
 }
 
 impl Cx {
-    fn tree(&self) -> &Tree {
+    /// Of a request for `target`.
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        device: Device,
+        (here, flavour): (Authority, Flavour),
+        parts: &Parts,
+        target: Target,
+    ) -> Self {
+        let (method, headers) = (parts.method.clone(), parts.headers.clone());
+        let root = device.root();
+        Self { shared: Arc::clone(shared), device, root, here, flavour, method, headers, target }
+    }
+
+    /// Of a request for the device's root.
+    pub(super) fn at_root(
+        shared: &Arc<Shared>,
+        device: Device,
+        from: (Authority, Flavour),
+        parts: &Parts,
+    ) -> Self {
+        let target = Target { path: device.root(), is_root: true, slash: true };
+        Self::new(shared, device, from, parts, target)
+    }
+
+    /// Of a request about what its `Destination` names.
+    pub(super) fn towards(
+        shared: &Arc<Shared>,
+        device: Device,
+        (here, flavour): (Authority, Flavour),
+        parts: &Parts,
+    ) -> Result<Self, Deny> {
+        let text = parts.headers.get("destination").and_then(|text| text.to_str().ok());
+        let text = text.ok_or(Deny::Bad("no readable Destination header"))?.trim();
+        let target = path::destination(&device.root(), (&here, &flavour), text)?;
+        Ok(Self::new(shared, device, (here, flavour), parts, target))
+    }
+
+    /// What a path on this server names in the tree, if it names anything there.
+    pub(super) fn below(&self, path: &str) -> Option<Target> {
+        path::target(&self.root, self.flavour.below(path)?).ok()
+    }
+
+    pub(super) fn tree(&self) -> &Tree {
         &self.shared.face.tree
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
     }
 
@@ -144,7 +192,7 @@ impl Cx {
     }
 
     fn href(&self, path: &RelPath, folder: bool) -> String {
-        path::href(&self.root, path, folder)
+        path::href(&self.flavour.base, &self.root, path, folder)
     }
 
     fn href_of(&self, node: &Node) -> String {
@@ -152,7 +200,7 @@ impl Cx {
     }
 
     /// What has a name. The device's root is always there, also before anything was put into it.
-    fn find(&self, path: &RelPath) -> Result<Option<Node>, Deny> {
+    pub(super) fn find(&self, path: &RelPath) -> Result<Option<Node>, Deny> {
         let found = self.tree().find(path)?;
         if found.is_some() || *path != self.root {
             return Ok(found);
@@ -162,6 +210,8 @@ impl Cx {
             path: self.root.clone(),
             kind: NodeKind::Folder,
             mtime: Timestamp::UNIX_EPOCH,
+            ctime: None,
+            changed: 0,
             created: Timestamp::UNIX_EPOCH,
             shelf: Shelf::Photos,
         }))
@@ -174,7 +224,7 @@ impl Cx {
     }
 
     /// What the request is about, which must be there.
-    fn node(&self) -> Result<Node, Deny> {
+    pub(super) fn node(&self) -> Result<Node, Deny> {
         self.find(&self.target.path)?.ok_or(Deny::Refused(Refusal::NotFound))
     }
 
@@ -194,7 +244,7 @@ impl Cx {
         let holds = header.holds(|tag| {
             let path = match tag {
                 None => self.target.path.clone(),
-                Some(uri) => match path::destination(&self.root, &self.here, uri) {
+                Some(uri) => match path::destination(&self.root, (&self.here, &self.flavour), uri) {
                     Ok(target) => target.path,
                     // Nothing of ours is there: a state without a tag and without locks.
                     Err(_) => return Ok(State::default()),
@@ -239,6 +289,11 @@ impl Cx {
     fn announced_mtime(&self) -> Option<Timestamp> {
         self.header("x-oc-mtime").and_then(date::parse_unix)
     }
+
+    /// The time of making announced in `X-OC-Ctime`.
+    fn announced_ctime(&self) -> Option<Timestamp> {
+        self.header("x-oc-ctime").and_then(date::parse_unix)
+    }
 }
 
 fn depth(headers: &HeaderMap) -> Result<Depth, Deny> {
@@ -271,19 +326,42 @@ fn current(node: &Node) -> precondition::Current {
     precondition::Current { etag: etag(node), mtime: node.mtime }
 }
 
-/// Says how the file is now, in the headers upload programs look for.
-fn describe(reply: &mut Reply, node: &Node, mtime_taken: bool) {
-    if let Some(etag) = etag(node) {
+/// Which of the announced times were taken.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    mtime: bool,
+    ctime: bool,
+}
+
+impl Cx {
+    /// The announced times that can be read.
+    fn taken(&self) -> Taken {
+        Taken { mtime: self.announced_mtime().is_some(), ctime: self.announced_ctime().is_some() }
+    }
+}
+
+/// Says how the file or folder is now, in the headers upload programs look for.
+fn describe(flavour: &Flavour, reply: &mut Reply, node: &Node, taken: Taken) {
+    const FILE_ID: HeaderName = HeaderName::from_static("oc-fileid");
+    let marks = flavour.marks(node);
+    let tag = marks.as_ref().map(|(_, tag)| tag.clone()).or_else(|| etag(node));
+    if let Some(etag) = tag {
         reply::set_text(reply, hyper::header::ETAG, &etag);
         reply::set_text(reply, HeaderName::from_static("oc-etag"), &etag);
     }
-    if mtime_taken {
-        reply::set(reply, HeaderName::from_static("x-oc-mtime"), HeaderValue::from_static("accepted"));
+    if let Some((id, _)) = marks {
+        reply::set_text(reply, FILE_ID, &id);
+    }
+    for (name, taken) in [("x-oc-mtime", taken.mtime), ("x-oc-ctime", taken.ctime && flavour.cloud.is_some())]
+    {
+        if taken {
+            reply::set(reply, HeaderName::from_static(name), HeaderValue::from_static("accepted"));
+        }
     }
 }
 
 /// A reply of XML.
-fn xml_reply(status: StatusCode, body: String) -> Reply {
+pub(super) fn xml_reply(status: StatusCode, body: String) -> Reply {
     let mut reply = reply::whole(status, reply::XML, body);
     reply::set(&mut reply, CONTENT_TYPE, HeaderValue::from_static(reply::XML));
     reply

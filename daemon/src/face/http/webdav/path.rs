@@ -4,15 +4,16 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::hosts::Authority;
 use super::super::reply::Deny;
+use super::flavour::Flavour;
 use crate::model::path::{BadPath, RelPath};
 
 /// What a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(in crate::face::http) struct Target {
     /// The full name, the device's root in front.
-    pub(super) path: RelPath,
+    pub(in crate::face::http) path: RelPath,
     /// It is the device's root itself.
-    pub(super) is_root: bool,
+    pub(in crate::face::http) is_root: bool,
     /// It was written with a slash at the end: a folder is meant.
     pub(super) slash: bool,
 }
@@ -67,7 +68,11 @@ fn decode(raw: &str) -> Result<String, Deny> {
 }
 
 /// Reads a `Destination` or a tagged resource: an absolute URI or an absolute path, on this server (502 otherwise).
-pub(super) fn destination(root: &RelPath, here: &Authority, text: &str) -> Result<Target, Deny> {
+pub(super) fn destination(
+    root: &RelPath,
+    (here, flavour): (&Authority, &Flavour),
+    text: &str,
+) -> Result<Target, Deny> {
     const ELSEWHERE: Deny = Deny::Status(StatusCode::BAD_GATEWAY, "the destination is not on this server");
     let path = if text.starts_with('/') {
         text
@@ -86,16 +91,20 @@ pub(super) fn destination(root: &RelPath, here: &Authority, text: &str) -> Resul
     if path.contains(['?', '#']) {
         return Err(Deny::Bad("a destination has no query and no fragment"));
     }
-    let below = path.strip_prefix("/dav").filter(|below| below.is_empty() || below.starts_with('/'));
-    target(root, below.ok_or(Deny::Status(StatusCode::FORBIDDEN, "the destination is not in the tree"))?)
+    target(
+        root,
+        flavour
+            .below(path)
+            .ok_or(Deny::Status(StatusCode::FORBIDDEN, "the destination is not in the tree"))?,
+    )
 }
 
 /// All but RFC 3986's unreserved characters, and the slash.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The path to show for a full name; folders end in a slash. Holds nothing that XML or HTML would have to escape.
-pub(super) fn href(root: &RelPath, path: &RelPath, folder: bool) -> String {
-    let mut text = "/dav/".to_owned();
+/// The path to show for a full name, `base` before it; folders end in a slash. Holds nothing that XML or HTML would have to escape.
+pub(super) fn href(base: &str, root: &RelPath, path: &RelPath, folder: bool) -> String {
+    let mut text = format!("{base}/");
     // Component-wise: a root that a drive spells in other letters is still the root.
     let mut below = path.components().skip(root.components().count()).peekable();
     let any = below.peek().is_some();
@@ -113,6 +122,7 @@ pub(super) fn href(root: &RelPath, path: &RelPath, folder: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::flavour::PLAIN;
     use super::*;
     use proptest::prelude::*;
 
@@ -188,9 +198,10 @@ mod tests {
             ("/dav/../bert/a", Err(400)),
             ("http://box.local:8080/dav/%2e%2e/a", Err(400)),
         ] {
-            let read = destination(&root(), &here, text).map(|t| t.path.to_string()).map_err(|deny| {
-                super::super::super::reply::deny(&hyper::Method::GET, &deny).status().as_u16()
-            });
+            let read =
+                destination(&root(), (&here, &Flavour::plain()), text).map(|t| t.path.to_string()).map_err(
+                    |deny| super::super::super::reply::deny(&hyper::Method::GET, &deny).status().as_u16(),
+                );
             assert_eq!(read, expected.map(str::to_owned), "{text}");
         }
     }
@@ -198,10 +209,10 @@ mod tests {
     #[test]
     fn hrefs() {
         let path = |text: &str| RelPath::parse(text).unwrap();
-        assert_eq!(href(&root(), &root(), true), "/dav/");
-        assert_eq!(href(&root(), &path("anna/iphone/a b"), true), "/dav/a%20b/");
+        assert_eq!(href(PLAIN, &root(), &root(), true), "/dav/");
+        assert_eq!(href(PLAIN, &root(), &path("anna/iphone/a b"), true), "/dav/a%20b/");
         assert_eq!(
-            href(&root(), &path("anna/iphone/<&>\"'%/ö.jpg"), false),
+            href(PLAIN, &root(), &path("anna/iphone/<&>\"'%/ö.jpg"), false),
             "/dav/%3C%26%3E%22%27%25/%C3%B6.jpg"
         );
     }
@@ -217,7 +228,7 @@ mod tests {
         #[test]
         fn hrefs_come_back(name in "\\PC{1,40}") {
             if let Ok(path) = RelPath::parse(&format!("anna/iphone/{name}")) {
-                let href = href(&root(), &path, false);
+                let href = href(PLAIN, &root(), &path, false);
                 let back = target(&root(), href.strip_prefix("/dav").unwrap());
                 prop_assert_eq!(back.unwrap().path, path);
             }
@@ -226,7 +237,7 @@ mod tests {
         #[test]
         fn never_panics(raw in "\\PC{0,80}") {
             let _read = target(&root(), &raw);
-            let _read = destination(&root(), &Authority::parse("a").unwrap(), &raw);
+            let _read = destination(&root(), (&Authority::parse("a").unwrap(), &Flavour::plain()), &raw);
         }
     }
 }

@@ -1,18 +1,22 @@
 //! PROPFIND (RFC 4918 §9.1): properties of a file, or of a folder and what is directly in it.
 //!
 //! The answer is written page by page, so that a folder of 50 000 photos needs no more memory than one of 500.
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
 use hyper::{HeaderMap, StatusCode};
 
+use super::flavour::Flavour;
 use super::get::Pages;
 use super::kind::content_type;
 use super::xml::{self, DAV, Name, escape_into};
 use super::{Cx, Depth, date, depth, lock, path, xml_reply};
 use crate::face::http::Shared;
 use crate::face::http::body::Payload;
+use crate::face::http::nextcloud::properties;
 use crate::face::http::reply::{Deny, Reply};
+use crate::model::account::Device;
 use crate::model::path::RelPath;
 use crate::os::clock;
 use crate::work::error::Refusal;
@@ -20,7 +24,7 @@ use crate::work::tree::{Node, NodeKind, Property};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(in crate::face::http) enum Wanted {
     /// Everything there is by default, and these.
     All(Vec<Name>),
     /// The names only.
@@ -30,11 +34,11 @@ pub(super) enum Wanted {
 }
 
 /// The most properties one request may name; each costs a line for every child.
-pub(super) const MOST_NAMES: usize = 200;
+pub(in crate::face::http) const MOST_NAMES: usize = 200;
 
 impl Wanted {
     /// Reads a body; an empty one asks for all (RFC 4918 §9.1).
-    pub(super) fn read(body: &[u8]) -> Result<Self, Deny> {
+    pub(in crate::face::http) fn read(body: &[u8]) -> Result<Self, Deny> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::All(Vec::new()));
         }
@@ -102,21 +106,22 @@ pub(super) fn is_live(name: &Name) -> bool {
 
 pub(super) fn propfind(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
     let wanted = Wanted::read(body)?;
-    let depth = cx.depth()?;
+    let depth = match cx.depth()? {
+        // Nextcloud's apps mean one level when they do not say.
+        Depth::Infinity if cx.flavour.cloud.is_some() => Depth::One,
+        depth @ (Depth::Zero | Depth::One | Depth::Infinity) => depth,
+    };
     let node = cx.node()?;
     cx.conditions()?;
     let folder = node.kind == NodeKind::Folder;
     if folder && depth == Depth::Infinity {
         return Err(Deny::Condition(StatusCode::FORBIDDEN, "propfind-finite-depth"));
     }
-    let asks_quota =
-        wanted.names().iter().any(|name| [QUOTA_AVAILABLE, QUOTA_USED].contains(&name.local.as_str()));
-    let room = if asks_quota { Some(cx.tree().room(&cx.device.person)?) } else { None };
-    let view = View { shared: cx.shared.clone(), root: cx.root.clone(), room, wanted };
-    let mut text = String::from(HEAD);
-    view.write(&node, &mut text)?;
+    let view = View::new(cx, wanted)?;
+    let mut text = String::from(view.head());
+    view.write_all(std::slice::from_ref(&node), &mut text)?;
     if !folder || depth == Depth::Zero {
-        text.push_str(TAIL);
+        text.push_str(view.tail());
         return Ok(xml_reply(StatusCode::MULTI_STATUS, text));
     }
     let mut pages = Pages::new(cx.tree().clone(), node.path.clone());
@@ -125,11 +130,9 @@ pub(super) fn propfind(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
     let payload = Payload::pieces(None, move || {
         let mut text = text.take().unwrap_or_default();
         let Some(page) = next.take() else { return Ok(None) };
-        for node in &page {
-            view.write(node, &mut text)?;
-        }
+        view.write_all(&page, &mut text)?;
         if page.is_empty() {
-            text.push_str(TAIL);
+            text.push_str(view.tail());
         } else {
             next = Some(pages.next()?);
         }
@@ -138,6 +141,15 @@ pub(super) fn propfind(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
     let mut reply = xml_reply(StatusCode::MULTI_STATUS, String::new());
     *reply.body_mut() = payload;
     Ok(reply)
+}
+
+/// A multistatus of these, which were found somewhere in the tree.
+pub(in crate::face::http) fn found(cx: &Cx, wanted: Wanted, nodes: &[Node]) -> Result<Reply, Deny> {
+    let view = View::new(cx, wanted)?;
+    let mut text = String::from(view.head());
+    view.write_all(nodes, &mut text)?;
+    text.push_str(view.tail());
+    Ok(xml_reply(StatusCode::MULTI_STATUS, text))
 }
 
 /// The server's root, for clients that look there first: a folder with the tree in it.
@@ -169,19 +181,58 @@ const OK: &str = "<D:status>HTTP/1.1 200 OK</D:status>";
 /// What is needed to write one `response` after the other.
 struct View {
     shared: Arc<Shared>,
+    device: Device,
     root: RelPath,
+    flavour: Flavour,
     /// What may still be stored, and what is used.
     room: Option<(u64, u64)>,
     wanted: Wanted,
 }
 
 impl View {
-    fn write(&self, node: &Node, out: &mut String) -> Result<(), Refusal> {
-        let stored = if self.wanted.needs_stored() {
-            self.shared.face.tree.properties(&node.path)?
-        } else {
-            Vec::new()
-        };
+    fn new(cx: &Cx, wanted: Wanted) -> Result<Self, Deny> {
+        let quota = [QUOTA_AVAILABLE, QUOTA_USED];
+        let asks_quota = wanted.names().iter().any(|name| quota.contains(&name.local.as_str()));
+        let room = if asks_quota { Some(cx.tree().room(&cx.device.person)?) } else { None };
+        let (shared, device, root) = (cx.shared.clone(), cx.device.clone(), cx.root.clone());
+        Ok(Self { shared, device, root, flavour: cx.flavour.clone(), room, wanted })
+    }
+
+    fn head(&self) -> &'static str {
+        if self.flavour.cloud.is_some() { properties::HEAD } else { HEAD }
+    }
+
+    fn tail(&self) -> &'static str {
+        if self.flavour.cloud.is_some() { properties::TAIL } else { TAIL }
+    }
+
+    fn needs_stored(&self) -> bool {
+        match self.flavour.cloud {
+            None => self.wanted.needs_stored(),
+            Some(_) => self.wanted.names().iter().any(properties::is_stored),
+        }
+    }
+
+    fn write_all(&self, nodes: &[Node], out: &mut String) -> Result<(), Refusal> {
+        let mut stored =
+            if self.needs_stored() { self.shared.face.tree.properties_of(nodes)? } else { HashMap::new() };
+        for node in nodes {
+            self.write(node, &stored.remove(&node.id).unwrap_or_default(), out);
+        }
+        Ok(())
+    }
+
+    fn href(&self, node: &Node) -> String {
+        path::href(&self.flavour.base, &self.root, &node.path, node.kind == NodeKind::Folder)
+    }
+
+    fn write(&self, node: &Node, stored: &[Property], out: &mut String) {
+        if let Some(instance) = &self.flavour.cloud {
+            let is_root = node.path.fold_key() == self.root.fold_key();
+            let (device, room) = (&self.device, self.room);
+            let showing = properties::Showing { instance, device, node, is_root, stored, room };
+            return properties::write(&showing, &self.wanted, &self.href(node), out);
+        }
         let (mut found, mut missing) = (String::new(), String::new());
         match &self.wanted {
             Wanted::All(more) => {
@@ -193,7 +244,7 @@ impl View {
                     }
                 }
                 stored.iter().for_each(|property| found.push_str(&property.xml));
-                for name in more.iter().filter(|name| !is_live(name) && stored_as(&stored, name).is_none()) {
+                for name in more.iter().filter(|name| !is_live(name) && stored_as(stored, name).is_none()) {
                     empty(name, &mut missing);
                 }
             }
@@ -204,7 +255,8 @@ impl View {
                     }
                 }
                 for property in stored {
-                    empty(&Name { namespace: property.namespace, local: property.name }, &mut found);
+                    let (namespace, local) = (property.namespace.clone(), property.name.clone());
+                    empty(&Name { namespace, local }, &mut found);
                 }
             }
             Wanted::These(names) => {
@@ -212,14 +264,14 @@ impl View {
                     if is_live(name) && self.live(node, &name.local, &mut found) {
                         continue;
                     }
-                    match stored_as(&stored, name) {
+                    match stored_as(stored, name) {
                         Some(property) => found.push_str(&property.xml),
                         None => empty(name, &mut missing),
                     }
                 }
             }
         }
-        let href = path::href(&self.root, &node.path, node.kind == NodeKind::Folder);
+        let href = self.href(node);
         let mut push = |pieces: &[&str]| pieces.iter().for_each(|piece| out.push_str(piece));
         push(&["<D:response><D:href>", &href, "</D:href>"]);
         // RFC 4918 §14.24: at least one propstat, even if nothing was asked for.
@@ -231,7 +283,6 @@ impl View {
             push(&["<D:propstat><D:prop>", &missing, status]);
         }
         push(&["</D:response>\n"]);
-        Ok(())
     }
 
     /// Writes a live property. `false`: this file or folder has none of that name.

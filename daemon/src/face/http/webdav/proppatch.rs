@@ -6,8 +6,10 @@ use super::locks::Touched;
 use super::propfind::{HEAD, TAIL, empty, is_live};
 use super::xml::{self, DAV, Element, Name};
 use super::{Cx, date, xml_reply};
+use crate::face::http::nextcloud::properties;
 use crate::face::http::reply::{Deny, Reply};
 use crate::work::error::Refusal;
+use crate::work::favourites::FAVOURITE;
 use crate::work::tree::{NodeKind, Property, PropertyChange};
 
 /// The most bytes of stored properties one file or folder may have.
@@ -35,7 +37,8 @@ enum Act {
 }
 
 pub(super) fn proppatch(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
-    let steps = read(body)?;
+    let mut steps = read(body)?;
+    steps.iter_mut().for_each(Step::unmark);
     let node = cx.node()?;
     cx.preconditions(Some(&node))?;
     cx.guard(&[Touched { path: &node.path, member: false, deep: false }])?;
@@ -58,6 +61,9 @@ pub(super) fn proppatch(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
             Act::Mtime(at) => Some(at),
             Act::Store(_) | Act::Protected | Act::Unreadable => None,
         });
+        if verdict == Verdict::Fine && steps.iter().any(Step::is_favourite) {
+            cx.tree().follow_favourite(&cx.device, &node.path)?;
+        }
         // A folder's date is that of the last change below it; a wish for another is heard and passed over.
         if let (Verdict::Fine, Some(at), NodeKind::File { .. }) = (verdict, mtime, node.kind) {
             cx.tree().set_mtime(&cx.device, &node.path, at)?;
@@ -67,6 +73,23 @@ pub(super) fn proppatch(cx: &Cx, body: &[u8]) -> Result<Reply, Deny> {
 }
 
 impl Step {
+    fn is_favourite(&self) -> bool {
+        (self.name.namespace.as_str(), self.name.local.as_str()) == FAVOURITE
+    }
+
+    /// A mark that says no is no mark.
+    fn unmark(&mut self) {
+        let is_no =
+            |xml: &str| !xml::parse(xml.as_bytes()).is_ok_and(|element| properties::is_yes(&element.text()));
+        if self.is_favourite()
+            && let Act::Store(PropertyChange::Set(property)) = &self.act
+            && is_no(&property.xml)
+        {
+            let (namespace, name) = (property.namespace.clone(), property.name.clone());
+            self.act = Act::Store(PropertyChange::Remove { namespace, name });
+        }
+    }
+
     pub(super) fn change(&self) -> Option<PropertyChange> {
         match &self.act {
             Act::Store(change) => Some(change.clone()),

@@ -3,7 +3,7 @@ use hyper::{HeaderMap, StatusCode};
 
 use super::locks::Touched;
 use super::path::{Target, destination};
-use super::{Cx, Depth, describe};
+use super::{Cx, Depth, Taken, describe};
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::model::path::RelPath;
 use crate::work::error::Refusal;
@@ -51,13 +51,14 @@ pub(super) fn transfer(cx: &Cx) -> Result<Reply, Deny> {
         Outcome::Created => StatusCode::CREATED,
         Outcome::Replaced | Outcome::Unchanged => StatusCode::NO_CONTENT,
     });
-    if let NodeKind::File { .. } = source.kind {
+    let file = matches!(source.kind, NodeKind::File { .. });
+    if file || cx.flavour.cloud.is_some() {
         // The name is there. Whatever happens to its date now, a refusal would make the client ask again for a
         // source that is gone; without the `accepted` it sets the date by PROPPATCH.
-        let taken =
-            cx.announced_mtime().is_some_and(|at| cx.tree().set_mtime(&cx.device, &to.path, at).is_ok());
+        let mtime = file
+            && cx.announced_mtime().is_some_and(|at| cx.tree().set_mtime(&cx.device, &to.path, at).is_ok());
         if let Ok(Some(node)) = cx.find(&to.path) {
-            describe(&mut reply, &node, taken);
+            describe(&cx.flavour, &mut reply, &node, Taken { mtime, ctime: false });
         }
     }
     Ok(reply)
@@ -75,7 +76,7 @@ fn carry_out(cx: &Cx, source: &Node, to: &RelPath, overwrite: bool, depth: Depth
 
 fn wanted_target(cx: &Cx) -> Result<Target, Deny> {
     let text = cx.header("destination").ok_or(Deny::Bad("no readable Destination header"))?;
-    destination(&cx.root, &cx.here, text)
+    destination(&cx.root, (&cx.here, &cx.flavour), text)
 }
 
 /// RFC 4918 §10.6: `T` unless it says `F`.

@@ -5,29 +5,29 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 /// The largest body that is read.
-pub(super) const MOST_BYTES: usize = 1024 * 1024;
+pub(in crate::face::http) const MOST_BYTES: usize = 1024 * 1024;
 const MOST_DEPTH: usize = 32;
 /// Elements and attributes together. A tree costs far more memory than its text.
 const MOST_PARTS: usize = 4096;
 const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
 
 /// The namespace of WebDAV itself.
-pub(super) const DAV: &str = "DAV:";
+pub(in crate::face::http) const DAV: &str = "DAV:";
 
 /// A name in a namespace, which may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name {
+pub(in crate::face::http) struct Name {
     /// The namespace.
-    pub(super) namespace: String,
+    pub(in crate::face::http) namespace: String,
     /// The local name.
-    pub(super) local: String,
+    pub(in crate::face::http) local: String,
 }
 
 /// An element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Element {
+pub(in crate::face::http) struct Element {
     /// What it is.
-    pub(super) name: Name,
+    pub(in crate::face::http) name: Name,
     prefix: String,
     declared: Vec<(String, String)>,
     attributes: Vec<Attribute>,
@@ -49,16 +49,16 @@ enum Child {
 
 /// A body that is not XML as we take it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BadXml;
+pub(in crate::face::http) struct BadXml;
 
 impl Element {
     /// Whether this is the element of that name in WebDAV's namespace.
-    pub(super) fn is_dav(&self, local: &str) -> bool {
+    pub(in crate::face::http) fn is_dav(&self, local: &str) -> bool {
         self.name.namespace == DAV && self.name.local == local
     }
 
     /// The elements directly inside.
-    pub(super) fn elements(&self) -> impl Iterator<Item = &Self> {
+    pub(in crate::face::http) fn elements(&self) -> impl Iterator<Item = &Self> {
         self.children.iter().filter_map(|child| match child {
             Child::Element(element) => Some(element),
             Child::Text(_) => None,
@@ -66,7 +66,7 @@ impl Element {
     }
 
     /// The text directly inside.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::face::http) fn text(&self) -> String {
         self.children
             .iter()
             .filter_map(|child| match child {
@@ -156,7 +156,7 @@ fn push_attribute(out: &mut String, name: &str, value: &str) {
 
 /// Text for content or a quoted attribute. Line breaks in attributes would be turned into blanks, so they, too,
 /// are spelled out.
-pub(super) fn escape_into(out: &mut String, text: &str) {
+pub(in crate::face::http) fn escape_into(out: &mut String, text: &str) {
     if text.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'&' | b'<' | b'>' | b'"' | b'\'')) {
         return out.push_str(text);
     }
@@ -176,7 +176,7 @@ pub(super) fn escape_into(out: &mut String, text: &str) {
 }
 
 /// Escaped text.
-pub(super) fn escape(text: &str) -> String {
+pub(in crate::face::http) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     escape_into(&mut out, text);
     out
@@ -187,7 +187,7 @@ fn is_char(c: char) -> bool {
 }
 
 /// Reads a body.
-pub(super) fn parse(bytes: &[u8]) -> Result<Element, BadXml> {
+pub(in crate::face::http) fn parse(bytes: &[u8]) -> Result<Element, BadXml> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if bytes.len() > MOST_BYTES {
         return Err(BadXml);
