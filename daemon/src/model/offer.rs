@@ -2,7 +2,7 @@
 use jiff::Timestamp;
 
 use crate::model::account::Device;
-use crate::model::hash::{ContentHash, DeclaredHash};
+use crate::model::hash::{Also, ContentHash, DeclaredHash};
 use crate::model::path::RelPath;
 
 /// What the client requires of the name before its bytes may take it.
@@ -35,4 +35,18 @@ pub struct Offer {
     pub expect: Expect,
     /// Make missing folders above the name (inbox, web page, Immich); otherwise they are an error (WebDAV's 409).
     pub make_parents: bool,
+}
+
+/// One file offered before anybody knows its name: in a form whose fields may come after the file, or where the name depends on
+/// what is here already.
+#[derive(Debug, Clone)]
+pub struct Unnamed {
+    /// Who offers it.
+    pub by: Device,
+    /// Bytes that are known to be on their way. How many come in the end is not.
+    pub expected: u64,
+    /// Announced hashes; every one must fit.
+    pub declared: Vec<DeclaredHash>,
+    /// Hashes to compute besides, because this client asks by them later.
+    pub also: Also,
 }

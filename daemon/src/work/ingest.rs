@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::account::DeviceKind;
+use crate::model::account::{Device, DeviceKind};
 use crate::model::hash::{Also, Digests, Hasher};
-use crate::model::offer::Offer;
+use crate::model::offer::{Expect, Offer, Unnamed};
+use crate::model::path::RelPath;
 use crate::model::place::Shelf;
 use crate::model::upload::Assembled;
 use crate::plan::placing::{Above, Situation};
@@ -44,8 +45,39 @@ impl Ingest {
         self.pool.expects_second()?;
         let needed = offer.size.unwrap_or(0);
         let promise = self.admit(&primary, &offer, needed)?;
+        self.open(primary, offer, Also::default(), promise)
+    }
+
+    /// The same for a file that gets its name when its bytes are here. Blocking.
+    pub fn begin_unnamed(&self, unnamed: Unnamed) -> Result<UnnamedIncoming, Refusal> {
+        let primary = self.pool.primary()?;
+        self.pool.expects_second()?;
+        primary.attached.takes_changes().map_err(|why| Refusal::Unavailable { why })?;
+        let Unnamed { by, expected, declared, also } = unnamed;
+        let quota = primary.catalogue.read(|r| r.quota(&by.person))?;
+        let promise = quota.map(|quota| self.pool.promise(&primary, &by.person, quota, 0, expected));
+        let promise = promise.transpose()?;
+        let available = self.pool.space_for_uploads(&primary)?;
+        if expected > available {
+            self.pool.count_refused_full(expected);
+            return Err(Refusal::Full { needed: expected, available });
+        }
+        // Nothing has this path: it is put in the place of the one that `UnnamedReceived::name` is given.
+        let path = Device { kind: DeviceKind::Computer, ..by.clone() }.root();
+        let (expect, make_parents) = (Expect::Absent, true);
+        let offer = Offer { by, path, size: None, declared, mtime: None, ctime: None, expect, make_parents };
+        self.open(primary, offer, also, promise).map(UnnamedIncoming)
+    }
+
+    fn open(
+        &self,
+        primary: Arc<Primary>,
+        offer: Offer,
+        also: Also,
+        promise: Option<Promise>,
+    ) -> Result<Incoming, Refusal> {
         let body = Body::open(&self.pool, primary, offer.size, promise)?;
-        let hasher = Hasher::new(Also::default(), &offer.declared);
+        let hasher = Hasher::new(also, &offer.declared);
         Ok(Incoming { offer, body, hasher })
     }
 
@@ -124,6 +156,40 @@ impl Incoming {
         drop(turn);
         let (synced, promise) = synced?;
         Ok(Received { pool, primary, offer, synced, digests, dated, promise, announced })
+    }
+}
+
+/// An upload in progress that has no name yet; dropping it leaves nothing behind.
+pub struct UnnamedIncoming(Incoming);
+
+impl UnnamedIncoming {
+    /// Takes the next bytes. Blocking.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.0.write(bytes)
+    }
+
+    /// Ends the body, as [`Incoming::finish`]. `mtime`: the modification time to record; the time of receipt if the client gave
+    /// none. Blocking.
+    pub fn finish(mut self, mtime: Option<Timestamp>) -> Result<UnnamedReceived, Refusal> {
+        self.0.offer.mtime = mtime;
+        self.0.finish().map(UnnamedReceived)
+    }
+}
+
+/// All bytes are here, as in [`Received`], and it cannot be settled before it is named.
+pub struct UnnamedReceived(Received);
+
+impl UnnamedReceived {
+    /// What the bytes are.
+    pub fn digests(&self) -> &Digests {
+        self.0.digests()
+    }
+
+    /// Says which name it is to get, full as in [`Offer::path`]; missing folders above it are made.
+    pub fn name(self, path: RelPath, expect: Expect) -> Received {
+        let mut received = self.0;
+        (received.offer.path, received.offer.expect) = (path, expect);
+        received
     }
 }
 

@@ -454,11 +454,24 @@ impl Pool {
     /// Who `user` (a person's name) with `password` (a device's token) is. In memory: no I/O, one BLAKE3.
     /// `Err(Unavailable)` while no primary was ever attached, so that nobody is told "wrong password" for a missing drive.
     pub fn sign_in(&self, user: &str, password: &str) -> Result<Option<SignedIn>, Refusal> {
+        self.sign_in_as(password, |device| device.person.as_str() == user)
+    }
+
+    /// The same where the client sends nothing but the token.
+    pub fn sign_in_by_token(&self, token: &str) -> Result<Option<SignedIn>, Refusal> {
+        self.sign_in_as(token, |_| true)
+    }
+
+    fn sign_in_as(
+        &self,
+        password: &str,
+        fits: impl Fn(&Device) -> bool,
+    ) -> Result<Option<SignedIn>, Refusal> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
         let Some(key) = &accounts.key else {
             return Err(Refusal::Unavailable { why: "the main drive is not there".to_owned() });
         };
-        let device = accounts.devices.get(&key.hash(password)).filter(|d| d.person.as_str() == user).cloned();
+        let device = accounts.devices.get(&key.hash(password)).filter(|d| fits(d)).cloned();
         drop(accounts);
         if let Some(device) = &device {
             let visit = (device.clone(), self.now());
