@@ -1,6 +1,7 @@
 //! Floor 1: decisions. Values in, a value out; the time is an argument; nothing here does anything.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod albums;
 pub mod braking;
 pub mod clones;
 pub mod dating;
@@ -9,6 +10,7 @@ pub mod facts;
 pub mod failing;
 pub mod forecasting;
 pub mod mirroring;
+pub mod naming;
 pub mod pairing;
 pub mod parts;
 pub mod placing;

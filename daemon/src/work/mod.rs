@@ -22,6 +22,7 @@ pub mod health;
 mod incidents;
 pub mod ingest;
 pub mod inquiry;
+pub mod library;
 pub mod media;
 pub mod mirror;
 pub mod news;

@@ -22,6 +22,7 @@ pub mod checksums;
 pub mod copies;
 pub mod facts;
 pub mod find;
+pub mod library;
 pub mod media;
 pub mod names;
 pub mod queue;
@@ -36,7 +37,7 @@ use transactions::{Following, Level};
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 8] = [
+const LADDER: [&str; 9] = [
     include_str!("schema.sql"),
     include_str!("reread.sql"),
     include_str!("changes.sql"),
@@ -45,6 +46,7 @@ const LADDER: [&str; 8] = [
     include_str!("quota.sql"),
     include_str!("media.sql"),
     include_str!("cloud.sql"),
+    include_str!("library.sql"),
 ];
 
 /// The open catalogue.
