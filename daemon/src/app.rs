@@ -25,6 +25,7 @@ use crate::work::heal::Healer;
 use crate::work::health::HealthCheck;
 use crate::work::ingest::Ingest;
 use crate::work::media::Looking;
+use crate::work::library::Library;
 use crate::work::mirror::Mirror;
 use crate::work::parts::Parts;
 use crate::work::pool::{Options, Pool, Wake};
@@ -96,6 +97,8 @@ impl App {
             ingest: Ingest::new(Arc::clone(&self.pool)),
             parts: Parts::new(Arc::clone(&self.pool)),
             tree: Tree::new(Arc::clone(&self.pool)),
+            library: Library::new(Arc::clone(&self.pool)),
+            immich: settings.immich.version.parse().map_err(anyhow::Error::msg)?,
             metrics,
             hosts: HostPolicy::new(own_names(settings)),
             limits,

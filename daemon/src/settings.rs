@@ -38,6 +38,8 @@ pub struct Settings {
     pub scratch: Scratch,
     /// `[health]`
     pub health: Health,
+    /// `[immich]`
+    pub immich: Immich,
     /// `[log]`
     pub log: Log,
 }
@@ -130,6 +132,13 @@ pub struct Health {
     pub space_alarm_percent: u64,
 }
 
+/// What clients of Immich are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Immich {
+    /// The version that is announced to them, such as 3.0.0.
+    pub version: String,
+}
+
 /// What is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -220,6 +229,12 @@ impl Default for Health {
     }
 }
 
+impl Default for Immich {
+    fn default() -> Self {
+        Self { version: "3.0.0".to_owned() }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { level: LevelFilter::Info }
@@ -271,7 +286,7 @@ impl Settings {
 
 /// The one list of keys.
 fn walk(settings: &mut Settings, visit: &mut impl Visit) {
-    let Settings { http, drives, control, mirror, rescan, trash, scratch, health, log } = settings;
+    let Settings { http, drives, control, mirror, rescan, trash, scratch, health, immich, log } = settings;
 
     visit.section("http");
     visit.value("listen", &mut http.listen, |all| distinct(all, "an address"));
@@ -318,6 +333,9 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     visit.number("space_warn_percent", &mut health.space_warn_percent, 1..=100);
     visit.number("space_alarm_percent", &mut health.space_alarm_percent, 1..=100);
 
+    visit.section("immich");
+    visit.value("version", &mut immich.version, |version| three_numbers(version));
+
     visit.section("log");
     let mut level = log.level.as_str().to_ascii_lowercase();
     visit.value("level", &mut level, |word| log_level(word).map(|_| ()));
@@ -363,6 +381,12 @@ fn web_address(url: &str) -> Result<(), String> {
     } else {
         Err(format!("{url:?} is not like \"https://photos.example.org\" (and nothing after the host)"))
     }
+}
+
+fn three_numbers(version: &str) -> Result<(), String> {
+    let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
+    let fits = version.split('.').count() == 3 && version.split('.').all(number);
+    if fits { Ok(()) } else { Err(format!("{version:?} is not a version such as 3.0.0")) }
 }
 
 fn log_level(word: &str) -> Result<LevelFilter, String> {

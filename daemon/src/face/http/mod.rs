@@ -14,11 +14,13 @@ use tokio::sync::watch;
 
 pub use accept::Limits;
 pub use hosts::HostPolicy;
+pub use immich::Announced;
 
 use crate::model::account::Device;
 use crate::model::health::{Finding, Light};
 use crate::os::clock;
 use crate::work::ingest::Ingest;
+use crate::work::library::Library;
 use crate::work::pool::Pool;
 use crate::work::tree::Tree;
 use auth::Throttle;
@@ -33,7 +35,9 @@ mod body;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod hosts;
+mod immich;
 pub mod metrics;
+mod multipart;
 mod nextcloud;
 mod reply;
 mod route;
@@ -52,6 +56,10 @@ pub struct Face {
     pub parts: crate::work::parts::Parts,
     /// The tree a device sees.
     pub tree: Tree,
+    /// People's photos, for dialects that know no folders.
+    pub library: Library,
+    /// The version of Immich that its clients are told.
+    pub immich: Announced,
     /// Renders the figures for `/metrics`; must not block.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Under which names the box answers.
@@ -136,7 +144,7 @@ async fn respond(
     let here = hosts::check(&shared.face.hosts, &parts.method, &parts.uri, &parts.headers)?;
     let route = route(&parts.method, parts.uri.path());
     let device = match route.access() {
-        Access::Open => None,
+        Access::Open | Access::Dialect => None,
         Access::Device => match sign_in(shared, &parts.headers, from).await {
             Ok(device) => Some(device),
             Err(refused) => return refused,
@@ -151,6 +159,7 @@ async fn respond(
         }
         (Route::Cloud(route), None) => nextcloud::answer_anybody(&route, parts),
         (Route::DavRoot, Some(_)) => webdav::answer_root(parts, body, &shared.face.limits).await,
+        (Route::Immich, _) => Ok(immich::answer(shared, parts, body, from).await),
         (Route::Health, _) => Ok(health(&parts.headers, &shared.face.pool.findings())),
         (Route::Metrics, _) => {
             Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))

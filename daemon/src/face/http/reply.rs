@@ -112,7 +112,7 @@ pub(super) fn deny(method: &Method, deny: &Deny) -> Reply {
 }
 
 /// Says when to try again what may heal.
-fn come_back(mut reply: Reply) -> Reply {
+pub(super) fn come_back(mut reply: Reply) -> Reply {
     if reply.status() == StatusCode::SERVICE_UNAVAILABLE {
         set(&mut reply, RETRY_AFTER, HeaderValue::from_static("30"));
     }

@@ -12,6 +12,8 @@ pub(super) enum Route<'a> {
     DavRoot,
     /// Nextcloud's apps.
     Cloud(CloudRoute<'a>),
+    /// Immich's API, and where it is.
+    Immich,
     /// The findings.
     Health,
     /// Figures for a monitoring program.
@@ -31,6 +33,8 @@ pub(super) enum Access {
     Open,
     /// A device that signs in.
     Device,
+    /// Each of the dialect's own routes says who, in a table of its own.
+    Dialect,
 }
 
 impl Route<'_> {
@@ -45,6 +49,7 @@ impl Route<'_> {
                     Access::Device
                 }
             }
+            Self::Immich => Access::Dialect,
             Self::Health | Self::Metrics | Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
         }
     }
@@ -61,6 +66,8 @@ pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         "/health" if reads => Route::Health,
         "/metrics" if reads => Route::Metrics,
         "/health" | "/metrics" => Route::WrongMethod("GET, HEAD"),
+        "/.well-known/immich" => Route::Immich,
+        _ if path.starts_with("/api/") => Route::Immich,
         _ => match path.strip_prefix("/dav") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Route::Dav(rest),
             Some(_) | None => nextcloud::route(method, path).map_or(Route::Unknown, Route::Cloud),
@@ -75,7 +82,7 @@ mod tests {
 
     #[test]
     fn table() {
-        use Route::{Dav, DavRoot, Health, Metrics, Page, Unknown, WrongMethod};
+        use Route::{Dav, DavRoot, Health, Immich, Metrics, Page, Unknown, WrongMethod};
         for (method, path, expected) in [
             ("GET", "/", Page),
             ("HEAD", "/", Page),
@@ -90,6 +97,10 @@ mod tests {
             ("GET", "/dav", Dav("")),
             ("PUT", "/dav/a%2Fb", Dav("/a%2Fb")),
             ("PUT", "/dav//a", Dav("//a")),
+            ("GET", "/.well-known/immich", Immich),
+            ("POST", "/api/assets", Immich),
+            ("GET", "/api", Unknown),
+            ("GET", "/apis", Unknown),
             ("GET", "/davos", Unknown),
             ("GET", "/DAV/", Unknown),
             ("GET", "/%64av/", Unknown),

@@ -87,14 +87,15 @@ pub(super) fn store(ingest: &Ingest, offer: Offer, pieces: &[Bytes]) -> Result<A
 }
 
 /// What the bytes of a body go into, on the blocking thread.
-trait Sink: Send + Sized + 'static {
+pub(super) trait Sink: Send + Sized + 'static {
     /// What its end is answered with.
     type Done: Send + 'static;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
+    /// Takes the next bytes.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Deny>;
 
     /// All of it came.
-    fn finish(self) -> Result<Self::Done, Refusal>;
+    fn finish(self) -> Result<Self::Done, Deny>;
 
     /// The body ended too early; what came is dropped, unless the sink wants to keep it.
     fn break_off(self) {}
@@ -103,12 +104,12 @@ trait Sink: Send + Sized + 'static {
 impl Sink for Whole {
     type Done = Ack;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.0.write(bytes)
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Deny> {
+        Ok(self.0.write(bytes)?)
     }
 
-    fn finish(self) -> Result<Ack, Refusal> {
-        self.0.finish()?.settle()
+    fn finish(self) -> Result<Ack, Deny> {
+        Ok(self.0.finish()?.settle()?)
     }
 }
 
@@ -133,12 +134,12 @@ pub(super) enum IfBroken {
 impl Sink for InPart {
     type Done = Part;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.part.write(bytes)
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Deny> {
+        Ok(self.part.write(bytes)?)
     }
 
-    fn finish(self) -> Result<Part, Refusal> {
-        self.part.finish()
+    fn finish(self) -> Result<Part, Deny> {
+        Ok(self.part.finish()?)
     }
 
     fn break_off(self) {
@@ -161,15 +162,16 @@ pub(super) async fn receive_part(
     pump(body, face, move || Ok(InPart { part: begin()?, if_broken })).await
 }
 
-async fn pump<S: Sink>(
+/// Takes a body in through what `open` makes on the blocking thread, before the first byte is asked for.
+pub(super) async fn pump<S: Sink>(
     slot: &mut Option<Incoming>,
     face: &Face,
-    open: impl FnOnce() -> Result<S, Refusal> + Send + 'static,
+    open: impl FnOnce() -> Result<S, Deny> + Send + 'static,
 ) -> Result<S::Done, Deny> {
     let (pool, limits) = (&face.pool, &face.limits);
     let (agreed, agreement) = oneshot::channel();
     let (sender, mut loads) = mpsc::channel(IN_FLIGHT);
-    let work = tokio::task::spawn_blocking(move || -> Result<Option<S::Done>, Refusal> {
+    let work = tokio::task::spawn_blocking(move || -> Result<Option<S::Done>, Deny> {
         let mut sink = open()?;
         if agreed.send(()).is_err() {
             return Ok(None);
@@ -197,7 +199,7 @@ async fn pump<S: Sink>(
     let outcome = patient(pool, work).await?.map_err(|_| failed())?;
     match (outcome, ended) {
         (Ok(Some(done)), _) => Ok(done),
-        (Err(refusal), _) => Err(Deny::Refused(refusal)),
+        (Err(deny), _) => Err(deny),
         (Ok(None), Err(deny)) => Err(deny),
         (Ok(None), Ok(())) => Err(failed()),
     }

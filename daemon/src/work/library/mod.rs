@@ -181,6 +181,19 @@ impl Library {
         Ok((quota, self.pool.used(&primary, person)?))
     }
 
+    /// What uploads may take of the main drive, and what is used of it, bytes; as last measured.
+    pub fn space(&self) -> Result<(u64, u64), Refusal> {
+        let space = self.pool.primary_space()?;
+        Ok((space.for_uploads(), space.total.saturating_sub(space.available)))
+    }
+
+    /// When a device was added.
+    pub fn device_since(&self, device: &Device) -> Result<Timestamp, Refusal> {
+        let rows = self.primary()?.catalogue.read(|r| r.devices())?;
+        let row = rows.into_iter().find(|row| row.device == *device && row.revoked.is_none());
+        Ok(row.map_or(Timestamp::UNIX_EPOCH, |row| row.created))
+    }
+
     /// When a person was added.
     pub fn person_since(&self, person: &Slug) -> Result<Timestamp, Refusal> {
         let people = self.primary()?.catalogue.read(|r| r.people_since())?;

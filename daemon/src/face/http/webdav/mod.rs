@@ -36,7 +36,7 @@ mod flavour;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod get;
-mod kind;
+pub(super) mod kind;
 mod lock;
 pub(super) mod locks;
 mod mkcol;
