@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension as _, params, params_from_iter};
 
+use crate::model::extension::SIDECARS;
 use crate::model::hash::{ContentHash, hex};
 use crate::model::path::RelPath;
 use crate::store::catalogue::names::{NameRow, below, name_row};
@@ -41,6 +42,12 @@ pub struct Among {
 }
 
 const COLUMNS: &str = "n.id, n.path, n.shelf, n.hash, n.size, n.mtime, n.received, n.by, a.sha1";
+
+/// That a name of this table is a photo's, and not that of what lies beside one.
+fn photo(table: &str) -> String {
+    let is_none = |ending: &str| format!("substr({table}.fold, -{}) <> '{ending}'", ending.len());
+    SIDECARS.map(is_none).join(" AND ")
+}
 
 fn asset_name(row: &rusqlite::Row<'_>) -> rusqlite::Result<AssetName> {
     Ok(AssetName { name: name_row(row)?, sha1: row.get(8)? })
@@ -87,8 +94,10 @@ impl Reader<'_> {
     ) -> Result<Vec<AssetName>, CatalogueError> {
         let (first, last) = below(&folder.fold_key());
         let mut values: Vec<Value> = vec![first.into(), last.into()];
-        let mut within =
-            "{t}.fold >= ?1 AND {t}.fold < ?2 AND {t}.shelf = 'photos' AND {t}.hash IS NOT NULL".to_owned();
+        let mut within = format!(
+            "{{t}}.fold >= ?1 AND {{t}}.fold < ?2 AND {{t}}.shelf = 'photos' AND {{t}}.hash IS NOT NULL AND {}",
+            photo("{t}")
+        );
         if !among.folders.is_empty() {
             let marks: Vec<String> = among
                 .folders
@@ -135,8 +144,9 @@ impl Reader<'_> {
             .collect();
         let sql = format!(
             "SELECT count(*), coalesce(sum(one), 0) FROM (SELECT max({}) AS one FROM name
-             WHERE fold >= ?1 AND fold < ?2 AND shelf = 'photos' AND hash IS NOT NULL GROUP BY hash)",
+             WHERE fold >= ?1 AND fold < ?2 AND shelf = 'photos' AND hash IS NOT NULL AND {} GROUP BY hash)",
             fits.join(" OR "),
+            photo("name"),
         );
         self.connection
             .prepare_cached(&sql)
@@ -149,10 +159,11 @@ impl Reader<'_> {
     /// What is directly in a folder.
     pub fn folder_sum(&self, folder: &RelPath) -> Result<FolderSum, CatalogueError> {
         self.connection
-            .prepare_cached(
+            .prepare_cached(&format!(
                 "SELECT count(DISTINCT hash), min(mtime), max(mtime) FROM name
-                 WHERE parent = ?1 AND shelf = 'photos' AND hash IS NOT NULL",
-            )
+                 WHERE parent = ?1 AND shelf = 'photos' AND hash IS NOT NULL AND {}",
+                photo("name"),
+            ))
             .and_then(|mut s| {
                 s.query_row([folder.fold_key()], |row| {
                     Ok(FolderSum {
