@@ -8,6 +8,7 @@ use crate::model::account::{Device, Slug};
 use crate::model::copy::CopyState;
 use crate::model::drive::PoolId;
 use crate::model::hash::ContentHash;
+use crate::model::media::Pixels;
 use crate::model::offer::{Expect, Offer};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
@@ -132,6 +133,28 @@ pub enum PropertyChange {
         /// Local name.
         name: String,
     },
+}
+
+/// Which details of files are looked up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct About {
+    /// Dead properties.
+    pub properties: bool,
+    /// SHA-1, where it is known.
+    pub sha1: bool,
+    /// How large a picture is.
+    pub pixels: bool,
+}
+
+/// Details of a file or folder: those that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Dead properties.
+    pub properties: Vec<Property>,
+    /// SHA-1, lower-case hex.
+    pub sha1: Option<String>,
+    /// As displayed.
+    pub pixels: Option<Pixels>,
 }
 
 /// The tree.
@@ -501,14 +524,30 @@ impl Tree {
         Ok(rows.into_iter().map(|p| Property { namespace: p.namespace, name: p.local, xml: p.xml }).collect())
     }
 
-    /// The same of several at once, by their row ids.
-    pub fn properties_of(&self, nodes: &[Node]) -> Result<HashMap<i64, Vec<Property>>, Refusal> {
+    /// What else is known of several at once, by their row ids.
+    pub fn details_of(&self, nodes: &[Node], about: About) -> Result<HashMap<i64, Details>, Refusal> {
         let primary = self.pool.proved_primary()?;
-        let rows = primary.catalogue.read(|r| {
-            nodes.iter().map(|node| Ok((node.id, r.properties(node.id)?))).collect::<Result<Vec<_>, _>>()
-        })?;
         let own = |p: PropertyRow| Property { namespace: p.namespace, name: p.local, xml: p.xml };
-        Ok(rows.into_iter().map(|(id, rows)| (id, rows.into_iter().map(own).collect())).collect())
+        let details = primary.catalogue.read(|r| {
+            let mut all = HashMap::new();
+            for node in nodes {
+                let mut known = Details::default();
+                if about.properties {
+                    known.properties = r.properties(node.id)?.into_iter().map(own).collect();
+                }
+                if let NodeKind::File { hash, .. } = &node.kind {
+                    if about.sha1 {
+                        known.sha1 = r.asset(hash)?.and_then(|asset| asset.sha1);
+                    }
+                    if about.pixels {
+                        known.pixels = r.media(hash)?.and_then(|media| media.size);
+                    }
+                }
+                all.insert(node.id, known);
+            }
+            Ok(all)
+        })?;
+        Ok(details)
     }
 
     /// Carries out all changes or none.

@@ -24,6 +24,7 @@ mod large;
 mod lives;
 mod lying;
 mod new_card;
+mod nextcloud;
 mod offline;
 mod people;
 mod people_quotas;

@@ -7,7 +7,8 @@ use crate::face::http::webdav::propfind::Wanted;
 use crate::face::http::webdav::xml::{self, DAV, Name, escape_into};
 use crate::face::http::webdav::{content_type, date};
 use crate::model::account::{Device, DeviceKind};
-use crate::work::tree::{Node, NodeKind, Property};
+use crate::model::media::Pixels;
+use crate::work::tree::{About, Details, Node, NodeKind, Property};
 
 /// ownCloud's namespace.
 pub(in crate::face::http) const OC: &str = "http://owncloud.org/ns";
@@ -39,14 +40,15 @@ pub(in crate::face::http) struct Showing<'a> {
     pub(in crate::face::http) device: &'a Device,
     pub(in crate::face::http) node: &'a Node,
     pub(in crate::face::http) is_root: bool,
-    pub(in crate::face::http) stored: &'a [Property],
+    pub(in crate::face::http) details: &'a Details,
     /// What may still be stored, and what is used.
     pub(in crate::face::http) room: Option<(u64, u64)>,
 }
 
 /// Whether a property is looked for among those that were stored by a client.
-pub(in crate::face::http) fn is_stored(name: &Name) -> bool {
-    const NEVER: [&str; 13] = [
+fn is_stored(name: &Name) -> bool {
+    const NEVER: [&str; 14] = [
+        SIZE_OF_PHOTO,
         "id",
         "fileid",
         "size",
@@ -63,6 +65,21 @@ pub(in crate::face::http) fn is_stored(name: &Name) -> bool {
     ];
     name.namespace != DAV && !NEVER.contains(&name.local.as_str())
 }
+
+/// What has to be looked up for these.
+pub(in crate::face::http) fn about(names: &[Name]) -> About {
+    let asks = |namespace: &str, local: &str| {
+        names.iter().any(|name| name.namespace == namespace && name.local == local)
+    };
+    About {
+        properties: names.iter().any(is_stored),
+        sha1: asks(OC, "checksums"),
+        pixels: asks(NC, SIZE_OF_PHOTO),
+    }
+}
+
+/// How large a picture is, as displayed.
+const SIZE_OF_PHOTO: &str = "metadata-photos-size";
 
 /// One `response`.
 pub(in crate::face::http) fn write(showing: &Showing<'_>, wanted: &Wanted, href: &str, out: &mut String) {
@@ -137,6 +154,14 @@ impl Showing<'_> {
             (OC, "favorite") => Some(if self.is_favourite() { "1" } else { "0" }.to_owned()),
             (OC, "owner-id" | "owner-display-name") => Some(self.device.person.to_string()),
             (OC, "data-fingerprint") => self.is_root.then(|| self.instance.fingerprint()),
+            (OC, "checksums") => {
+                let sha1 = self.details.sha1.as_ref()?;
+                Some(format!("<oc:checksum>SHA1:{sha1}</oc:checksum>"))
+            }
+            (NC, SIZE_OF_PHOTO) => {
+                let Pixels { width, height } = self.details.pixels?;
+                Some(format!("<width>{width}</width><height>{height}</height>"))
+            }
             (NC, "creation_time") => {
                 let made = self.node.ctime.unwrap_or(self.node.created);
                 Some(made.as_second().to_string())
@@ -192,7 +217,7 @@ impl Showing<'_> {
     /// The text of a stored property, to be written as ours.
     fn stored(&self, name: &Name) -> Option<String> {
         let is = |property: &&Property| property.namespace == name.namespace && property.name == name.local;
-        let element = xml::parse(self.stored.iter().find(is)?.xml.as_bytes()).ok()?;
+        let element = xml::parse(self.details.properties.iter().find(is)?.xml.as_bytes()).ok()?;
         Some(xml::escape(element.text().trim()))
     }
 }
@@ -228,7 +253,7 @@ mod tests {
             changed: 9,
             shelf: Shelf::Photos,
         };
-        let stored = [
+        let properties = vec![
             Property {
                 namespace: OC.into(),
                 name: "favorite".into(),
@@ -246,7 +271,7 @@ mod tests {
             device: &device,
             node: &node,
             is_root,
-            stored: &stored,
+            details: &Details { properties, sha1: Some("a9".into()), pixels: Pixels::new(4032, 3024) },
             room: Some((5, 6)),
         };
         let mut out = String::new();
@@ -269,11 +294,13 @@ mod tests {
             (OC, "favorite"),
             (NC, "creation_time"),
             (NC, "metadata-files-live-photo"),
+            (NC, "metadata-photos-size"),
+            (OC, "checksums"),
             (NC, "note"),
             ("urn:x", "y"),
         ]);
         expect_test::expect![[r#"
-            <d:response><d:href>/remote.php/dav/files/anna/a</d:href><d:propstat><d:prop><d:getlastmodified>Sun, 06 Nov 1994 08:49:37 GMT</d:getlastmodified><oc:favorite>1</oc:favorite><nc:creation_time>784111700</nc:creation_time><nc:metadata-files-live-photo>00000008ocff</nc:metadata-files-live-photo></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat><d:propstat><d:prop><d:displayname/><nc:note/><x:y xmlns:x="urn:x"/></d:prop><d:status>HTTP/1.1 404 Not Found</d:status></d:propstat></d:response>
+            <d:response><d:href>/remote.php/dav/files/anna/a</d:href><d:propstat><d:prop><d:getlastmodified>Sun, 06 Nov 1994 08:49:37 GMT</d:getlastmodified><oc:favorite>1</oc:favorite><nc:creation_time>784111700</nc:creation_time><nc:metadata-files-live-photo>00000008ocff</nc:metadata-files-live-photo><nc:metadata-photos-size><width>4032</width><height>3024</height></nc:metadata-photos-size><oc:checksums><oc:checksum>SHA1:a9</oc:checksum></oc:checksums></d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat><d:propstat><d:prop><d:displayname/><nc:note/><x:y xmlns:x="urn:x"/></d:prop><d:status>HTTP/1.1 404 Not Found</d:status></d:propstat></d:response>
         "#]]
         .assert_eq(&shown(DeviceKind::Phone, file, false, &wanted));
     }

@@ -20,7 +20,7 @@ use crate::model::account::Device;
 use crate::model::path::RelPath;
 use crate::os::clock;
 use crate::work::error::Refusal;
-use crate::work::tree::{Node, NodeKind, Property};
+use crate::work::tree::{About, Details, Node, NodeKind, Property};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,18 +206,22 @@ impl View {
         if self.flavour.cloud.is_some() { properties::TAIL } else { TAIL }
     }
 
-    fn needs_stored(&self) -> bool {
+    fn about(&self) -> About {
         match self.flavour.cloud {
-            None => self.wanted.needs_stored(),
-            Some(_) => self.wanted.names().iter().any(properties::is_stored),
+            None => About { properties: self.wanted.needs_stored(), ..About::default() },
+            Some(_) => properties::about(self.wanted.names()),
         }
     }
 
     fn write_all(&self, nodes: &[Node], out: &mut String) -> Result<(), Refusal> {
-        let mut stored =
-            if self.needs_stored() { self.shared.face.tree.properties_of(nodes)? } else { HashMap::new() };
+        let about = self.about();
+        let mut details = if about == About::default() {
+            HashMap::new()
+        } else {
+            self.shared.face.tree.details_of(nodes, about)?
+        };
         for node in nodes {
-            self.write(node, &stored.remove(&node.id).unwrap_or_default(), out);
+            self.write(node, &details.remove(&node.id).unwrap_or_default(), out);
         }
         Ok(())
     }
@@ -226,13 +230,14 @@ impl View {
         path::href(&self.flavour.base, &self.root, &node.path, node.kind == NodeKind::Folder)
     }
 
-    fn write(&self, node: &Node, stored: &[Property], out: &mut String) {
+    fn write(&self, node: &Node, details: &Details, out: &mut String) {
         if let Some(instance) = &self.flavour.cloud {
             let is_root = node.path.fold_key() == self.root.fold_key();
             let (device, room) = (&self.device, self.room);
-            let showing = properties::Showing { instance, device, node, is_root, stored, room };
+            let showing = properties::Showing { instance, device, node, is_root, details, room };
             return properties::write(&showing, &self.wanted, &self.href(node), out);
         }
+        let stored = &details.properties;
         let (mut found, mut missing) = (String::new(), String::new());
         match &self.wanted {
             Wanted::All(more) => {

@@ -1,0 +1,291 @@
+//! Nextcloud's apps: their recorded conversations (`tests/fixtures/nextcloud`), spoken to the real binary; what its sync programs look at;
+//! and a main drive that is pulled in the middle.
+use std::fs;
+use std::path::Path;
+
+use md5::{Digest as _, Md5};
+
+use crate::support::daemon::{Account, Daemon};
+use crate::support::luck;
+use crate::support::wire::{self, Leaving, Reply};
+
+/// One exchange of a conversation.
+struct Exchange<'t> {
+    what: &'t str,
+    lines: Vec<&'t str>,
+}
+
+fn conversation(text: &str) -> Vec<Exchange<'_>> {
+    let mut all: Vec<Exchange<'_>> = Vec::new();
+    for line in text.lines() {
+        match (line.strip_prefix("== "), all.last_mut()) {
+            (Some(what), _) => all.push(Exchange { what, lines: Vec::new() }),
+            (None, Some(last)) if !line.is_empty() => last.lines.push(line),
+            (None, _) => assert!(line.is_empty(), "before the first exchange: {line}"),
+        }
+    }
+    all
+}
+
+/// `MD5(…)` stands for the hash of what is in it.
+fn hashed(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("MD5(") else { return line.to_owned() };
+    let (inner, after) = rest.split_once(')').unwrap();
+    let hash: String = Md5::digest(inner).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{before}{hash}{after}")
+}
+
+/// `SEED TOTAL`, and `FROM TO` if not all of it.
+fn bytes(spec: &str) -> Vec<u8> {
+    let numbers: Vec<u64> = spec.split(' ').map(|number| number.parse().unwrap()).collect();
+    let all = luck::bytes(numbers[0], numbers[1] as usize);
+    match numbers.get(2..4) {
+        Some(&[from, to]) => all[from as usize..to as usize].to_vec(),
+        _ => all,
+    }
+}
+
+struct Speaker {
+    daemon: Daemon,
+    who: Account,
+    agent: &'static str,
+}
+
+impl Speaker {
+    fn speak(&mut self, exchange: &Exchange<'_>) {
+        let what = exchange.what;
+        if exchange.lines == ["!restart"] {
+            self.daemon.kill();
+            return self.daemon.start();
+        }
+        let at = exchange.lines.iter().position(|line| line.starts_with("-> ") || *line == "!cut").unwrap();
+        let (asked, expected) = exchange.lines.split_at(at);
+        let (method, target) = asked[0].split_once(' ').unwrap();
+        let (mut more, mut body) = (format!("User-Agent: {}\r\n", self.agent), Vec::new());
+        let mut basic = self.who.basic();
+        for line in &asked[1..] {
+            if let Some(spec) = line.strip_prefix("body bytes ") {
+                body = bytes(spec);
+            } else if let Some(text) = line.strip_prefix("body ") {
+                body = text.as_bytes().to_vec();
+            } else if *line == "anybody" {
+                basic = "none".to_owned();
+            } else {
+                more.push_str(&line.replace("HOST", &self.daemon.address.to_string()));
+                more.push_str("\r\n");
+            }
+        }
+        let target = hashed(target);
+        let to = self.daemon.address;
+        if expected[0] == "!cut" {
+            let head = format!(
+                "{method} {target} HTTP/1.1\r\nHost: {to}\r\nAuthorization: {basic}\r\nContent-Length: {}\r\n{more}\r\n",
+                body.len()
+            );
+            let mut sent = head.into_bytes();
+            sent.extend_from_slice(&body[..body.len() / 2]);
+            assert!(wire::cut(to, &sent, Leaving::Reset).unwrap().is_none());
+            return;
+        }
+        let reply = wire::request(to, &basic, method, &target, &more, &body)
+            .unwrap_or_else(|e| panic!("{what}: no answer: {e}\n{}", self.daemon.log()));
+        self.compare(what, &reply, expected);
+    }
+
+    fn compare(&self, what: &str, reply: &Reply, expected: &[&str]) {
+        let head = reply.text.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+        let body = String::from_utf8_lossy(&reply.body);
+        let photos = self.daemon.photos();
+        for line in expected {
+            let (word, rest) = line.split_once(' ').unwrap();
+            match word {
+                "->" => assert_eq!(reply.status.to_string(), rest, "{what}: {}", reply.text),
+                "head" => assert!(head.contains(&format!("\r\n{rest}")), "{what}: no {rest} in {head}"),
+                "has" => assert!(body.contains(rest), "{what}: no {rest} in {body}"),
+                "lacks" => assert!(!body.contains(rest), "{what}: {rest} in {body}"),
+                "!file" => {
+                    let (path, spec) = rest.split_once(' ').unwrap();
+                    let found = fs::read(photos.join(path));
+                    assert!(found.unwrap_or_default() == bytes(spec), "{what}: {path} has other bytes");
+                }
+                "!nofile" => assert!(!photos.join(rest).exists(), "{what}: {rest} is there"),
+                _ => panic!("{what}: what is {line}?"),
+            }
+        }
+    }
+}
+
+fn speak(file: &str, agent: &'static str) {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nextcloud").join(file))
+            .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::furnish(dir.path(), 5);
+    let who = daemon.add_person("anna", "phone", "phone");
+    drop(daemon.add_person("ben", "phone", "phone"));
+    let mut speaker = Speaker { daemon, who, agent };
+    let all = conversation(&text);
+    assert!(all.len() > 10, "a conversation of {}", all.len());
+    for exchange in &all {
+        speaker.speak(exchange);
+    }
+    // Nothing partial has a name, and nothing waits but the upload that was never finished.
+    assert!(!speaker.daemon.log().contains("panicked"), "{}", speaker.daemon.log());
+}
+
+#[test]
+fn the_android_app_is_answered_as_it_needs() {
+    speak("android.txt", "Mozilla/5.0 (Android) Nextcloud-android/3.33.0");
+}
+
+#[test]
+fn the_ios_app_is_answered_as_it_needs() {
+    speak("ios.txt", "Mozilla/5.0 (iOS) Nextcloud-iOS/7.1.0");
+}
+
+const TAGS: &str = "<d:propfind xmlns:d=\"DAV:\"><d:prop><d:getetag/></d:prop></d:propfind>";
+
+fn tag(daemon: &Daemon, who: &Account, folder: &str, depth: u8) -> String {
+    let target = format!("/remote.php/dav/files/anna/{folder}");
+    let reply = daemon.request(who, "PROPFIND", &target, &format!("Depth: {depth}\r\n"), TAGS.as_bytes());
+    assert_eq!(reply.status, 207, "{}", reply.text);
+    let text = String::from_utf8(reply.body).unwrap();
+    text.split("<d:getetag>").nth(1).unwrap().split('<').next().unwrap().to_owned()
+}
+
+#[test]
+fn whatever_happens_below_a_folder_its_tag_says_so_up_to_the_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let who = daemon.add_person("anna", "laptop", "computer");
+    let phone = daemon.add_device("anna", "phone", "phone");
+    let files = "/remote.php/dav/files/anna";
+    for folder in ["album", "album/deep", "other"] {
+        assert_eq!(daemon.request(&who, "MKCOL", &format!("{files}/{folder}"), "", b"").status, 201);
+    }
+    let tags = |d: &Daemon| ["", "album/", "album/deep/", "other/"].map(|folder| tag(d, &who, folder, 0));
+    let mut before = tags(&daemon);
+    // Which of them changed; the root always must.
+    let changed = |daemon: &Daemon, before: &mut [String; 4]| {
+        let now = tags(daemon);
+        let changed = [0, 1, 2, 3].map(|at| now[at] != before[at]);
+        *before = now;
+        changed
+    };
+    assert_eq!(changed(&daemon, &mut before), [false; 4], "asking changes nothing");
+    assert_eq!(tag(&daemon, &who, "", 1), before[0], "at every depth the same");
+    let put = |target: &str, body: &[u8]| daemon.request(&who, "PUT", target, "", body).status;
+    assert_eq!(put(&format!("{files}/album/deep/a.jpg"), b"a"), 201);
+    assert_eq!(changed(&daemon, &mut before), [true, true, true, false]);
+    assert_eq!(put(&format!("{files}/album/deep/a.jpg"), b"a"), 204);
+    assert_eq!(changed(&daemon, &mut before), [false; 4], "the same bytes again are no change");
+    let to = format!("Destination: {files}/other/b.jpg\r\n");
+    assert_eq!(daemon.request(&who, "MOVE", &format!("{files}/album/deep/a.jpg"), &to, b"").status, 201);
+    assert_eq!(changed(&daemon, &mut before), [true, true, true, true]);
+    assert_eq!(daemon.request(&who, "DELETE", &format!("{files}/other/b.jpg"), "", b"").status, 204);
+    assert_eq!(changed(&daemon, &mut before), [true, false, false, true]);
+    // Another device, another dialect, another hand.
+    assert_eq!(daemon.request(&phone, "PUT", "/dav/c.jpg", "", b"c").status, 201);
+    assert_eq!(changed(&daemon, &mut before), [true, false, false, false]);
+    fs::write(daemon.photos().join("anna/album/card.jpg"), b"from a card").unwrap();
+    daemon.until("the card's photo is known", |d| tags(d)[1] != before[1]);
+    assert_eq!(changed(&daemon, &mut before), [true, true, false, false]);
+    // A restart is no change: a desktop would fetch everything again.
+    daemon.kill();
+    daemon.start();
+    assert_eq!(changed(&daemon, &mut before), [false; 4]);
+}
+
+#[test]
+fn a_main_drive_that_is_pulled_is_no_empty_tree_and_no_lost_photo() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let who = daemon.add_person("anna", "phone", "phone");
+    let (files, uploads) = ("/remote.php/dav/files/anna", "/remote.php/dav/uploads/anna/1");
+    let photo = luck::bytes(1, 400_000);
+    assert_eq!(daemon.request(&who, "PUT", &format!("{files}/kept.jpg"), "", b"kept").status, 201);
+    assert_eq!(daemon.request(&who, "MKCOL", uploads, "", b"").status, 201);
+    assert_eq!(daemon.request(&who, "PUT", &format!("{uploads}/1"), "", &photo[..200_000]).status, 201);
+    let (at, elsewhere) = (dir.path().join("a"), dir.path().join("pulled"));
+    fs::rename(&at, &elsewhere).unwrap();
+    fs::create_dir(&at).unwrap();
+    let whole = format!("Destination: {files}/big.jpg\r\nDepth: 0\r\n");
+    for (method, target, body) in [
+        ("PROPFIND", format!("{files}/"), &b""[..]),
+        ("HEAD", format!("{files}/kept.jpg"), b""),
+        ("HEAD", format!("{files}/"), b""),
+        ("GET", format!("{files}/kept.jpg"), b""),
+        ("PUT", format!("{files}/new.jpg"), b"new"),
+        ("MKCOL", format!("{files}/folder"), b""),
+        ("PROPFIND", uploads.to_owned(), b""),
+        ("MKCOL", format!("{uploads}0"), b""),
+        ("PUT", format!("{uploads}/2"), &photo[200_000..]),
+        ("DELETE", uploads.to_owned(), b""),
+        ("MOVE", format!("{uploads}/.file"), b""),
+        ("GET", "/ocs/v2.php/cloud/user".to_owned(), b""),
+        ("HEAD", "/remote.php/dav".to_owned(), b""),
+        (
+            "SEARCH",
+            "/remote.php/dav".to_owned(),
+            b"<d:searchrequest xmlns:d=\"DAV:\"><d:basicsearch/></d:searchrequest>",
+        ),
+    ] {
+        let reply = daemon.request(&who, method, &target, &whole, body);
+        assert_eq!(reply.status, 503, "{method} {target}: {}", reply.text);
+        assert!(reply.text.to_ascii_lowercase().contains("\r\nretry-after: "), "{}", reply.text);
+        let body = String::from_utf8_lossy(&reply.body).into_owned();
+        assert!(method == "HEAD" || body.contains("Sabre\\DAV\\Exception\\ServiceUnavailable"), "{body}");
+    }
+    // What is the same without a drive.
+    for (target, status) in
+        [("/status.php", 200), ("/index.php/204", 204), ("/ocs/v1.php/cloud/capabilities", 200)]
+    {
+        assert_eq!(daemon.request(&who, "GET", target, "", b"").status, status, "{target}");
+    }
+    fs::remove_dir(&at).unwrap();
+    fs::rename(&elsewhere, &at).unwrap();
+    daemon.until("A is back", |d| {
+        d.request(&who, "PROPFIND", &format!("{files}/"), "Depth: 0\r\n", b"").status == 207
+    });
+    assert_eq!(daemon.request(&who, "PUT", &format!("{uploads}/2"), "", &photo[200_000..]).status, 201);
+    assert_eq!(daemon.request(&who, "MOVE", &format!("{uploads}/.file"), &whole, b"").status, 201);
+    assert!(fs::read(daemon.photos().join("anna/phone/big.jpg")).unwrap() == photo);
+}
+
+#[test]
+fn what_is_no_upload_is_refused_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::furnish(dir.path(), 5);
+    let who = daemon.add_person("anna", "phone", "phone");
+    let uploads = "/remote.php/dav/uploads";
+    for (method, target, more, status) in [
+        ("MKCOL", format!("{uploads}/ben/1"), "", 404),
+        ("MKCOL", format!("{uploads}/anna/.."), "", 404),
+        ("MKCOL", format!("{uploads}/anna/{}", "x".repeat(300)), "", 404),
+        ("MKCOL", format!("{uploads}/anna/1"), "OC-Total-Length: much\r\n", 400),
+        ("MKCOL", format!("{uploads}/anna/1"), "OC-Total-Length: 18446744073709551615\r\n", 507),
+        ("PUT", format!("{uploads}/anna/1/1"), "", 404),
+        ("PUT", format!("{uploads}/anna/1/x"), "", 404),
+        ("PUT", format!("{uploads}/anna/1"), "", 405),
+        ("DELETE", format!("{uploads}/anna/1"), "", 404),
+        ("PROPFIND", format!("{uploads}/anna/1"), "", 404),
+        ("MOVE", format!("{uploads}/anna/1/.file"), "", 400),
+        ("MOVE", format!("{uploads}/anna/1/.file"), "Destination: /dav/a.jpg\r\n", 403),
+        (
+            "MOVE",
+            format!("{uploads}/anna/1/.file"),
+            "Destination: /remote.php/dav/files/anna/../ben/a\r\n",
+            400,
+        ),
+        ("MOVE", format!("{uploads}/anna/1/.file"), "Destination: /remote.php/dav/files/anna/a.jpg\r\n", 404),
+        ("SEARCH", "/remote.php/dav".to_owned(), "", 400),
+        ("REPORT", "/remote.php/dav/files/anna/".to_owned(), "", 400),
+        ("REPORT", "/dav/".to_owned(), "", 405),
+    ] {
+        let reply = daemon.request(&who, method, &target, more, b"");
+        assert_eq!(reply.status, status, "{method} {target} {more}: {}", reply.text);
+    }
+    assert_eq!(fs::read_dir(daemon.photos().join("anna/phone")).unwrap().count(), 0);
+    let left = fs::read_dir(dir.path().join("a/.shoebox/uploads"));
+    assert_eq!(left.map_or(0, Iterator::count), 0);
+}
