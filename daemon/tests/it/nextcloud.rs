@@ -253,6 +253,33 @@ fn a_main_drive_that_is_pulled_is_no_empty_tree_and_no_lost_photo() {
 }
 
 #[test]
+fn a_picture_is_as_large_as_it_is_displayed_and_has_the_checksum_it_was_sent_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let who = daemon.add_person("anna", "phone", "phone");
+    let upright =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/media/upright.jpg")).unwrap();
+    let sha1: String = sha1::Sha1::digest(&upright).iter().map(|byte| format!("{byte:02x}")).collect();
+    let target = "/remote.php/dav/files/anna/upright.jpg";
+    let told = format!("OC-Checksum: SHA1:{sha1}\r\n");
+    assert_eq!(daemon.request(&who, "PUT", target, &told, &upright).status, 201);
+    let wrong = format!("OC-Checksum: SHA1:{}\r\n", "0".repeat(40));
+    assert_eq!(daemon.request(&who, "PUT", target, &wrong, &upright).status, 400);
+    let asked = "<d:propfind xmlns:d=\"DAV:\" xmlns:oc=\"http://owncloud.org/ns\" xmlns:nc=\"http://nextcloud.org/ns\">\
+        <d:prop><oc:checksums/><nc:metadata-photos-size/></d:prop></d:propfind>";
+    let mut seen = String::new();
+    daemon.until("its size is known", |d| {
+        seen = d.request(&who, "PROPFIND", target, "Depth: 0\r\n", asked.as_bytes()).text;
+        seen.contains("</nc:metadata-photos-size>")
+    });
+    let size = "<nc:metadata-photos-size><width>12</width><height>16</height></nc:metadata-photos-size>";
+    assert!(
+        seen.contains(size) && seen.contains(&format!("<oc:checksum>SHA1:{sha1}</oc:checksum>")),
+        "{seen}"
+    );
+}
+
+#[test]
 fn what_is_no_upload_is_refused_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::furnish(dir.path(), 5);

@@ -1,6 +1,7 @@
 //! Uploads in chunks, version 2: a folder of one's own, numbered chunks in it, and a MOVE that makes a file of them.
 //!
-//! Every client names its chunks in its own way (`1`, `000001`, `0000000000000000`); the number is what counts.
+//! Every client names its chunks in its own way (`1`, `000001`, `0000000000000000`, rclone `000000000000000-000000005000000`); the first
+//! number is what counts.
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
@@ -50,12 +51,19 @@ impl Named {
         match chunk {
             None => Some(Self::Upload(id)),
             Some(".file") => Some(Self::File(id)),
-            Some(digits) => {
-                let fits = digits.len() <= 20 && digits.bytes().all(|b| b.is_ascii_digit());
-                Some(Self::Chunk(id, fits.then(|| digits.parse().ok()).flatten()?))
+            Some(name) => {
+                // rclone's names say from where to where.
+                let (from, to) = name.split_once('-').map_or((name, None), |(from, to)| (from, Some(to)));
+                to.map_or(Some(0), number)?;
+                Some(Self::Chunk(id, number(from)?))
             }
         }
     }
+}
+
+fn number(digits: &str) -> Option<u64> {
+    let fits = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    fits.then(|| digits.parse().ok()).flatten()
 }
 
 /// One request.
@@ -159,7 +167,7 @@ impl Asked {
             return Err(Deny::Bad("another OC-Total-Length than before"));
         }
         let total = stated.or(upload.said.total);
-        let numbering = if total.is_some() { Numbering::Rising } else { Numbering::From(1) };
+        let whole = whole(total, &upload);
         // What the name had when the first attempt was made holds no more if that was carried out.
         let offer = assemble_offer(cx, upload.assembled.is_some())?;
         if upload.assembled.is_none()
@@ -171,8 +179,19 @@ impl Asked {
                 return Err(Deny::Refused(Refusal::WrongLength { announced: received + 1, received }));
             }
         }
-        let ack = self.shared.face.parts.assemble(&self.id, Whole { total, numbering }, offer)?;
+        let ack = self.shared.face.parts.assemble(&self.id, whole, offer)?;
         Ok(assembled_reply(cx, &ack))
+    }
+}
+
+/// What the chunks have to be. Who states no length counts them from one (Android), or numbers them by their offsets (rclone): no gap
+/// between them goes unseen.
+fn whole(total: Option<u64>, upload: &Upload) -> Whole {
+    let is_offset = upload.parts.first().is_some_and(|first| first.number == 0);
+    match total {
+        Some(_) => Whole { total, numbering: Numbering::Rising },
+        None if is_offset => Whole { total: Some(upload.received()), numbering: Numbering::Offsets },
+        None => Whole { total: None, numbering: Numbering::From(1) },
     }
 }
 
@@ -241,6 +260,10 @@ mod tests {
             ("/abc/000001", chunk("abc", 1)),
             ("/abc//00001", chunk("abc", 1)),
             ("/abc/0000000000000000", chunk("abc", 0)),
+            ("/abc/000000005000000-000000010000000", chunk("abc", 5_000_000)),
+            ("/abc/1-", None),
+            ("/abc/-1", None),
+            ("/abc/1-2-3", None),
             ("/abc/18446744073709551615", chunk("abc", u64::MAX)),
             ("/abc/18446744073709551616", None),
             ("/abc/000000000000000000001", None),
@@ -253,6 +276,19 @@ mod tests {
         ] {
             assert_eq!(Named::read(rest), expected, "{rest}");
         }
+    }
+
+    #[test]
+    fn without_a_length_no_gap_goes_unseen() {
+        let of = |parts: &[(u64, u64)], total| {
+            let parts: Vec<Part> = parts.iter().map(|&(number, size)| Part { number, size }).collect();
+            let upload = Upload { said: Said::default(), parts: parts.clone(), assembled: None };
+            whole(total, &upload).of(&parts).is_ok()
+        };
+        assert!(of(&[(1, 10), (2, 10)], None) && of(&[(0, 10), (10, 3)], None));
+        assert!(!of(&[(2, 10)], None) && !of(&[(1, 10), (3, 10)], None) && !of(&[], None));
+        assert!(!of(&[(0, 10), (20, 3)], None) && !of(&[(10, 3)], None) && !of(&[(0, 10), (1, 10)], None));
+        assert!(of(&[(0, 10), (1, 10)], Some(20)) && !of(&[(0, 10), (1, 10)], Some(30)));
     }
 
     #[test]
@@ -278,10 +314,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(rest in "\\PC{0,40}", digits in "/[a-z]{1,3}/[0-9+. ]{0,22}") {
+        fn never_panics(rest in "\\PC{0,40}", digits in "/[a-z]{1,3}/[0-9+. -]{0,22}") {
             for rest in [rest, digits] {
                 if let Some(Named::Chunk(_, number)) = Named::read(&rest) {
-                    prop_assert!(rest.trim_end_matches('/').ends_with(&number.to_string()));
+                    prop_assert!(rest.contains(&number.to_string()));
                 }
             }
         }
