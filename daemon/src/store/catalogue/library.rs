@@ -41,7 +41,8 @@ pub struct Among {
     pub called: Option<String>,
 }
 
-const COLUMNS: &str = "n.id, n.path, n.shelf, n.hash, n.size, n.mtime, n.received, n.by, a.sha1";
+const COLUMNS: &str =
+    "n.id, n.path, n.shelf, n.hash, n.size, n.mtime, n.received, n.by, n.ctime, n.changed, a.sha1";
 
 /// That a name of this table is a photo's, and not that of what lies beside one.
 fn photo(table: &str) -> String {
@@ -50,7 +51,7 @@ fn photo(table: &str) -> String {
 }
 
 fn asset_name(row: &rusqlite::Row<'_>) -> rusqlite::Result<AssetName> {
-    Ok(AssetName { name: name_row(row)?, sha1: row.get(8)? })
+    Ok(AssetName { name: name_row(row)?, sha1: row.get(10)? })
 }
 
 impl Reader<'_> {
