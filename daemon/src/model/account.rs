@@ -108,6 +108,17 @@ pub struct Device {
     pub kind: DeviceKind,
 }
 
+/// What a device signs in with: most apps send its password as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum App {
+    /// Any app that sends it as it is.
+    #[default]
+    Any,
+    /// Lomorage, which sends what [`crate::model::lomorage::sent_for`] says: no other app can use such a password.
+    Lomorage,
+}
+
 impl Device {
     /// The folder its requests are relative to: its own for a phone, the person's for a computer.
     pub fn root(&self) -> RelPath {
@@ -177,6 +188,11 @@ impl TokenKey {
     pub fn hash(&self, password: &str) -> TokenHash {
         let typed: String = password.trim().chars().filter(|c| *c != '-').collect();
         TokenHash(*blake3::keyed_hash(&self.0, typed.as_bytes()).as_bytes())
+    }
+
+    /// What a client gets for a token and shows instead of it: it ends with the token.
+    pub fn pass(&self, token: &TokenHash) -> String {
+        blake3::keyed_hash(&self.0, &[b"pass\0".as_slice(), &token.0].concat()).to_hex().to_string()
     }
 }
 

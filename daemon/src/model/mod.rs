@@ -8,6 +8,7 @@ pub mod event;
 pub mod extension;
 pub mod hash;
 pub mod health;
+pub mod lomorage;
 pub mod media;
 pub mod offer;
 pub mod path;

@@ -1,7 +1,8 @@
 //! People and devices: adding, listing, revoking, and recording who was seen.
 use jiff::Timestamp;
 
-use crate::model::account::{Device, DeviceKind, Slug, Token};
+use crate::model::account::{App, Device, DeviceKind, Slug, Token};
+use crate::model::lomorage;
 use crate::store::catalogue::accounts;
 use crate::work::changes::Change;
 use crate::work::error::Refusal;
@@ -62,14 +63,31 @@ impl Pool {
     /// Adds a device and makes its folder; the token is shown to its owner and kept nowhere. `NotFound` (the person),
     /// `Exists` (a device of that name that may sign in).
     pub fn add_device(&self, person: &Slug, name: &Slug, kind: DeviceKind) -> Result<Token, Refusal> {
+        self.add_device_for(person, name, kind, App::Any)
+    }
+
+    /// The same for a device whose one app sends passwords in a form of its own.
+    pub fn add_device_for(
+        &self,
+        person: &Slug,
+        name: &Slug,
+        kind: DeviceKind,
+        app: App,
+    ) -> Result<Token, Refusal> {
         let mut bytes = [0; 20];
         getrandom::fill(&mut bytes).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
         let token = Token::from_random(bytes);
-        self.put_device(person, name, kind, &token)?;
+        let sent = match app {
+            App::Any => Some(token.reveal().to_owned()),
+            App::Lomorage => lomorage::sent_for(person, token.reveal()),
+        };
+        let sent =
+            sent.ok_or_else(|| Refusal::Unavailable { why: "no memory to hash a password".to_owned() })?;
+        self.put_device(person, name, kind, &sent)?;
         Ok(token)
     }
 
-    fn put_device(&self, person: &Slug, name: &Slug, kind: DeviceKind, token: &Token) -> Result<(), Refusal> {
+    fn put_device(&self, person: &Slug, name: &Slug, kind: DeviceKind, sent: &str) -> Result<(), Refusal> {
         let primary = self.primary()?;
         let (known, devices) = primary.catalogue.read(|r| Ok((r.has_person(person)?, r.devices()?)))?;
         if !known {
@@ -81,7 +99,7 @@ impl Pool {
         }
         let key = self.token_key().ok_or(Refusal::NotFound)?;
         let device = Device { person: person.clone(), name: name.clone(), kind };
-        let change = Change::Device { device, token: key.hash(token.reveal()) };
+        let change = Change::Device { device, token: key.hash(sent) };
         primary.submit(change, self.now())?;
         self.load_accounts(&primary)
     }

@@ -29,6 +29,26 @@ impl Card<'_> {
         Ok(())
     }
 
+    /// For the Lomorage app: what to type, and the code that it pairs by (lomo-mobile, `lomorage-pairing-v1`).
+    pub(super) fn lomorage(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (protocol, server, port) = self.address.pieces();
+        let server = format!("{protocol}://{server}:{port}");
+        let pairing = serde_json::json!({
+            "type": "lomorage-pairing-v1", "server": server, "username": self.person.as_str(), "password": self.password,
+        });
+        writeln!(out, "  server    {server}\n  user      {}\n  password  {}\n", self.person, self.password)?;
+        if let Some(code) = screen::qr(&pairing.to_string(), io::stdout().is_terminal()) {
+            write!(out, "{code}")?;
+            writeln!(out, "  (server, user and password in one: keep it to yourself)\n")?;
+        }
+        writeln!(
+            out,
+            "Only the Lomorage app can sign in with this password. A phone only adds: its photos lie in\n\
+             photos/{}/{}/ by year and month.",
+            self.person, self.device
+        )
+    }
+
     /// What to type into an app.
     pub(super) fn settings(&self, out: &mut dyn Write) -> io::Result<()> {
         let (protocol, server, port) = self.address.pieces();

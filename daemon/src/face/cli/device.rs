@@ -7,7 +7,7 @@ use super::address::Address;
 use super::card::Card;
 use super::{Cx, Exit, screen};
 use crate::face::control::{Added, Request};
-use crate::model::account::{DeviceKind, Slug};
+use crate::model::account::{App, DeviceKind, Slug};
 use crate::work::views::DeviceView;
 
 /// Add, list and revoke phones and computers
@@ -21,6 +21,7 @@ pub(super) enum Device {
     #[command(after_long_help = "\
 Examples:
   shoebox device add anna iphone --kind phone
+  shoebox device add anna iphone --kind phone --lomorage
   shoebox device add anna laptop --kind computer --json | jq -r .password")]
     Add {
         /// Whose device it is
@@ -30,6 +31,9 @@ Examples:
         /// What it may do: 'phone' or 'computer'
         #[arg(long)]
         kind: DeviceKind,
+        /// For the Lomorage app, which sends its password in a form of its own: no other app can sign in with it
+        #[arg(long)]
+        lomorage: bool,
         /// Print one JSON object: dav_url, user, password, person, device, kind
         #[arg(long)]
         json: bool,
@@ -72,7 +76,10 @@ struct AddedJson<'a> {
 impl Device {
     pub(super) fn run(self, cx: &mut Cx<'_>) -> anyhow::Result<Exit> {
         match self {
-            Self::Add { person, name, kind, json } => add(cx, &person, &name, kind, json)?,
+            Self::Add { person, name, kind, lomorage, json } => {
+                let app = if lomorage { App::Lomorage } else { App::Any };
+                add(cx, &person, &name, kind, app, json)?;
+            }
             Self::List { person, json } => list(cx, person.as_ref(), json)?,
             Self::Revoke { person, name } => {
                 cx.ask::<()>(&Request::DeviceRevoke { person: person.clone(), name: name.clone() })?;
@@ -83,10 +90,17 @@ impl Device {
     }
 }
 
-fn add(cx: &mut Cx<'_>, person: &Slug, name: &Slug, kind: DeviceKind, json: bool) -> anyhow::Result<()> {
+fn add(
+    cx: &mut Cx<'_>,
+    person: &Slug,
+    name: &Slug,
+    kind: DeviceKind,
+    app: App,
+    json: bool,
+) -> anyhow::Result<()> {
     let settings = cx.settings()?;
     let address = Address::for_phones(&settings.http);
-    let request = Request::DeviceAdd { person: person.clone(), name: name.clone(), kind };
+    let request = Request::DeviceAdd { person: person.clone(), name: name.clone(), kind, app };
     let added: Added = cx.ask(&request)?;
     if json {
         return cx.json(&AddedJson {
@@ -100,8 +114,13 @@ fn add(cx: &mut Cx<'_>, person: &Slug, name: &Slug, kind: DeviceKind, json: bool
     }
     writeln!(cx.out, "Added {person}/{name}. This password is shown only now:\n")?;
     let card = Card { address: &address, person, device: name, kind, password: &added.password };
-    card.facts(cx.out)?;
-    card.settings(cx.out)?;
+    match app {
+        App::Any => {
+            card.facts(cx.out)?;
+            card.settings(cx.out)?;
+        }
+        App::Lomorage => card.lomorage(cx.out)?,
+    }
     Ok(())
 }
 

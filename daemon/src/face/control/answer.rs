@@ -44,8 +44,9 @@ pub(super) fn answer(
             json(&pool.set_quota(&name, quota).map_err(refused(&format!("person {name}")))?)
         }
         Request::DeviceList {} => json(&pool.devices().map_err(refused("catalogue"))?),
-        Request::DeviceAdd { person, name, kind } => {
-            let token = pool.add_device(&person, &name, kind).map_err(|e| add_fault(&e, &person, &name))?;
+        Request::DeviceAdd { person, name, kind, app } => {
+            let token =
+                pool.add_device_for(&person, &name, kind, app).map_err(|e| add_fault(&e, &person, &name))?;
             json(&Added { password: token.reveal().to_owned() })
         }
         Request::DeviceRevoke { person, name } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::account::{DeviceKind, Slug};
+use crate::model::account::{App, DeviceKind, Slug};
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::health::{Finding, Light};
 use crate::model::path::RelPath;
@@ -48,6 +48,9 @@ pub enum Request {
         name: Slug,
         /// What it may do.
         kind: DeviceKind,
+        /// Which app it signs in with, where that sends passwords in a form of its own.
+        #[serde(default)]
+        app: App,
     },
     /// A device that may no longer sign in: nothing.
     DeviceRevoke {
@@ -337,6 +340,7 @@ mod tests {
                 person: "anna".parse().unwrap(),
                 name: "phone".parse().unwrap(),
                 kind: DeviceKind::Phone,
+                app: App::Any,
             },
             Request::Find {
                 query: FindQuery {
@@ -356,7 +360,7 @@ mod tests {
         }
         expect_test::expect![[r#"
             {"command":"status"}
-            {"command":"device-add","person":"anna","name":"phone","kind":"phone"}
+            {"command":"device-add","person":"anna","name":"phone","kind":"phone","app":"any"}
             {"command":"find","query":{"person":null,"device":null,"name_contains":"IMG","received_from":"1970-01-01T00:00:00Z","received_to":null,"taken_from":null,"taken_to":"2026-11-14","suspect":false,"state":"damaged"},"after":null,"limit":5}
         "#]].assert_eq(&(lines.join("\n") + "\n"));
     }

@@ -19,9 +19,10 @@ pub use immich::Announced;
 use crate::model::account::Device;
 use crate::model::health::{Finding, Light};
 use crate::os::clock;
+use crate::work::error::Refusal;
 use crate::work::ingest::Ingest;
 use crate::work::library::Library;
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, SignedIn};
 use crate::work::tree::Tree;
 use auth::Throttle;
 use reply::{Deny, Reply};
@@ -36,6 +37,7 @@ mod body;
 pub(crate) mod fuzzing;
 mod hosts;
 mod immich;
+mod lomorage;
 pub mod metrics;
 mod multipart;
 mod nextcloud;
@@ -160,6 +162,7 @@ async fn respond(
         (Route::Cloud(route), None) => nextcloud::answer_anybody(&route, parts),
         (Route::DavRoot, Some(_)) => webdav::answer_root(parts, body, &shared.face.limits).await,
         (Route::Immich, _) => Ok(immich::answer(shared, parts, body, from).await),
+        (Route::Lomorage(door), _) => Ok(lomorage::answer(shared, door, parts, body, from).await),
         (Route::Health, _) => Ok(health(&parts.headers, &shared.face.pool.findings())),
         (Route::Metrics, _) => {
             Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))
@@ -181,13 +184,24 @@ const PAGE: &str = "This is a Shoebox: it keeps a family's photos.\n\
 async fn sign_in(shared: &Shared, headers: &HeaderMap, from: IpAddr) -> Result<Device, Result<Reply, Deny>> {
     shared.face.pool.available().map_err(|refusal| Err(refusal.into()))?;
     let Some(given) = auth::credentials(headers) else { return Err(Ok(reply::unauthorized())) };
-    match shared.face.pool.sign_in(&given.user, &given.password) {
+    signed_in(shared, from, &given.user, || shared.face.pool.sign_in(&given.user, &given.password)).await
+}
+
+/// The device that `who` finds, with a pause for whoever is found to be nobody.
+async fn signed_in(
+    shared: &Shared,
+    from: IpAddr,
+    user: &str,
+    who: impl FnOnce() -> Result<Option<SignedIn>, Refusal>,
+) -> Result<Device, Result<Reply, Deny>> {
+    shared.face.pool.available().map_err(|refusal| Err(refusal.into()))?;
+    match who() {
         Ok(Some(signed_in)) => {
-            shared.throttle().succeeded(from, &given.user);
+            shared.throttle().succeeded(from, user);
             Ok(signed_in.device)
         }
         Ok(None) => {
-            let wait = shared.throttle().failed(from, &given.user, clock::monotonic());
+            let wait = shared.throttle().failed(from, user, clock::monotonic());
             tokio::time::sleep(wait).await;
             Err(Ok(reply::unauthorized()))
         }

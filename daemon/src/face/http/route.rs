@@ -1,6 +1,7 @@
 //! Routing: which part of the house a request is for, and who may ask. Unlisted means 404.
 use hyper::Method;
 
+use super::lomorage::{self, Door};
 use super::nextcloud::{self, CloudRoute};
 
 /// Where a request goes.
@@ -14,6 +15,8 @@ pub(super) enum Route<'a> {
     Cloud(CloudRoute<'a>),
     /// Immich's API, and where it is.
     Immich,
+    /// The Lomorage app's.
+    Lomorage(Door<'a>),
     /// The findings.
     Health,
     /// Figures for a monitoring program.
@@ -50,6 +53,7 @@ impl Route<'_> {
                 }
             }
             Self::Immich => Access::Dialect,
+            Self::Lomorage(_) => Access::Dialect,
             Self::Health | Self::Metrics | Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
         }
     }
@@ -70,7 +74,13 @@ pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         _ if path.starts_with("/api/") => Route::Immich,
         _ => match path.strip_prefix("/dav") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Route::Dav(rest),
-            Some(_) | None => nextcloud::route(method, path).map_or(Route::Unknown, Route::Cloud),
+            Some(_) | None => match lomorage::door(path) {
+                Some((door, methods)) if methods.split(", ").any(|one| one == method.as_str()) => {
+                    Route::Lomorage(door)
+                }
+                Some((_, methods)) => Route::WrongMethod(methods),
+                None => nextcloud::route(method, path).map_or(Route::Unknown, Route::Cloud),
+            },
         },
     }
 }
@@ -107,6 +117,13 @@ mod tests {
             ("GET", "//dav/", Unknown),
             ("GET", "/x/../dav/", Unknown),
             ("GET", "", Unknown),
+            ("GET", "/system", Route::Lomorage(Door::System)),
+            ("GET", "/login", Route::Lomorage(Door::Login)),
+            ("POST", "/login", WrongMethod("GET")),
+            ("HEAD", "/asset/aa", Route::Lomorage(Door::Asset("aa"))),
+            ("PATCH", "/asset/aa", Route::Lomorage(Door::Asset("aa"))),
+            ("DELETE", "/asset/aa", WrongMethod("HEAD, POST, PATCH")),
+            ("GET", "/assets/merkletree/2024/3", Route::Lomorage(Door::Month("2024/3"))),
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             assert_eq!(route(&method, path), expected, "{method} {path}");

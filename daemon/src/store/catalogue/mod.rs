@@ -30,6 +30,7 @@ pub mod read;
 pub mod reread;
 pub mod snapshot;
 pub mod tail;
+pub mod timeline;
 mod transactions;
 
 pub use transactions::Tx;
