@@ -10,6 +10,7 @@ pub mod hash;
 pub mod health;
 pub mod lomorage;
 pub mod media;
+pub mod naming;
 pub mod offer;
 pub mod path;
 pub mod place;

@@ -14,6 +14,9 @@ pub enum Expect {
     Absent,
     /// This content is there (`If-Match`).
     Content(ContentHash),
+    /// Nothing is there, or these very bytes. If others are, the upload gets a free name beside them (`IMG_1 (2).JPG`): for
+    /// clients that cannot know what a name stands for.
+    FreeOrSame,
 }
 
 /// One file offered for upload.

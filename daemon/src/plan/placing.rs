@@ -78,8 +78,10 @@ impl Situation<'_> {
             Above::Nothing | Above::Folder => {}
         }
         match (self.existing, self.expect) {
+            // Another name will be looked for once the bytes are here.
+            (Existing::Folder, Expect::FreeOrSame) => Ok(()),
             (Existing::Folder, _) => Err(Misfit::IsFolder),
-            (Existing::Nothing | Existing::File { .. }, Expect::Anything)
+            (Existing::Nothing | Existing::File { .. }, Expect::Anything | Expect::FreeOrSame)
             | (Existing::Nothing, Expect::Absent) => Ok(()),
             (Existing::Nothing, Expect::Content(_)) | (Existing::File { .. }, Expect::Absent) => {
                 Err(Misfit::Changed)
@@ -98,11 +100,15 @@ impl Situation<'_> {
     pub fn place(&self, hash: &ContentHash, shelf: Shelf) -> Result<Placement, Misfit> {
         self.admit()?;
         Ok(match self.existing {
-            Existing::Nothing | Existing::Folder => Placement::Store,
+            Existing::Folder => return Err(Misfit::IsFolder),
+            Existing::Nothing => Placement::Store,
             Existing::File { hash: old, shelf: old_shelf } if old == *hash && old_shelf == shelf => {
                 Placement::AlreadyHave
             }
             Existing::File { shelf: Shelf::Scratch, .. } => Placement::Supersede,
+            Existing::File { shelf: Shelf::Photos, .. } if *self.expect == Expect::FreeOrSame => {
+                return Err(Misfit::Changed);
+            }
             Existing::File { shelf: Shelf::Photos, .. } => Placement::Replace,
         })
     }
@@ -129,6 +135,7 @@ mod tests {
                 ("absent", Expect::Absent),
                 ("this", Expect::Content(old)),
                 ("that", Expect::Content(new)),
+                ("free or same", Expect::FreeOrSame),
             ] {
                 let situation =
                     Situation { existing, above: Above::Folder, make_parents: false, expect: &expect };
@@ -144,18 +151,22 @@ mod tests {
             nothing, expecting absent: same bytes Ok(Store), other bytes Ok(Store)
             nothing, expecting this: same bytes Err(Changed), other bytes Err(Changed)
             nothing, expecting that: same bytes Err(Changed), other bytes Err(Changed)
+            nothing, expecting free or same: same bytes Ok(Store), other bytes Ok(Store)
             folder, expecting anything: same bytes Err(IsFolder), other bytes Err(IsFolder)
             folder, expecting absent: same bytes Err(IsFolder), other bytes Err(IsFolder)
             folder, expecting this: same bytes Err(IsFolder), other bytes Err(IsFolder)
             folder, expecting that: same bytes Err(IsFolder), other bytes Err(IsFolder)
+            folder, expecting free or same: same bytes Err(IsFolder), other bytes Err(IsFolder)
             photo, expecting anything: same bytes Ok(AlreadyHave), other bytes Ok(Replace)
             photo, expecting absent: same bytes Err(Changed), other bytes Err(Changed)
             photo, expecting this: same bytes Ok(AlreadyHave), other bytes Ok(Replace)
             photo, expecting that: same bytes Err(Changed), other bytes Err(Changed)
+            photo, expecting free or same: same bytes Ok(AlreadyHave), other bytes Err(Changed)
             scratch, expecting anything: same bytes Ok(Supersede), other bytes Ok(Supersede)
             scratch, expecting absent: same bytes Err(Changed), other bytes Err(Changed)
             scratch, expecting this: same bytes Ok(Supersede), other bytes Ok(Supersede)
             scratch, expecting that: same bytes Err(Changed), other bytes Err(Changed)
+            scratch, expecting free or same: same bytes Ok(Supersede), other bytes Ok(Supersede)
         "#]]
         .assert_eq(&table);
     }

@@ -17,6 +17,7 @@ use crate::model::place::Shelf;
 use crate::model::upload::Assembled;
 use crate::plan::placing::{Above, Situation};
 use crate::store::volume::{Synced, VolumeError};
+use crate::work::beside::name_for;
 use crate::work::body::Body;
 use crate::work::changes::{Change, Store, existing, prove_known};
 use crate::work::commit::Announced;
@@ -120,7 +121,10 @@ impl Ingest {
         .admit()
         .map_err(Refusal::from)?;
         // What has the name now goes to the trash, or is the same: it counts once.
-        let replaced = row.map_or(0, |row| row.size);
+        let replaced = match offer.expect {
+            Expect::FreeOrSame => 0,
+            Expect::Anything | Expect::Absent | Expect::Content(_) => row.map_or(0, |row| row.size),
+        };
         let promise =
             quota.map(|quota| self.pool.promise(primary, &offer.by.person, quota, replaced, needed));
         promise.transpose()
@@ -221,7 +225,16 @@ impl Received {
 
     /// Names it, and returns once name, manifest and catalogue are durable. Blocking.
     pub fn settle(self) -> Result<Ack, Refusal> {
-        let Self { pool, primary, offer, synced, digests, dated, promise, announced } = self;
+        let Self { pool, primary, mut offer, synced, digests, dated, promise, announced } = self;
+        // Held until the name is in the catalogue, where the next one finds it.
+        let _naming = match offer.expect {
+            Expect::FreeOrSame => {
+                let turn = pool.naming.turn(&offer.path);
+                offer.path = name_for(&primary.catalogue, &offer.path, &digests.content)?;
+                Some(turn)
+            }
+            Expect::Anything | Expect::Absent | Expect::Content(_) => None,
+        };
         let turn = primary.attached.turns.upload();
         let known = prove_known(&primary, &offer.path, &digests)?;
         let now = pool.now();

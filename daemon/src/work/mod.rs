@@ -3,6 +3,7 @@
 pub mod accounts;
 mod answering;
 mod ballast;
+mod beside;
 mod body;
 mod brake;
 pub mod carry;

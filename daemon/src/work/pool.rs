@@ -15,6 +15,7 @@ use crate::plan::mirroring::Brake;
 use crate::store::catalogue::Doubt;
 use crate::store::disk::Hold;
 use crate::store::syscall;
+use crate::work::beside::Naming;
 use crate::work::brake::{Braking, Held};
 use crate::work::census::{Census, Inflow};
 use crate::work::doubts::Doubts;
@@ -125,6 +126,7 @@ pub struct Pool {
     pub(super) quotas: Quotas,
     pub(super) room: Room,
     pub(super) uploads: Uploads,
+    pub(super) naming: Naming,
     pub(super) inflow: Mutex<Option<Inflow>>,
     findings: RwLock<Arc<Vec<Finding>>>,
     feed: Feed,
@@ -182,6 +184,7 @@ impl Pool {
             quotas: Quotas::default(),
             room: Room::default(),
             uploads: Uploads::default(),
+            naming: Naming::default(),
             inflow: Mutex::default(),
             findings: RwLock::default(),
             feed: Feed::default(),

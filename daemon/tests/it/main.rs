@@ -19,6 +19,7 @@ mod histories;
 mod hostile_bytes;
 mod hostile_names;
 mod hostile_sites;
+mod inbox;
 mod kill;
 mod large;
 mod lives;

@@ -31,12 +31,14 @@ use webdav::Flavour;
 use webdav::locks::Locks;
 
 mod accept;
+mod announced;
 mod auth;
 mod body;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod hosts;
 mod immich;
+mod inbox;
 mod lomorage;
 pub mod metrics;
 mod multipart;
@@ -163,13 +165,14 @@ async fn respond(
         (Route::DavRoot, Some(_)) => webdav::answer_root(parts, body, &shared.face.limits).await,
         (Route::Immich, _) => Ok(immich::answer(shared, parts, body, from).await),
         (Route::Lomorage(door), _) => Ok(lomorage::answer(shared, door, parts, body, from).await),
+        (Route::Inbox(rest), Some(device)) => inbox::take(shared, device, parts, rest, body).await,
         (Route::Health, _) => Ok(health(&parts.headers, &shared.face.pool.findings())),
         (Route::Metrics, _) => {
             Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))
         }
         (Route::Page, _) => Ok(reply::text(StatusCode::OK, PAGE)),
         (Route::WrongMethod(allowed), _) => Err(Deny::Method(allowed)),
-        (Route::Unknown | Route::Dav(_) | Route::DavRoot, _) => {
+        (Route::Unknown | Route::Dav(_) | Route::DavRoot | Route::Inbox(_), _) => {
             Err(Deny::Status(StatusCode::NOT_FOUND, "nothing here"))
         }
     }
@@ -231,10 +234,7 @@ fn health(headers: &HeaderMap, findings: &[Finding]) -> Reply {
         return reply::text(StatusCode::OK, &line);
     }
     let health = Health { light, findings, version: env!("CARGO_PKG_VERSION") };
-    match serde_json::to_string(&health) {
-        Ok(json) => reply::whole(StatusCode::OK, "application/json", json + "\n"),
-        Err(_) => reply::text(StatusCode::INTERNAL_SERVER_ERROR, "the findings cannot be shown"),
-    }
+    reply::json(StatusCode::OK, &health)
 }
 
 #[cfg(test)]

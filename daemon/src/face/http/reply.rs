@@ -145,6 +145,14 @@ pub(super) fn text(status: StatusCode, words: &str) -> Reply {
     whole(status, "text/plain; charset=utf-8", format!("{words}\n"))
 }
 
+/// A value as JSON.
+pub(super) fn json(status: StatusCode, value: &impl serde::Serialize) -> Reply {
+    match serde_json::to_string(value) {
+        Ok(json) => whole(status, "application/json", json + "\n"),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "this cannot be shown"),
+    }
+}
+
 /// A body of XML.
 pub(super) const XML: &str = "application/xml; charset=utf-8";
 

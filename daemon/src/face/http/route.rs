@@ -11,6 +11,8 @@ pub(super) enum Route<'a> {
     Dav(&'a str),
     /// WebDAV's questions about the server's root: Windows asks there before it looks below.
     DavRoot,
+    /// One file in one request: what follows `/inbox/`, still percent-encoded.
+    Inbox(&'a str),
     /// Nextcloud's apps.
     Cloud(CloudRoute<'a>),
     /// Immich's API, and where it is.
@@ -44,7 +46,7 @@ impl Route<'_> {
     /// Who may ask.
     pub(super) fn access(&self) -> Access {
         match self {
-            Self::Dav(_) | Self::DavRoot => Access::Device,
+            Self::Dav(_) | Self::DavRoot | Self::Inbox(_) => Access::Device,
             Self::Cloud(route) => {
                 if route.is_open() {
                     Access::Open
@@ -72,17 +74,31 @@ pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         "/health" | "/metrics" => Route::WrongMethod("GET, HEAD"),
         "/.well-known/immich" => Route::Immich,
         _ if path.starts_with("/api/") => Route::Immich,
-        _ => match path.strip_prefix("/dav") {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => Route::Dav(rest),
-            Some(_) | None => match lomorage::door(path) {
-                Some((door, methods)) if methods.split(", ").any(|one| one == method.as_str()) => {
-                    Route::Lomorage(door)
-                }
-                Some((_, methods)) => Route::WrongMethod(methods),
-                None => nextcloud::route(method, path).map_or(Route::Unknown, Route::Cloud),
-            },
+        _ => match (below(path, "/dav"), below(path, "/inbox")) {
+            (Some(rest), _) => Route::Dav(rest),
+            (None, Some(rest)) if matches!(*method, Method::PUT | Method::POST) => {
+                Route::Inbox(rest.strip_prefix('/').unwrap_or(rest))
+            }
+            (None, Some(_)) => Route::WrongMethod("PUT, POST"),
+            (None, None) => route_by_app(method, path),
         },
     }
+}
+
+/// Paths that apps chose.
+fn route_by_app<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    match lomorage::door(path) {
+        Some((door, methods)) if methods.split(", ").any(|one| one == method.as_str()) => {
+            Route::Lomorage(door)
+        }
+        Some((_, methods)) => Route::WrongMethod(methods),
+        None => nextcloud::route(method, path).map_or(Route::Unknown, Route::Cloud),
+    }
+}
+
+/// What follows a prefix that is a folder.
+fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -92,7 +108,7 @@ mod tests {
 
     #[test]
     fn table() {
-        use Route::{Dav, DavRoot, Health, Immich, Metrics, Page, Unknown, WrongMethod};
+        use Route::{Dav, DavRoot, Health, Immich, Inbox, Metrics, Page, Unknown, WrongMethod};
         for (method, path, expected) in [
             ("GET", "/", Page),
             ("HEAD", "/", Page),
@@ -111,6 +127,12 @@ mod tests {
             ("POST", "/api/assets", Immich),
             ("GET", "/api", Unknown),
             ("GET", "/apis", Unknown),
+            ("PUT", "/inbox/a%2Fb", Inbox("a%2Fb")),
+            ("POST", "/inbox/x/a", Inbox("x/a")),
+            ("PUT", "/inbox", Inbox("")),
+            ("PUT", "/inbox/", Inbox("")),
+            ("GET", "/inbox/a", WrongMethod("PUT, POST")),
+            ("PUT", "/inboxes/a", Unknown),
             ("GET", "/davos", Unknown),
             ("GET", "/DAV/", Unknown),
             ("GET", "/%64av/", Unknown),

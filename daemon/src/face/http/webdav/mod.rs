@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 
+use super::announced;
 use super::hosts::Authority;
 use super::reply::{self, Deny, Reply};
 use super::upload;
@@ -287,7 +288,7 @@ impl Cx {
     /// The modification time announced in `X-OC-Mtime`. An unreadable one is left out, and so is the
     /// `accepted` that tells the client that it was taken.
     fn announced_mtime(&self) -> Option<Timestamp> {
-        self.header("x-oc-mtime").and_then(date::parse_unix)
+        announced::mtime(&self.headers)
     }
 
     /// The time of making announced in `X-OC-Ctime`.

@@ -2,16 +2,14 @@
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderValue, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING,
-};
+use hyper::header::{IF_MATCH, IF_NONE_MATCH};
 use hyper::{HeaderMap, StatusCode};
 
 use super::locks::Touched;
 use super::{Cx, Flavour, Taken, describe};
+use crate::face::http::announced;
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::face::http::upload;
-use crate::model::hash::DeclaredHash;
 use crate::model::offer::{Expect, Offer};
 use crate::work::error::Refusal;
 use crate::work::ingest::{Ack, Outcome};
@@ -71,34 +69,8 @@ fn created(flavour: &Flavour, ack: &Ack, taken: Taken) -> Reply {
 
 /// Everything that can be said before the body. `length`: what HTTP knows of it.
 fn offer(cx: &Cx, length: Option<u64>) -> Result<Offer, Deny> {
-    // A part of a file sent as PUT would become the whole file (RFC 9110 §14.5).
-    if cx.headers.contains_key(CONTENT_RANGE) {
-        return Err(Deny::Bad("a part of a file cannot be PUT"));
-    }
-    if cx
-        .headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(Deny::Status(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "files are taken as they are, not encoded",
-        ));
-    }
-    // RFC 9112 §6.1: what was encoded on the way would be stored as it came.
-    let coded = |coding: &HeaderValue| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    if cx.headers.get_all(TRANSFER_ENCODING).iter().any(coded) {
-        return Err(Deny::Status(
-            StatusCode::NOT_IMPLEMENTED,
-            "only chunked is known of the transfer codings",
-        ));
-    }
-    // Without a length there is no body (RFC 9112 §6.3), but a client that sends one and then closes, as a
-    // few old programs do, would take our answer for an acknowledgement of it.
-    if !cx.headers.contains_key(CONTENT_LENGTH) && !cx.headers.contains_key(TRANSFER_ENCODING) {
-        return Err(Deny::Status(StatusCode::LENGTH_REQUIRED, "how long is it?"));
-    }
-    let size = announced_size(&cx.headers, length);
+    announced::whole_file(&cx.headers)?;
+    let size = announced::size(&cx.headers, length);
     if cx.flavour.cloud.is_some() {
         in_one_piece(&cx.headers, size)?;
     }
@@ -110,7 +82,7 @@ pub(super) fn offered(cx: &Cx, size: Option<u64>) -> Result<Offer, Deny> {
     if cx.target.is_root || cx.target.slash {
         return Err(Deny::Refused(Refusal::IsAFolder));
     }
-    let declared = declared(&cx.headers)?;
+    let declared = announced::checksums(&cx.headers)?;
     let there = cx.find(&cx.target.path)?;
     if there.as_ref().is_some_and(|node| node.kind == NodeKind::Folder) {
         return Err(Deny::Refused(Refusal::IsAFolder));
@@ -156,25 +128,6 @@ fn expect(headers: &HeaderMap, there: Option<&Node>) -> Expect {
     }
 }
 
-/// The length the client announces: HTTP's own, or what the Finder says when it sends in chunks.
-fn announced_size(headers: &HeaderMap, length: Option<u64>) -> Option<u64> {
-    let expected = || {
-        let text = headers.get("x-expected-entity-length")?.to_str().ok()?.trim();
-        text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
-    };
-    // hyper knows a chunked body only as "no exact length"; a length of 0 without the header is no announcement.
-    length.filter(|length| *length > 0 || headers.contains_key(CONTENT_LENGTH)).or_else(expected).or(length)
-}
-
-fn declared(headers: &HeaderMap) -> Result<Vec<DeclaredHash>, Deny> {
-    let mut all = Vec::new();
-    for value in headers.get_all("oc-checksum") {
-        let found = value.to_str().ok().and_then(|text| DeclaredHash::parse_oc(text).ok());
-        all.extend(found.ok_or(Deny::Bad("unreadable OC-Checksum header"))?);
-    }
-    Ok(all)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +135,6 @@ mod tests {
     use crate::model::path::RelPath;
     use crate::model::place::Shelf;
     use jiff::Timestamp;
-    use proptest::prelude::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -190,24 +142,6 @@ mod tests {
             map.append(name.parse::<hyper::header::HeaderName>().unwrap(), value.parse().unwrap());
         }
         map
-    }
-
-    #[test]
-    fn lengths() {
-        let finder = headers(&[("x-expected-entity-length", "12")]);
-        assert_eq!(announced_size(&finder, None), Some(12));
-        assert_eq!(announced_size(&headers(&[("content-length", "5")]), Some(5)), Some(5));
-        assert_eq!(announced_size(&headers(&[]), None), None);
-        assert_eq!(announced_size(&headers(&[("x-expected-entity-length", "+1")]), None), None);
-        assert_eq!(announced_size(&headers(&[]), Some(0)), Some(0));
-    }
-
-    #[test]
-    fn checksums() {
-        let sha1 = "SHA1:a9993e364706816aba3e25717850c26c9cd0d89d";
-        assert_eq!(declared(&headers(&[("oc-checksum", sha1)])).unwrap().len(), 1);
-        assert!(declared(&headers(&[("oc-checksum", "SHA1:xyz")])).is_err());
-        assert!(declared(&headers(&[])).unwrap().is_empty());
     }
 
     #[test]
@@ -226,30 +160,5 @@ mod tests {
         assert_eq!(expect(&headers(&[("if-match", "*")]), Some(&node)), Expect::Content(hash));
         assert_eq!(expect(&headers(&[("if-none-match", "*")]), None), Expect::Absent);
         assert_eq!(expect(&headers(&[]), Some(&node)), Expect::Anything);
-    }
-
-    proptest! {
-        #[test]
-        fn an_expected_length_is_a_number_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..24), digits in "[ +0-9]{0,22}") {
-            for bytes in [bytes.as_slice(), digits.as_bytes()] {
-                let Ok(value) = hyper::header::HeaderValue::from_bytes(bytes) else { continue };
-                let mut map = HeaderMap::new();
-                map.insert("x-expected-entity-length", value);
-                if let Some(size) = announced_size(&map, None) {
-                    let text = std::str::from_utf8(bytes).unwrap().trim();
-                    prop_assert_eq!(format!("{size:0>width$}", width = text.len()), text);
-                }
-            }
-        }
-
-        #[test]
-        fn the_length_of_http_comes_first(expected: u64, length: u64) {
-            let text = expected.to_string();
-            let chunked = headers(&[("x-expected-entity-length", &text)]);
-            prop_assert_eq!(announced_size(&chunked, None), Some(expected));
-            prop_assert_eq!(announced_size(&chunked, Some(0)), Some(expected));
-            let plain = headers(&[("x-expected-entity-length", &text), ("content-length", "1")]);
-            prop_assert_eq!(announced_size(&plain, Some(length)), Some(length));
-        }
     }
 }
