@@ -216,7 +216,7 @@ fn comments_first(all: &[Source]) -> Vec<String> {
             .text
             .lines()
             .find(|line| !line.starts_with("#!"))
-            .and_then(|line| line.strip_prefix("# "))
+            .and_then(|line| line.strip_prefix(if source.path.ends_with(".js") { "// " } else { "# " }))
             .is_some_and(|said| said.len() > 10)
     };
     all.iter()

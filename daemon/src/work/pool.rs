@@ -32,6 +32,7 @@ use crate::work::room::Room;
 use crate::work::views::{DriveView, RescanReport};
 
 mod notes;
+mod signed_in;
 mod slot;
 
 pub use slot::Slot;
@@ -162,6 +163,8 @@ pub struct Pool {
 pub struct SignedIn {
     /// The device.
     pub device: Device,
+    /// What is stored of its token.
+    pub token: TokenHash,
 }
 
 impl Pool {
@@ -474,13 +477,14 @@ impl Pool {
         let Some(key) = &accounts.key else {
             return Err(Refusal::Unavailable { why: "the main drive is not there".to_owned() });
         };
-        let device = accounts.devices.get(&key.hash(password)).filter(|d| fits(d)).cloned();
+        let token = key.hash(password);
+        let device = accounts.devices.get(&token).filter(|d| fits(d)).cloned();
         drop(accounts);
         if let Some(device) = &device {
             let visit = (device.clone(), self.now());
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(device.label(), visit);
         }
-        Ok(device.map(|device| SignedIn { device }))
+        Ok(device.map(|device| SignedIn { device, token }))
     }
 
     /// What a client that signs in once shows from then on: good for as long as the device may sign in.
@@ -507,13 +511,13 @@ impl Pool {
             sum.is_some_and(|sum| blake3::Hash::from_hex(key.pass(token)).is_ok_and(|own| own == sum))
         };
         let device = accounts.devices.iter().find(|(token, device)| named(device) && fits(token));
-        let device = device.map(|(_, device)| device.clone());
+        let found = device.map(|(token, device)| SignedIn { device: device.clone(), token: *token });
         drop(accounts);
-        if let Some(device) = &device {
+        if let Some(SignedIn { device, .. }) = &found {
             let visit = (device.clone(), self.now());
             self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(device.label(), visit);
         }
-        Ok(device.map(|device| SignedIn { device }))
+        Ok(found)
     }
 
     /// The key tokens are hashed with.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Incoming;
-use hyper::header::ACCEPT;
+use hyper::header::{ACCEPT, AUTHORIZATION};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, StatusCode};
 use tokio::net::TcpListener;
@@ -25,8 +25,10 @@ use crate::work::library::Library;
 use crate::work::pool::{Pool, SignedIn};
 use crate::work::tree::Tree;
 use auth::Throttle;
+use pages::session::{self, Sessions};
 use reply::{Deny, Reply};
 use route::{Access, Route, route};
+use tus::turns::Turns;
 use webdav::Flavour;
 use webdav::locks::Locks;
 
@@ -43,9 +45,11 @@ mod lomorage;
 pub mod metrics;
 mod multipart;
 mod nextcloud;
+mod pages;
 mod reply;
 mod route;
 mod silence;
+mod tus;
 mod upload;
 mod webdav;
 mod wire;
@@ -77,6 +81,10 @@ struct Shared {
     face: Arc<Face>,
     throttle: Mutex<Throttle>,
     locks: Mutex<Locks>,
+    /// Who is signed in on a page.
+    sessions: Mutex<Sessions>,
+    /// Whose turn it is on uploads that are resumed.
+    turns: Turns,
 }
 
 impl Shared {
@@ -101,7 +109,8 @@ impl Server {
     /// Behind this face; nobody is served yet.
     pub fn new(face: Arc<Face>) -> Self {
         let house = accept::House::new(face.limits.clone());
-        Self { shared: Arc::new(Shared { face, throttle: Mutex::default(), locks: Mutex::default() }), house }
+        let (throttle, locks, sessions) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { face, throttle, locks, sessions, turns: Turns::default() }), house }
     }
 
     /// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at
@@ -153,6 +162,11 @@ async fn respond(
             Ok(device) => Some(device),
             Err(refused) => return refused,
         },
+        Access::Page => match page_device(shared, &parts.headers, from).await {
+            Ok(device) => Some(device),
+            Err(refused) if matches!(route, Route::Tus(_)) => return Ok(tus::refuse(&parts.method, refused)),
+            Err(refused) => return refused,
+        },
     };
     match (route, device) {
         (Route::Dav(path), Some(device)) => {
@@ -166,19 +180,26 @@ async fn respond(
         (Route::Immich, _) => Ok(immich::answer(shared, parts, body, from).await),
         (Route::Lomorage(door), _) => Ok(lomorage::answer(shared, door, parts, body, from).await),
         (Route::Inbox(rest), Some(device)) => inbox::take(shared, device, parts, rest, body).await,
+        (Route::Tus(rest), Some(device)) => Ok(tus::answer(shared, device, parts, rest, body).await),
+        (Route::UploadPage, _) => Ok(pages::assets::page(&parts.headers)),
+        (Route::Asset(path), _) => pages::assets::asset(&parts.headers, path),
+        (Route::Session, _) => session::answer(shared, parts, body, from).await,
+        (Route::Proofs, Some(device)) => pages::proofs::answer(shared, device, body).await,
         (Route::Health, _) => Ok(health(&parts.headers, &shared.face.pool.findings())),
         (Route::Metrics, _) => {
             Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))
         }
         (Route::Page, _) => Ok(reply::text(StatusCode::OK, PAGE)),
         (Route::WrongMethod(allowed), _) => Err(Deny::Method(allowed)),
-        (Route::Unknown | Route::Dav(_) | Route::DavRoot | Route::Inbox(_), _) => {
-            Err(Deny::Status(StatusCode::NOT_FOUND, "nothing here"))
-        }
+        (
+            Route::Unknown | Route::Dav(_) | Route::DavRoot | Route::Inbox(_) | Route::Tus(_) | Route::Proofs,
+            _,
+        ) => Err(Deny::Status(StatusCode::NOT_FOUND, "nothing here")),
     }
 }
 
 const PAGE: &str = "This is a Shoebox: it keeps a family's photos.\n\
+    Photos are sent from a browser at /upload.\n\
     Upload programs sign in at /dav/ with a person's name and a device's password.\n\
     How the box is doing is at /health.";
 
@@ -197,19 +218,42 @@ async fn signed_in(
     user: &str,
     who: impl FnOnce() -> Result<Option<SignedIn>, Refusal>,
 ) -> Result<Device, Result<Reply, Deny>> {
-    shared.face.pool.available().map_err(|refusal| Err(refusal.into()))?;
-    match who() {
-        Ok(Some(signed_in)) => {
-            shared.throttle().succeeded(from, user);
-            Ok(signed_in.device)
-        }
-        Ok(None) => {
-            let wait = shared.throttle().failed(from, user, clock::monotonic());
-            tokio::time::sleep(wait).await;
-            Err(Ok(reply::unauthorized()))
-        }
-        Err(refusal) => Err(Err(refusal.into())),
+    match check(shared, from, user, who).await {
+        Ok(Some(signed_in)) => Ok(signed_in.device),
+        Ok(None) => Err(Ok(reply::unauthorized())),
+        Err(deny) => Err(Err(deny)),
     }
+}
+
+/// Who `who` finds; nobody is told late. The drives have to be there.
+async fn check(
+    shared: &Shared,
+    from: IpAddr,
+    user: &str,
+    who: impl FnOnce() -> Result<Option<SignedIn>, Refusal>,
+) -> Result<Option<SignedIn>, Deny> {
+    shared.face.pool.available()?;
+    let found = who()?;
+    if found.is_some() {
+        shared.throttle().succeeded(from, user);
+    } else {
+        let wait = shared.throttle().failed(from, user, clock::monotonic());
+        tokio::time::sleep(wait).await;
+    }
+    Ok(found)
+}
+
+/// The device that asks from a page, or with a program that signs in as for everything else.
+async fn page_device(
+    shared: &Shared,
+    headers: &HeaderMap,
+    from: IpAddr,
+) -> Result<Device, Result<Reply, Deny>> {
+    if headers.contains_key(AUTHORIZATION) {
+        return sign_in(shared, headers, from).await;
+    }
+    shared.face.pool.available().map_err(|refusal| Err(refusal.into()))?;
+    session::device(shared, headers).map_err(Err)?.ok_or_else(|| Ok(session::nobody()))
 }
 
 #[derive(serde::Serialize)]

@@ -19,6 +19,16 @@ pub(super) enum Route<'a> {
     Immich,
     /// The Lomorage app's.
     Lomorage(Door<'a>),
+    /// Uploads that are resumed: nothing, or the id of one.
+    Tus(&'a str),
+    /// The page that sends photos from a browser.
+    UploadPage,
+    /// What pages are made of: what follows `/upload/assets/`.
+    Asset(&'a str),
+    /// Who is signed in on a page.
+    Session,
+    /// What is proved of photos that a page sent.
+    Proofs,
     /// The findings.
     Health,
     /// Figures for a monitoring program.
@@ -40,6 +50,8 @@ pub(super) enum Access {
     Device,
     /// Each of the dialect's own routes says who, in a table of its own.
     Dialect,
+    /// A device that signs in, or did so on a page of ours.
+    Page,
 }
 
 impl Route<'_> {
@@ -56,7 +68,11 @@ impl Route<'_> {
             }
             Self::Immich => Access::Dialect,
             Self::Lomorage(_) => Access::Dialect,
-            Self::Health | Self::Metrics | Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
+            Self::Tus(_) | Self::Proofs => Access::Page,
+            // What asks for a password is open to those who have not given one yet.
+            Self::Session => Access::Open,
+            Self::UploadPage | Self::Asset(_) | Self::Health | Self::Metrics => Access::Open,
+            Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
         }
     }
 }
@@ -69,19 +85,34 @@ pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         "/" if reads => Route::Page,
         "/" | "*" if matches!(method.as_str(), "OPTIONS" | "PROPFIND") => Route::DavRoot,
         "/" => Route::WrongMethod("GET, HEAD, OPTIONS, PROPFIND"),
+        "/upload" if reads => Route::UploadPage,
+        "/upload/session" if matches!(*method, Method::GET | Method::POST | Method::DELETE) => Route::Session,
+        "/upload/session" => Route::WrongMethod("GET, POST, DELETE"),
+        "/upload/proofs" if *method == Method::POST => Route::Proofs,
+        "/upload/proofs" => Route::WrongMethod("POST"),
         "/health" if reads => Route::Health,
         "/metrics" if reads => Route::Metrics,
-        "/health" | "/metrics" => Route::WrongMethod("GET, HEAD"),
+        "/health" | "/metrics" | "/upload" => Route::WrongMethod("GET, HEAD"),
         "/.well-known/immich" => Route::Immich,
         _ if path.starts_with("/api/") => Route::Immich,
-        _ => match (below(path, "/dav"), below(path, "/inbox")) {
-            (Some(rest), _) => Route::Dav(rest),
-            (None, Some(rest)) if matches!(*method, Method::PUT | Method::POST) => {
-                Route::Inbox(rest.strip_prefix('/').unwrap_or(rest))
-            }
-            (None, Some(_)) => Route::WrongMethod("PUT, POST"),
-            (None, None) => route_by_app(method, path),
-        },
+        _ => route_below(method, path),
+    }
+}
+
+/// Routes that have something below them.
+fn route_below<'a>(method: &Method, path: &'a str) -> Route<'a> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    if let Some(rest) = below(path, "/dav") {
+        return Route::Dav(rest);
+    }
+    let below = |prefix| below(path, prefix).map(|rest| rest.strip_prefix('/').unwrap_or(rest));
+    match (below("/inbox"), below("/tus"), below("/upload/assets")) {
+        (Some(rest), _, _) if matches!(*method, Method::PUT | Method::POST) => Route::Inbox(rest),
+        (Some(_), _, _) => Route::WrongMethod("PUT, POST"),
+        (_, Some(rest), _) => Route::Tus(rest),
+        (_, _, Some(rest)) if reads => Route::Asset(rest),
+        (_, _, Some(_)) => Route::WrongMethod("GET, HEAD"),
+        (None, None, None) => route_by_app(method, path),
     }
 }
 
@@ -108,7 +139,10 @@ mod tests {
 
     #[test]
     fn table() {
-        use Route::{Dav, DavRoot, Health, Immich, Inbox, Metrics, Page, Unknown, WrongMethod};
+        use Route::{
+            Asset, Dav, DavRoot, Health, Immich, Inbox, Metrics, Page, Proofs, Session, Tus, Unknown,
+            UploadPage, WrongMethod,
+        };
         for (method, path, expected) in [
             ("GET", "/", Page),
             ("HEAD", "/", Page),
@@ -133,6 +167,18 @@ mod tests {
             ("PUT", "/inbox/", Inbox("")),
             ("GET", "/inbox/a", WrongMethod("PUT, POST")),
             ("PUT", "/inboxes/a", Unknown),
+            ("POST", "/tus", Tus("")),
+            ("POST", "/tus/", Tus("")),
+            ("PATCH", "/tus/x/y", Tus("x/y")),
+            ("GET", "/upload", UploadPage),
+            ("PUT", "/upload", WrongMethod("GET, HEAD")),
+            ("GET", "/upload/", Unknown),
+            ("POST", "/upload/session", Session),
+            ("PUT", "/upload/session", WrongMethod("GET, POST, DELETE")),
+            ("POST", "/upload/proofs", Proofs),
+            ("GET", "/upload/proofs", WrongMethod("POST")),
+            ("GET", "/upload/assets/upload.js", Asset("upload.js")),
+            ("POST", "/upload/assets/upload.js", WrongMethod("GET, HEAD")),
             ("GET", "/davos", Unknown),
             ("GET", "/DAV/", Unknown),
             ("GET", "/%64av/", Unknown),
@@ -156,8 +202,9 @@ mod tests {
         #[test]
         fn only_the_tree_needs_a_device_and_only_the_listed_is_open(path in "/?[a-z/%.]{0,12}") {
             let routed = route(&Method::GET, &path);
-            let open = ["/", "/health", "/metrics"].contains(&path.as_str());
-            prop_assert_eq!(routed != Route::Unknown && routed.access() == Access::Open, open);
+            let open = ["/", "/health", "/metrics", "/upload", "/upload/session"].contains(&path.as_str());
+            let answers_itself = matches!(routed, Route::Unknown | Route::Asset(_) | Route::WrongMethod(_));
+            prop_assert_eq!(!answers_itself && routed.access() == Access::Open, open);
         }
     }
 }
