@@ -166,7 +166,7 @@ fn dated(text: &str) -> Option<Taken> {
         None => None,
         Some('Z') => Some(0),
         Some(sign) => {
-            let digits: String = zone[1..].chars().filter(|c| *c != ':').collect();
+            let digits: String = zone.chars().skip(1).filter(|c| *c != ':').collect();
             let (hours, minutes) =
                 (digits.get(..2)?.parse::<i32>().ok()?, digits.get(2..4)?.parse::<i32>().ok()?);
             let seconds = hours * 3600 + minutes * 60;
@@ -183,4 +183,42 @@ fn coordinates(text: &str) -> Option<Coordinates> {
     let (first, second) = (signs.next()?, signs.next()?);
     let end = text[second + 1..].find(['+', '-', '/', 'C']).map_or(text.len(), |at| second + 1 + at);
     Coordinates::new(text[first..second].parse().ok()?, text[second..end].parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_with_and_without_a_zone() {
+        let read = |text| dated(text).map(|taken| (taken.local.to_string(), taken.offset));
+        for (text, offset) in [
+            ("2024-03-05T12:33:44+0100", Some(3600)),
+            ("2024-03-05T12:33:44-03:30", Some(-12_600)),
+            ("2024-03-05T12:33:44.250Z\0", Some(0)),
+            ("2024-03-05T12:33:44", None),
+        ] {
+            assert_eq!(read(text), Some(("2024-03-05T12:33:44".to_owned(), offset)), "{text}");
+        }
+        for bad in [
+            "",
+            "2024-03-05",
+            "2024-03-05T12:33:44+",
+            "2024-03-05T12:33:44\u{fffd}0100",
+            "2024-03-05T12:33:4\u{fffd}",
+            "5 March 2024, at noon",
+        ] {
+            assert!(read(bad).is_none_or(|(_, offset)| offset.is_some()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn places() {
+        let read = |text| coordinates(text).map(|place| (place.latitude, place.longitude));
+        assert_eq!(read("+48.2082-016.3738+171.000/"), Some((48.2082, -16.3738)));
+        assert_eq!(read("-33.9+151.2/"), Some((-33.9, 151.2)));
+        for bad in ["", "+", "+1", "++", "+48.2\u{fffd}+16", "+91+16", "+0+0"] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
 }

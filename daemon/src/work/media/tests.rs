@@ -144,7 +144,7 @@ fn what_the_drive_did_not_give_says_nothing_about_the_bytes() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     /// Anything may come back, and it comes back.
     #[test]
