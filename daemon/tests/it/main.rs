@@ -20,6 +20,7 @@ mod hostile_bytes;
 mod hostile_names;
 mod hostile_sites;
 mod inbox;
+mod immich;
 mod kill;
 mod large;
 mod lives;
