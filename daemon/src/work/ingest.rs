@@ -172,10 +172,13 @@ impl UnnamedIncoming {
         self.0.write(bytes)
     }
 
-    /// Ends the body, as [`Incoming::finish`]. `mtime`: the modification time to record; the time of receipt if the client gave
-    /// none. Blocking.
-    pub fn finish(mut self, mtime: Option<Timestamp>) -> Result<UnnamedReceived, Refusal> {
-        self.0.offer.mtime = mtime;
+    /// Ends the body, as [`Incoming::finish`]. `mtime`, `ctime`: as in [`Offer`]. Blocking.
+    pub fn finish(
+        mut self,
+        mtime: Option<Timestamp>,
+        ctime: Option<Timestamp>,
+    ) -> Result<UnnamedReceived, Refusal> {
+        (self.0.offer.mtime, self.0.offer.ctime) = (mtime, ctime);
         self.0.finish().map(UnnamedReceived)
     }
 }
@@ -199,7 +202,7 @@ impl UnnamedReceived {
     /// Says that they are the bytes which this name has already: its date stays, and they heal it where it went bad.
     pub fn known_as(self, path: RelPath) -> Received {
         let mut received = self.name(path, Expect::Anything);
-        received.offer.mtime = None;
+        (received.offer.mtime, received.offer.ctime) = (None, None);
         received
     }
 }

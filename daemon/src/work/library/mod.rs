@@ -48,6 +48,8 @@ pub struct Asset {
     pub size: u64,
     /// Modification time.
     pub mtime: Timestamp,
+    /// When it was made, where the client said so.
+    pub ctime: Option<Timestamp>,
     /// When the box received it.
     pub received: Timestamp,
     /// SHA-1, once that is known: computed while receiving where a client asks by it, else when it is mirrored.
@@ -296,6 +298,7 @@ fn described(r: &Reader<'_>, home: &RelPath, asset: AssetName) -> Result<Asset, 
         path: name.path,
         size: name.size,
         mtime: name.mtime,
+        ctime: name.ctime,
         received: name.received,
         sha1: sha1(digits.as_deref()),
         favourite,

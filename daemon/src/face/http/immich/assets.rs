@@ -73,6 +73,7 @@ impl Described {
     /// A photo of a person.
     pub(super) fn new(device: &Device, asset: &Asset) -> Self {
         let (changed, received) = (time(asset.mtime), time(asset.received));
+        let created = time(asset.ctime.unwrap_or(asset.mtime));
         Self {
             checksum: checksum(asset),
             created_at: received.clone(),
@@ -83,8 +84,8 @@ impl Described {
                 date_time_original: None,
                 modify_date: changed.clone(),
             },
-            file_created_at: changed.clone(),
-            file_modified_at: changed.clone(),
+            file_created_at: created.clone(),
+            file_modified_at: changed,
             has_metadata: false,
             height: None,
             id: asset.id.to_string(),
@@ -95,7 +96,7 @@ impl Described {
             is_trashed: false,
             library_id: None,
             live_photo_video_id: asset.motion.map(|id| id.to_string()),
-            local_date_time: changed,
+            local_date_time: created,
             original_file_name: asset.path.name().to_owned(),
             original_mime_type: content_type(asset.path.name()),
             original_path: asset.path.to_string(),

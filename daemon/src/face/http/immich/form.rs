@@ -171,11 +171,11 @@ impl Sink for Taking {
                 "an empty file, or one that a system leaves behind, is not kept as a photo",
             ));
         }
-        let mtime =
-            [&self.fields.modified, &self.fields.created].into_iter().flatten().find_map(|text| moment(text));
+        let ctime = self.fields.created.as_deref().and_then(moment);
+        let mtime = self.fields.modified.as_deref().and_then(moment).or(ctime);
         // All files are whole and fit what was announced before any gets a name.
         let finish = |file: File| -> Result<(UnnamedReceived, String), Deny> {
-            Ok((file.incoming.finish(mtime)?, file.name))
+            Ok((file.incoming.finish(mtime, ctime)?, file.name))
         };
         let motion = self.motion.take().filter(|file| file.size > 0).map(finish).transpose()?;
         let sidecar = self.sidecar.take().filter(|file| file.size > 0).map(finish).transpose()?;
