@@ -1,5 +1,5 @@
 //! The Immich dialect against the real binary: what its clients rely on and no client shows, rights, and what must not be stored.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -500,4 +500,82 @@ fn many_at_once_of_one_name() {
     assert_eq!(different.len(), 12);
     let (_, statistics) = home.ask(&home.phone, "GET", "/api/assets/statistics", &Value::Null);
     assert_eq!(statistics["total"], 12);
+}
+
+/// A conversation of a client: `@NAME` in an expected answer is an id to remember, `=NAME` that id again, `<kind>` any of the kind.
+struct Replay {
+    known: BTreeMap<String, String>,
+}
+
+impl Replay {
+    /// A text with the ids it names filled in.
+    fn filled(&self, text: &str) -> String {
+        self.known.iter().fold(text.to_owned(), |text, (name, id)| text.replace(&format!("={name}"), id))
+    }
+
+    /// Whether an answer has all that is expected of it.
+    fn check(&mut self, at: &str, expected: &Value, got: &Value) {
+        match expected {
+            Value::Object(fields) => {
+                for (key, expected) in fields {
+                    self.check(&format!("{at}.{key}"), expected, got.get(key).unwrap_or(&json!("(missing)")));
+                }
+            }
+            Value::Array(items) => {
+                assert_eq!(got.as_array().map(Vec::len), Some(items.len()), "{at}: {got}");
+                for (n, expected) in items.iter().enumerate() {
+                    self.check(&format!("{at}[{n}]"), expected, &got[n]);
+                }
+            }
+            Value::String(text) => match text.as_str() {
+                "<text>" => assert!(got.is_string(), "{at}: {got}"),
+                "<number>" => assert!(got.is_u64(), "{at}: {got}"),
+                "<list>" => assert!(got.as_array().is_some_and(|list| !list.is_empty()), "{at}: {got}"),
+                "<uuid>" => assert_eq!(got.as_str().map(str::len), Some(36), "{at}: {got}"),
+                _ => match text.strip_prefix('@') {
+                    Some(name) => {
+                        let id = got.as_str().filter(|id| id.len() == 36);
+                        let id = id.unwrap_or_else(|| panic!("{at}: no id: {got}"));
+                        self.known.insert(name.to_owned(), id.to_owned());
+                    }
+                    None => assert_eq!(*got, json!(self.filled(text)), "{at}"),
+                },
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) => assert_eq!(got, expected, "{at}"),
+        }
+    }
+}
+
+fn fields(of: &Value) -> Vec<(String, String)> {
+    let pair = |(name, value): (&String, &Value)| (name.clone(), value.as_str().unwrap().to_owned());
+    of.as_object().unwrap().iter().map(pair).collect()
+}
+
+#[test]
+fn immich_go_is_answered_as_it_expects() {
+    let home = home();
+    let text = include_str!("../fixtures/immich/immich-go.json");
+    let script: Value = serde_json::from_str(text).unwrap();
+    let mut replay = Replay { known: BTreeMap::new() };
+    for (n, step) in script["steps"].as_array().unwrap().iter().enumerate() {
+        let ask = replay.filled(step["ask"].as_str().unwrap());
+        let (method, path) = ask.split_once(' ').unwrap();
+        let (status, got) = if let Some(sent) = step.get("form") {
+            let (before, after) = (fields(&sent["before"]), fields(&sent["after"]));
+            let (name, text) = (sent["file"]["name"].as_str(), sent["file"]["text"].as_str().unwrap());
+            let mut parts: Vec<Part<'_>> = before.iter().map(|(k, v)| Part(k, None, v.as_bytes())).collect();
+            parts.push(Part("assetData", name, text.as_bytes()));
+            parts.extend(after.iter().map(|(k, v)| Part(k, None, v.as_bytes())));
+            home.send(&home.laptop, "", &form(&parts))
+        } else {
+            let body = step
+                .get("body")
+                .map_or(Value::Null, |body| serde_json::from_str(&replay.filled(&body.to_string())).unwrap());
+            home.ask(&home.laptop, method, path, &body)
+        };
+        assert_eq!(json!(status), step["status"], "{n}: {ask}: {got}");
+        replay.check(&format!("{n}: {ask}: answer"), &step["answer"], &got);
+    }
+    let files = ["2026-11/IMG_1.HEIC", "2026-11/VID_1.mp4", "Holiday/IMG_1.HEIC", "Holiday/VID_1.mp4"];
+    assert_eq!(home.files(), files.map(|file| format!("anna/{file}")).into());
 }
