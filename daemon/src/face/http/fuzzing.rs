@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
+pub use super::multipart::form;
 use super::silence::Silences;
 pub use super::webdav::fuzzing::{condition, range, request_path, xml};
 use super::{Limits, accept, reply, upload};

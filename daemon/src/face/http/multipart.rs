@@ -263,6 +263,34 @@ fn extended(value: &str) -> Option<String> {
     percent_encoding::percent_decode_str(encoded).decode_utf8().ok().map(String::from)
 }
 
+/// Forms: the same parts in however many pieces they arrive, and no byte that did not. The first byte says in how many.
+#[cfg(any(test, fuzzing))]
+pub fn form(bytes: &[u8]) {
+    let Some((piece, body)) = bytes.split_first() else { return };
+    let parts = |piece: usize| -> Result<_, BadForm> {
+        let (mut form, mut parts, mut ended) = (Form::new("b"), Vec::<(Head, Vec<u8>)>::new(), 0);
+        for piece in body.chunks(piece.max(1)) {
+            form.feed::<BadForm>(piece, |event| {
+                match event {
+                    Event::Begin(head) => parts.push((head, Vec::new())),
+                    Event::Bytes(bytes) => parts.iter_mut().for_each(|part| part.1.extend_from_slice(bytes)),
+                    Event::End => ended += 1,
+                }
+                Ok(())
+            })?;
+        }
+        assert!(ended <= parts.len() && (!form.is_complete() || ended == parts.len()));
+        Ok((parts, form.is_complete()))
+    };
+    let whole = parts(body.len());
+    assert_eq!(whole, parts(usize::from(*piece)), "in pieces of {piece}");
+    if let Ok((parts, true)) = whole {
+        // The first part has taken all that came to any.
+        assert!(parts.first().is_none_or(|part| part.1.len() < body.len()));
+        assert!(parts.len() <= MOST_PARTS);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
