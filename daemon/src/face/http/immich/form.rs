@@ -166,7 +166,9 @@ impl Sink for Taking {
         if let Some(name) = self.fields.file_name.take().filter(|name| !name.is_empty()) {
             asset.name = name;
         }
-        if !Library::is_keepable(&asset.name, asset.size) {
+        let is_kept = |file: &File| Library::is_keepable(&file.name, file.size);
+        if !is_kept(&asset) || self.motion.as_ref().is_some_and(|motion| motion.size > 0 && !is_kept(motion))
+        {
             return Err(Deny::Bad(
                 "an empty file, or one that a system leaves behind, is not kept as a photo",
             ));
