@@ -21,6 +21,9 @@ pub fn file_name(sent: &str) -> String {
     let ends = stem.char_indices().map(|(at, c)| at + c.len_utf8()).rev();
     let shorter =
         ends.filter(|end| *end <= LONGEST).find_map(|end| fits(&format!("{}{ending}", &stem[..end])));
+    // What is no name at all does not become one by losing its end.
+    let is_long = plain.len() > LONGEST || RelPath::parse(plain).is_ok();
+    let shorter = shorter.filter(|_| is_long);
     shorter.or_else(|| fits(&format!("{NAMELESS}{ending}"))).map_or_else(|| NAMELESS.to_owned(), String::from)
 }
 
