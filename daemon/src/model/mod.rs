@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod account;
+pub mod agent;
 pub mod copy;
 pub mod drive;
 pub mod event;
@@ -10,6 +11,7 @@ pub mod hash;
 pub mod health;
 pub mod media;
 pub mod offer;
+pub mod password;
 pub mod path;
 pub mod place;
 pub mod receipt;

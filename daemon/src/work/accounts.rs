@@ -1,24 +1,24 @@
 //! People and devices: adding, listing, revoking, and recording who was seen.
-use jiff::Timestamp;
-
 use crate::model::account::{Device, DeviceKind, Slug, Token};
-use crate::store::catalogue::accounts;
+use crate::store::catalogue::accounts::{self, DeviceRow};
 use crate::work::changes::Change;
 use crate::work::error::Refusal;
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, Visit};
 use crate::work::views::{DeviceView, PersonView, QuotaView};
 
 impl Pool {
     /// All people.
     pub fn people(&self) -> Result<Vec<PersonView>, Refusal> {
         let primary = self.primary()?;
-        let (rows, quotas) = primary.catalogue.read(|r| Ok((r.people()?, r.quotas()?)))?;
+        let (rows, quotas, passwords) =
+            primary.catalogue.read(|r| Ok((r.people()?, r.quotas()?, r.passwords()?)))?;
         let view = |(name, devices, files, bytes)| {
             let quota = quotas.iter().find(|(person, _)| *person == name).map(|(_, quota)| *quota);
             let quota = quota
                 .map(|bytes| Ok::<_, Refusal>(QuotaView { bytes, used: self.used(&primary, &name)? }))
                 .transpose()?;
-            Ok(PersonView { name, devices, files, bytes, quota })
+            let password = passwords.iter().any(|(person, _)| *person == name);
+            Ok(PersonView { name, devices, files, bytes, password, quota })
         };
         rows.into_iter().map(view).collect()
     }
@@ -51,6 +51,8 @@ impl Pool {
                     kind: row.device.kind,
                     created: row.created,
                     last_seen: row.last_seen,
+                    app: row.app,
+                    app_version: row.app_version,
                     revoked: row.revoked.is_some(),
                     files,
                     bytes,
@@ -62,21 +64,35 @@ impl Pool {
     /// Adds a device and makes its folder; the token is shown to its owner and kept nowhere. `NotFound` (the person),
     /// `Exists` (a device of that name that may sign in).
     pub fn add_device(&self, person: &Slug, name: &Slug, kind: DeviceKind) -> Result<Token, Refusal> {
-        let mut bytes = [0; 20];
-        getrandom::fill(&mut bytes).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
-        let token = Token::from_random(bytes);
-        self.put_device(person, name, kind, &token)?;
+        let token = new_token()?;
+        self.put_device(person, name, kind, &token, false)?;
         Ok(token)
     }
 
-    fn put_device(&self, person: &Slug, name: &Slug, kind: DeviceKind, token: &Token) -> Result<(), Refusal> {
+    /// Gives a device a new token, or adds it where it is not there; the token it had is worth nothing from then on. In one event: there is
+    /// no moment at which neither is right. `NotFound` (the person).
+    pub fn renew_device(&self, person: &Slug, name: &Slug, kind: DeviceKind) -> Result<Token, Refusal> {
+        let token = new_token()?;
+        self.put_device(person, name, kind, &token, true)?;
+        Ok(token)
+    }
+
+    fn put_device(
+        &self,
+        person: &Slug,
+        name: &Slug,
+        kind: DeviceKind,
+        token: &Token,
+        renew: bool,
+    ) -> Result<(), Refusal> {
         let primary = self.primary()?;
         let (known, devices) = primary.catalogue.read(|r| Ok((r.has_person(person)?, r.devices()?)))?;
         if !known {
             return Err(Refusal::NotFound);
         }
-        if devices.iter().any(|d| d.device.person == *person && d.device.name == *name && d.revoked.is_none())
-        {
+        let is_there =
+            |d: &DeviceRow| d.device.person == *person && d.device.name == *name && d.revoked.is_none();
+        if !renew && devices.iter().any(is_there) {
             return Err(Refusal::Exists);
         }
         let key = self.token_key().ok_or(Refusal::NotFound)?;
@@ -102,14 +118,20 @@ impl Pool {
 
     /// Writes down when devices were last seen. Called by the minute check; losing a minute of it costs nothing.
     pub fn record_seen(&self) -> Result<(), Refusal> {
-        let seen: Vec<(Device, Timestamp)> = self.take_seen();
+        let seen: Vec<Visit> = self.take_seen();
         if seen.is_empty() {
             return Ok(());
         }
         let primary = self.primary()?;
-        primary
-            .catalogue
-            .write(|tx| seen.iter().try_for_each(|(device, at)| accounts::seen(tx, device, *at)))?;
+        primary.catalogue.write(|tx| {
+            seen.iter().try_for_each(|v| accounts::seen(tx, &v.device, v.at, v.agent.as_ref()))
+        })?;
         Ok(())
     }
+}
+
+fn new_token() -> Result<Token, Refusal> {
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
+    Ok(Token::from_random(bytes))
 }

@@ -29,6 +29,7 @@ pub mod news;
 mod opening;
 mod pace;
 pub mod parts;
+mod passwords;
 pub mod pool;
 pub mod primary;
 pub mod promote;

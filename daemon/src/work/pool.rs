@@ -9,6 +9,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::account::{Device, TokenHash, TokenKey};
+use crate::model::agent::Agent;
 use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
 use crate::plan::mirroring::Brake;
@@ -24,6 +25,7 @@ use crate::work::incidents::Incidents;
 use crate::work::news::{Feed, PhotoNews};
 use crate::work::opening::Condemned;
 use crate::work::parts::Uploads;
+use crate::work::passwords::OneAtATime;
 use crate::work::primary::Primary;
 use crate::work::promote::Roles;
 use crate::work::quotas::Quotas;
@@ -117,12 +119,14 @@ pub struct Pool {
     /// What is known of the roles of drives.
     pub(super) roles: Mutex<Roles>,
     /// Who was seen since it was last written down. Apart from `accounts`, which every request reads.
-    seen: Mutex<HashMap<String, (Device, Timestamp)>>,
+    seen: Mutex<HashMap<String, Visit>>,
     /// What was last counted.
     pub(super) census: Mutex<Option<Census>>,
     /// Held while `accounts` is read anew: what was read first must not be put there last.
     reloading: Mutex<()>,
     pub(super) quotas: Quotas,
+    /// Held while a password is hashed.
+    pub(super) hashing: OneAtATime,
     pub(super) room: Room,
     pub(super) uploads: Uploads,
     pub(super) inflow: Mutex<Option<Inflow>>,
@@ -155,6 +159,14 @@ pub struct Pool {
     busy_taking_in: AtomicBool,
 }
 
+/// A device that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Visit {
+    pub(super) device: Device,
+    pub(super) at: Timestamp,
+    pub(super) agent: Option<Agent>,
+}
+
 /// A device that has shown a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedIn {
@@ -180,6 +192,7 @@ impl Pool {
             census: Mutex::default(),
             reloading: Mutex::default(),
             quotas: Quotas::default(),
+            hashing: OneAtATime::default(),
             room: Room::default(),
             uploads: Uploads::default(),
             inflow: Mutex::default(),
@@ -474,10 +487,18 @@ impl Pool {
         let device = accounts.devices.get(&key.hash(password)).filter(|d| fits(d)).cloned();
         drop(accounts);
         if let Some(device) = &device {
-            let visit = (device.clone(), self.now());
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(device.label(), visit);
+            self.note_visit(device, None);
         }
         Ok(device.map(|device| SignedIn { device }))
+    }
+
+    /// Notes that a device came, and with which program, to be written down later. A request that does not say takes nothing back.
+    pub fn note_visit(&self, device: &Device, agent: Option<Agent>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let visit = Visit { device: device.clone(), at: self.now(), agent };
+        let noted = seen.entry(device.label()).or_insert_with(|| visit.clone());
+        noted.at = visit.at;
+        noted.agent = visit.agent.or(noted.agent.take());
     }
 
     /// The key tokens are hashed with.
@@ -486,7 +507,7 @@ impl Pool {
     }
 
     /// Takes the visits since the last call, to be recorded.
-    pub(super) fn take_seen(&self) -> Vec<(Device, Timestamp)> {
+    pub(super) fn take_seen(&self) -> Vec<Visit> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *seen).into_values().collect()
     }

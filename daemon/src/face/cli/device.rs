@@ -118,6 +118,12 @@ fn list(cx: &mut Cx<'_>, person: Option<&Slug>, json: bool) -> anyhow::Result<()
     Ok(())
 }
 
+/// The program it came with; what it says of itself is shown without what a terminal would obey.
+fn app(device: &DeviceView) -> String {
+    let version = device.app_version.as_deref().unwrap_or_default();
+    screen::plain(format!("{} {version}", device.app.as_deref().unwrap_or_default()).trim())
+}
+
 fn table(devices: &[DeviceView], zone: &TimeZone) -> String {
     let rows = devices.iter().map(|device| {
         let seen = match device.last_seen {
@@ -131,6 +137,7 @@ fn table(devices: &[DeviceView], zone: &TimeZone) -> String {
             screen::many(device.files, "file", "files"),
             screen::size(device.bytes),
             seen,
+            app(device),
         ]
     });
     screen::table(&rows.collect::<Vec<_>>())

@@ -32,6 +32,7 @@ mod restore;
 mod screen;
 mod serve;
 mod status;
+mod typed;
 mod verify;
 
 pub use exit::Exit;

@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::HeaderMap;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, USER_AGENT};
+
+use crate::model::agent::Agent;
 
 /// A user name and a password as sent. No `Debug`: it must not reach a log.
 pub(super) struct Credentials {
@@ -32,6 +34,11 @@ pub(super) fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let decoded = String::from_utf8(ANY_PADDING.decode(encoded.trim()).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
     Some(Credentials { user: user.trim().to_lowercase(), password: password.to_owned() })
+}
+
+/// The program that asks, as it names itself.
+pub(super) fn agent(headers: &HeaderMap) -> Option<Agent> {
+    Agent::read(headers.get(USER_AGENT)?.to_str().ok()?)
 }
 
 /// How many pairs of address and user name are remembered. The longest untouched makes room for a new one.

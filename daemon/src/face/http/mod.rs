@@ -184,6 +184,9 @@ async fn sign_in(shared: &Shared, headers: &HeaderMap, from: IpAddr) -> Result<D
     match shared.face.pool.sign_in(&given.user, &given.password) {
         Ok(Some(signed_in)) => {
             shared.throttle().succeeded(from, &given.user);
+            if let Some(agent) = auth::agent(headers) {
+                shared.face.pool.note_visit(&signed_in.device, Some(agent));
+            }
             Ok(signed_in.device)
         }
         Ok(None) => {
