@@ -1,4 +1,6 @@
 //! People and devices: adding, listing, revoking, and recording who was seen.
+use std::sync::PoisonError;
+
 use crate::model::account::{Device, DeviceKind, Slug, Token};
 use crate::store::catalogue::accounts::{self, DeviceRow};
 use crate::work::changes::Change;
@@ -85,21 +87,33 @@ impl Pool {
         token: &Token,
         renew: bool,
     ) -> Result<(), Refusal> {
-        let primary = self.primary()?;
-        let (known, devices) = primary.catalogue.read(|r| Ok((r.has_person(person)?, r.devices()?)))?;
-        if !known {
-            return Err(Refusal::NotFound);
-        }
-        let is_there =
-            |d: &DeviceRow| d.device.person == *person && d.device.name == *name && d.revoked.is_none();
-        if !renew && devices.iter().any(is_there) {
-            return Err(Refusal::Exists);
-        }
-        let key = self.token_key().ok_or(Refusal::NotFound)?;
         let device = Device { person: person.clone(), name: name.clone(), kind };
+        let _one_at_a_time = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.may_be_added(&device) {
+            Err(Refusal::Exists) if renew => {}
+            other => other?,
+        }
+        let primary = self.primary()?;
+        let key = self.token_key().ok_or(Refusal::NotFound)?;
         let change = Change::Device { device, token: key.hash(token.reveal()) };
         primary.submit(change, self.now())?;
+        self.wake_mirror();
         self.load_accounts(&primary)
+    }
+
+    /// Whether a device can be added: `NotFound` (the person), `Exists` (one of that name that may sign in).
+    pub(super) fn may_be_added(&self, device: &Device) -> Result<(), Refusal> {
+        let primary = self.primary()?;
+        let (known, devices) =
+            primary.catalogue.read(|r| Ok((r.has_person(&device.person)?, r.devices()?)))?;
+        let same = |row: &DeviceRow| {
+            row.device.person == device.person && row.device.name == device.name && row.revoked.is_none()
+        };
+        match known {
+            false => Err(Refusal::NotFound),
+            true if devices.iter().any(same) => Err(Refusal::Exists),
+            true => Ok(()),
+        }
     }
 
     /// Takes a device's right to sign in away; effective with the next request. `NotFound`.
@@ -113,6 +127,7 @@ impl Pool {
             return Err(Refusal::NotFound);
         }
         primary.submit(Change::Revoke { person: person.clone(), device: name.clone() }, self.now())?;
+        self.wake_mirror();
         self.load_accounts(&primary)
     }
 
@@ -130,7 +145,8 @@ impl Pool {
     }
 }
 
-fn new_token() -> Result<Token, Refusal> {
+/// A token from the kernel's randomness.
+pub(super) fn new_token() -> Result<Token, Refusal> {
     let mut bytes = [0; 20];
     getrandom::fill(&mut bytes).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
     Ok(Token::from_random(bytes))

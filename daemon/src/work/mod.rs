@@ -26,6 +26,7 @@ pub mod library;
 pub mod media;
 pub mod mirror;
 pub mod news;
+pub mod onetime;
 mod opening;
 mod pace;
 pub mod parts;

@@ -32,7 +32,10 @@ impl Pool {
             return Err(Refusal::NotFound);
         }
         let hash = password.map(|password| self.hash(password)).transpose()?;
-        primary.submit(Change::Password { person: person.clone(), hash }, self.now()).map(drop)
+        primary.submit(Change::Password { person: person.clone(), hash }, self.now())?;
+        // The other drives are told at once, not with the next photo.
+        self.wake_mirror();
+        Ok(())
     }
 
     /// Whether this is the person's password. One that is not there, and a person that is not there, take as long as a wrong one, so that

@@ -23,6 +23,7 @@ use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::incidents::Incidents;
 use crate::work::news::{Feed, PhotoNews};
+use crate::work::onetime::OneTimes;
 use crate::work::opening::Condemned;
 use crate::work::parts::Uploads;
 use crate::work::passwords::OneAtATime;
@@ -127,6 +128,9 @@ pub struct Pool {
     pub(super) quotas: Quotas,
     /// Held while a password is hashed.
     pub(super) hashing: OneAtATime,
+    pub(super) onetimes: OneTimes,
+    /// Held while a device is added: two at once of one name must not both find it free.
+    pub(super) adding: Mutex<()>,
     pub(super) room: Room,
     pub(super) uploads: Uploads,
     pub(super) inflow: Mutex<Option<Inflow>>,
@@ -193,6 +197,8 @@ impl Pool {
             reloading: Mutex::default(),
             quotas: Quotas::default(),
             hashing: OneAtATime::default(),
+            onetimes: OneTimes::default(),
+            adding: Mutex::default(),
             room: Room::default(),
             uploads: Uploads::default(),
             inflow: Mutex::default(),

@@ -22,6 +22,7 @@ mod hostile_sites;
 mod kill;
 mod large;
 mod lives;
+mod login;
 mod lying;
 mod new_card;
 mod offline;

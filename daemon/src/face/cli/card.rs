@@ -2,8 +2,26 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use super::address::Address;
+use super::apps::Setup;
 use super::screen;
 use crate::model::account::{DeviceKind, Slug};
+
+/// How one app is set up: its code, what to type, and the switches.
+pub(super) fn setup(out: &mut dyn Write, setup: &Setup) -> io::Result<()> {
+    if let Some(code) = &setup.code {
+        if let Some(drawn) = screen::qr(&code.content, io::stdout().is_terminal()) {
+            write!(out, "{drawn}")?;
+        }
+        writeln!(out, "  {}\n", code.how)?;
+    }
+    let width = setup.settings.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in &setup.settings {
+        writeln!(out, "  {name:width$}  {value}")?;
+    }
+    writeln!(out)?;
+    setup.switches.iter().try_for_each(|switch| writeln!(out, "- {switch}"))?;
+    writeln!(out, "\nIts files lie in {} on the drives.", setup.folder)
+}
 
 /// What a device needs to sign in.
 pub(super) struct Card<'a> {

@@ -14,6 +14,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::work::views::Progress;
 
 mod address;
+mod apps;
 mod card;
 mod changes;
 mod completions;

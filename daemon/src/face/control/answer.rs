@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::serve::InVain;
 use super::wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusReport};
-use crate::model::account::Slug;
+use crate::model::account::{Slug, Token};
 use crate::model::health::Light;
 use crate::model::password::Password;
 use crate::work::eject::EjectError;
@@ -39,13 +39,13 @@ pub(super) fn answer(
         Request::PersonQuota { name, quota } => {
             json(&pool.set_quota(&name, quota).map_err(refused(&format!("person {name}")))?)
         }
-        Request::PersonPassword { name, password } => {
-            json(&pool.set_password(&name, password.as_ref()).map_err(refused(&format!("person {name}")))?)
-        }
+        Request::PersonPassword { name, password } => set_password(pool, &name, password.as_ref()),
         Request::DeviceList {} => json(&pool.devices().map_err(refused("catalogue"))?),
         Request::DeviceAdd { person, name, kind } => {
-            let token = pool.add_device(&person, &name, kind).map_err(|e| add_fault(&e, &person, &name))?;
-            json(&Added { password: token.reveal().to_owned() })
+            added(pool.add_device(&person, &name, kind), &person, &name)
+        }
+        Request::DeviceOneTime { person, name, kind } => {
+            added(pool.add_one_time(&person, &name, kind), &person, &name)
         }
         Request::DeviceRevoke { person, name } => {
             let what = format!("device {person}/{name}");
@@ -103,6 +103,16 @@ fn add_person(
     json(&quota.map_or(Ok(()), |bytes| pool.set_quota(name, Some(bytes))).map_err(refused)?)
 }
 
+fn set_password(pool: &Pool, name: &Slug, password: Option<&Password>) -> Result<Value, Fault> {
+    let refused = |refusal: Refusal| Fault::refused(&refusal, &format!("person {name}"));
+    json(&pool.set_password(name, password).map_err(refused)?)
+}
+
+fn added(token: Result<Token, Refusal>, person: &Slug, name: &Slug) -> Result<Value, Fault> {
+    let token = token.map_err(|refusal| add_fault(&refusal, person, name))?;
+    json(&Added { password: token.reveal().to_owned() })
+}
+
 fn add_fault(refusal: &Refusal, person: &Slug, name: &Slug) -> Fault {
     let mut fault = Fault::refused(refusal, &format!("device {person}/{name}"));
     if matches!(refusal, Refusal::NotFound) {
@@ -131,6 +141,7 @@ const fn takes_the_catalogue(request: &Request) -> bool {
         | Request::PersonPassword { .. }
         | Request::DeviceList {}
         | Request::DeviceAdd { .. }
+        | Request::DeviceOneTime { .. }
         | Request::DeviceRevoke { .. }
         | Request::Find { .. }
         | Request::Receipt { .. }

@@ -60,6 +60,15 @@ pub enum Request {
         /// What it may do.
         kind: DeviceKind,
     },
+    /// A password with which a device that is not there yet fetches its own, once: [`Added`].
+    DeviceOneTime {
+        /// Whose.
+        person: Slug,
+        /// Its name.
+        name: Slug,
+        /// What it may do.
+        kind: DeviceKind,
+    },
     /// A device that may no longer sign in: nothing.
     DeviceRevoke {
         /// Whose.
@@ -161,6 +170,7 @@ impl Request {
             | Self::PersonQuota { .. }
             | Self::PersonPassword { .. }
             | Self::DeviceAdd { .. }
+            | Self::DeviceOneTime { .. }
             | Self::DeviceRevoke { .. }
             | Self::DriveAdopt { .. }
             | Self::DriveEject { .. } => Some(Duration::from_secs(120)),

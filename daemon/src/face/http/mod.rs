@@ -72,12 +72,20 @@ pub struct Face {
 struct Shared {
     face: Arc<Face>,
     throttle: Mutex<Throttle>,
+    desk: nextcloud::login::Desk,
     locks: Mutex<Locks>,
 }
 
 impl Shared {
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes with which program a device came.
+    fn came(&self, device: &Device, headers: &HeaderMap) {
+        if let Some(agent) = auth::agent(headers) {
+            self.face.pool.note_visit(device, Some(agent));
+        }
     }
 
     fn locks(&self) -> std::sync::MutexGuard<'_, Locks> {
@@ -97,7 +105,13 @@ impl Server {
     /// Behind this face; nobody is served yet.
     pub fn new(face: Arc<Face>) -> Self {
         let house = accept::House::new(face.limits.clone());
-        Self { shared: Arc::new(Shared { face, throttle: Mutex::default(), locks: Mutex::default() }), house }
+        let shared = Shared {
+            face,
+            throttle: Mutex::default(),
+            desk: nextcloud::login::Desk::default(),
+            locks: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared), house }
     }
 
     /// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at
@@ -160,6 +174,9 @@ async fn respond(
         (Route::Cloud(route), None) => nextcloud::answer_anybody(&route, parts),
         (Route::DavRoot, Some(_)) => webdav::answer_root(parts, body, &shared.face.limits).await,
         (Route::Immich, _) => Ok(immich::answer(shared, parts, body, from).await),
+        (Route::Login(login), device) => {
+            nextcloud::login::answer(shared, &here, (parts, body), (from, device), login).await
+        }
         (Route::Health, _) => Ok(health(&parts.headers, &shared.face.pool.findings())),
         (Route::Metrics, _) => {
             Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))
@@ -184,9 +201,7 @@ async fn sign_in(shared: &Shared, headers: &HeaderMap, from: IpAddr) -> Result<D
     match shared.face.pool.sign_in(&given.user, &given.password) {
         Ok(Some(signed_in)) => {
             shared.throttle().succeeded(from, &given.user);
-            if let Some(agent) = auth::agent(headers) {
-                shared.face.pool.note_visit(&signed_in.device, Some(agent));
-            }
+            shared.came(&signed_in.device, headers);
             Ok(signed_in.device)
         }
         Ok(None) => {

@@ -94,6 +94,7 @@ fn rise(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError
         What::Person { .. }
         | What::Device { .. }
         | What::Quota { .. }
+        | What::Password { .. }
         | What::Revoked { .. }
         | What::Retired { .. }
         | What::Role { .. }
