@@ -25,7 +25,7 @@ impl OneAtATime {
 
 impl Pool {
     /// Sets a person's password, or takes it away: then nobody signs in as this person on the login page. Devices keep their own
-    /// passwords either way. Blocking, for about half a second. `NotFound`.
+    /// passwords either way. Blocking, for up to a second. `NotFound`.
     pub fn set_password(&self, person: &Slug, password: Option<&Password>) -> Result<(), Refusal> {
         let primary = self.primary()?;
         if !primary.catalogue.read(|r| r.has_person(person))? {
@@ -39,7 +39,7 @@ impl Pool {
     }
 
     /// Whether this is the person's password. One that is not there, and a person that is not there, take as long as a wrong one, so that
-    /// nobody learns who has an account. Blocking, for about half a second.
+    /// nobody learns who has an account. Blocking, for up to a second.
     pub fn check_password(&self, person: &Slug, typed: &str) -> Result<bool, Refusal> {
         let stored = self.primary()?.catalogue.read(|r| r.password(person))?;
         let compared = match &stored {
