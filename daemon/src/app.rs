@@ -100,7 +100,7 @@ impl App {
             library: Library::new(Arc::clone(&self.pool)),
             immich: settings.immich.version.parse().map_err(anyhow::Error::msg)?,
             metrics,
-            hosts: HostPolicy::new(own_names(settings)),
+            hosts: HostPolicy::new(own_names(settings)).known_as(settings.http.public_url.as_deref()),
             limits,
         }));
         for address in &settings.http.listen {

@@ -3,6 +3,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::model::hash::{hex, unhex};
 use crate::model::path::RelPath;
@@ -19,6 +20,29 @@ pub struct Slug(String);
 pub struct BadSlug(String);
 
 impl Slug {
+    /// A name made of what a person calls a thing: `Anna's iPhone` is `annas-iphone`. `None`: nothing of it can be in a name.
+    pub fn made_of(text: &str) -> Option<Self> {
+        let mut slug = String::new();
+        // Decomposed, an ä is an a and its dots.
+        for c in text.nfd().flat_map(char::to_lowercase).take(400) {
+            if slug.len() == 40 {
+                break;
+            }
+            if c.is_ascii_lowercase() || c.is_ascii_digit() || (c == '_' && !slug.is_empty()) {
+                slug.push(c);
+            } else if c == 'ß' {
+                slug.push_str(if slug.len() < 39 { "ss" } else { "s" });
+            } else if !slug.is_empty()
+                && !slug.ends_with('-')
+                && (c.is_whitespace() || c.is_ascii_punctuation())
+                && c != '\''
+            {
+                slug.push('-');
+            }
+        }
+        slug.trim_end_matches('-').parse().ok()
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -272,6 +296,23 @@ mod tests {
     }
 
     #[test]
+    fn slugs_are_made_of_what_people_say() {
+        for (text, slug) in [
+            ("Anna's iPhone", Some("annas-iphone")),
+            ("Pixel 8", Some("pixel-8")),
+            ("  SM-G991B  ", Some("sm-g991b")),
+            ("Büro (groß) #2!", Some("buro-gross-2")),
+            ("-_x", Some("x")),
+            ("a__b", Some("a__b")),
+            ("телефон", None),
+            ("", None),
+            ("../../etc", Some("etc")),
+        ] {
+            assert_eq!(Slug::made_of(text).as_ref().map(Slug::as_str), slug, "{text}");
+        }
+    }
+
+    #[test]
     fn a_token_has_eight_groups_and_no_debug() {
         let token = Token::from_random([7; 20]);
         assert_eq!(token.reveal().split('-').map(str::len).collect::<Vec<_>>(), [4; 8]);
@@ -292,6 +333,13 @@ mod tests {
             let key = TokenKey::from_random(key);
             let token = Token::from_random(bytes);
             prop_assert_eq!(key.hash(token.reveal()), key.hash(&token.reveal().replace('-', "")));
+        }
+
+        #[test]
+        fn any_text_makes_a_slug_or_none(text in "\\PC{0,80}") {
+            if let Some(slug) = Slug::made_of(&text) {
+                prop_assert_eq!(Slug::made_of(slug.as_str()), Some(slug));
+            }
         }
 
         #[test]

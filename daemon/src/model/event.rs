@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::account::{DeviceKind, Slug, TokenHash};
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::hash::ContentHash;
+use crate::model::password::PasswordHash;
 use crate::model::path::RelPath;
 
 /// One event on one drive.
@@ -38,6 +39,14 @@ pub enum What {
         /// Bytes; absent: as much as there is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bytes: Option<u64>,
+    },
+    /// What a person signs in with on the login page.
+    Password {
+        /// Name.
+        person: Slug,
+        /// Its argon2id hash; absent: nothing, the person signs in nowhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<PasswordHash>,
     },
     /// A device was added.
     Device {

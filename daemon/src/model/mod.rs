@@ -2,6 +2,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod account;
+pub mod agent;
 pub mod copy;
 pub mod drive;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod lomorage;
 pub mod media;
 pub mod naming;
 pub mod offer;
+pub mod password;
 pub mod path;
 pub mod place;
 pub mod receipt;

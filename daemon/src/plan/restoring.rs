@@ -94,6 +94,7 @@ impl Book {
             What::Quarantined { path, .. } => drop(self.live.remove(&path.fold_key())),
             What::Person { .. }
             | What::Quota { .. }
+            | What::Password { .. }
             | What::Device { .. }
             | What::Revoked { .. }
             | What::Folder { .. }

@@ -1,25 +1,27 @@
 //! People and devices: adding, listing, revoking, and recording who was seen.
-use jiff::Timestamp;
+use std::sync::PoisonError;
 
 use crate::model::account::{App, Device, DeviceKind, Slug, Token};
 use crate::model::lomorage;
-use crate::store::catalogue::accounts;
+use crate::store::catalogue::accounts::{self, DeviceRow};
 use crate::work::changes::Change;
 use crate::work::error::Refusal;
-use crate::work::pool::Pool;
+use crate::work::pool::{Pool, Visit};
 use crate::work::views::{DeviceView, PersonView, QuotaView};
 
 impl Pool {
     /// All people.
     pub fn people(&self) -> Result<Vec<PersonView>, Refusal> {
         let primary = self.primary()?;
-        let (rows, quotas) = primary.catalogue.read(|r| Ok((r.people()?, r.quotas()?)))?;
+        let (rows, quotas, passwords) =
+            primary.catalogue.read(|r| Ok((r.people()?, r.quotas()?, r.passwords()?)))?;
         let view = |(name, devices, files, bytes)| {
             let quota = quotas.iter().find(|(person, _)| *person == name).map(|(_, quota)| *quota);
             let quota = quota
                 .map(|bytes| Ok::<_, Refusal>(QuotaView { bytes, used: self.used(&primary, &name)? }))
                 .transpose()?;
-            Ok(PersonView { name, devices, files, bytes, quota })
+            let password = passwords.iter().any(|(person, _)| *person == name);
+            Ok(PersonView { name, devices, files, bytes, password, quota })
         };
         rows.into_iter().map(view).collect()
     }
@@ -52,6 +54,8 @@ impl Pool {
                     kind: row.device.kind,
                     created: row.created,
                     last_seen: row.last_seen,
+                    app: row.app,
+                    app_version: row.app_version,
                     revoked: row.revoked.is_some(),
                     files,
                     bytes,
@@ -74,34 +78,61 @@ impl Pool {
         kind: DeviceKind,
         app: App,
     ) -> Result<Token, Refusal> {
-        let mut bytes = [0; 20];
-        getrandom::fill(&mut bytes).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
-        let token = Token::from_random(bytes);
+        let token = new_token()?;
         let sent = match app {
             App::Any => Some(token.reveal().to_owned()),
             App::Lomorage => lomorage::sent_for(person, token.reveal()),
         };
         let sent =
             sent.ok_or_else(|| Refusal::Unavailable { why: "no memory to hash a password".to_owned() })?;
-        self.put_device(person, name, kind, &sent)?;
+        self.put_device(person, name, kind, &sent, false)?;
         Ok(token)
     }
 
-    fn put_device(&self, person: &Slug, name: &Slug, kind: DeviceKind, sent: &str) -> Result<(), Refusal> {
-        let primary = self.primary()?;
-        let (known, devices) = primary.catalogue.read(|r| Ok((r.has_person(person)?, r.devices()?)))?;
-        if !known {
-            return Err(Refusal::NotFound);
-        }
-        if devices.iter().any(|d| d.device.person == *person && d.device.name == *name && d.revoked.is_none())
-        {
-            return Err(Refusal::Exists);
-        }
-        let key = self.token_key().ok_or(Refusal::NotFound)?;
+    /// Gives a device a new token, or adds it where it is not there; the token it had is worth nothing from then on. In one event: there is
+    /// no moment at which neither is right. `NotFound` (the person).
+    pub fn renew_device(&self, person: &Slug, name: &Slug, kind: DeviceKind) -> Result<Token, Refusal> {
+        let token = new_token()?;
+        self.put_device(person, name, kind, token.reveal(), true)?;
+        Ok(token)
+    }
+
+    /// `sent`: what the device's app will send as its password.
+    fn put_device(
+        &self,
+        person: &Slug,
+        name: &Slug,
+        kind: DeviceKind,
+        sent: &str,
+        renew: bool,
+    ) -> Result<(), Refusal> {
         let device = Device { person: person.clone(), name: name.clone(), kind };
+        let _one_at_a_time = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.may_be_added(&device) {
+            Err(Refusal::Exists) if renew => {}
+            other => other?,
+        }
+        let primary = self.primary()?;
+        let key = self.token_key().ok_or(Refusal::NotFound)?;
         let change = Change::Device { device, token: key.hash(sent) };
         primary.submit(change, self.now())?;
+        self.wake_mirror();
         self.load_accounts(&primary)
+    }
+
+    /// Whether a device can be added: `NotFound` (the person), `Exists` (one of that name that may sign in).
+    pub(super) fn may_be_added(&self, device: &Device) -> Result<(), Refusal> {
+        let primary = self.primary()?;
+        let (known, devices) =
+            primary.catalogue.read(|r| Ok((r.has_person(&device.person)?, r.devices()?)))?;
+        let same = |row: &DeviceRow| {
+            row.device.person == device.person && row.device.name == device.name && row.revoked.is_none()
+        };
+        match known {
+            false => Err(Refusal::NotFound),
+            true if devices.iter().any(same) => Err(Refusal::Exists),
+            true => Ok(()),
+        }
     }
 
     /// Takes a device's right to sign in away; effective with the next request. `NotFound`.
@@ -115,19 +146,27 @@ impl Pool {
             return Err(Refusal::NotFound);
         }
         primary.submit(Change::Revoke { person: person.clone(), device: name.clone() }, self.now())?;
+        self.wake_mirror();
         self.load_accounts(&primary)
     }
 
     /// Writes down when devices were last seen. Called by the minute check; losing a minute of it costs nothing.
     pub fn record_seen(&self) -> Result<(), Refusal> {
-        let seen: Vec<(Device, Timestamp)> = self.take_seen();
+        let seen: Vec<Visit> = self.take_seen();
         if seen.is_empty() {
             return Ok(());
         }
         let primary = self.primary()?;
-        primary
-            .catalogue
-            .write(|tx| seen.iter().try_for_each(|(device, at)| accounts::seen(tx, device, *at)))?;
+        primary.catalogue.write(|tx| {
+            seen.iter().try_for_each(|v| accounts::seen(tx, &v.device, v.at, v.agent.as_ref()))
+        })?;
         Ok(())
     }
+}
+
+/// A token from the kernel's randomness.
+pub(super) fn new_token() -> Result<Token, Refusal> {
+    let mut bytes = [0; 20];
+    getrandom::fill(&mut bytes).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
+    Ok(Token::from_random(bytes))
 }

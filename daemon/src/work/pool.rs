@@ -23,8 +23,10 @@ use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::incidents::Incidents;
 use crate::work::news::{Feed, PhotoNews};
+use crate::work::onetime::OneTimes;
 use crate::work::opening::Condemned;
 use crate::work::parts::Uploads;
+use crate::work::passwords::OneAtATime;
 use crate::work::primary::Primary;
 use crate::work::promote::Roles;
 use crate::work::quotas::Quotas;
@@ -32,9 +34,11 @@ use crate::work::room::Room;
 use crate::work::views::{DriveView, RescanReport};
 
 mod notes;
-mod signed_in;
+mod signing;
 mod slot;
 
+pub use signing::SignedIn;
+pub(in crate::work) use signing::Visit;
 pub use slot::Slot;
 
 /// The clock everything below is given: `os::clock` in the daemon, a manual one in the simulation.
@@ -119,12 +123,17 @@ pub struct Pool {
     /// What is known of the roles of drives.
     pub(super) roles: Mutex<Roles>,
     /// Who was seen since it was last written down. Apart from `accounts`, which every request reads.
-    seen: Mutex<HashMap<String, (Device, Timestamp)>>,
+    seen: Mutex<HashMap<String, Visit>>,
     /// What was last counted.
     pub(super) census: Mutex<Option<Census>>,
     /// Held while `accounts` is read anew: what was read first must not be put there last.
     reloading: Mutex<()>,
     pub(super) quotas: Quotas,
+    /// Held while a password is hashed.
+    pub(super) hashing: OneAtATime,
+    pub(super) onetimes: OneTimes,
+    /// Held while a device is added: two at once of one name must not both find it free.
+    pub(super) adding: Mutex<()>,
     pub(super) room: Room,
     pub(super) uploads: Uploads,
     pub(super) naming: Naming,
@@ -158,15 +167,6 @@ pub struct Pool {
     busy_taking_in: AtomicBool,
 }
 
-/// A device that has shown a valid token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignedIn {
-    /// The device.
-    pub device: Device,
-    /// What is stored of its token.
-    pub token: TokenHash,
-}
-
 impl Pool {
     /// A pool with no drive attached yet.
     pub fn new(options: Options, clock: Clock) -> Self {
@@ -185,6 +185,9 @@ impl Pool {
             census: Mutex::default(),
             reloading: Mutex::default(),
             quotas: Quotas::default(),
+            hashing: OneAtATime::default(),
+            onetimes: OneTimes::default(),
+            adding: Mutex::default(),
             room: Room::default(),
             uploads: Uploads::default(),
             naming: Naming::default(),
@@ -444,91 +447,6 @@ impl Pool {
 
     pub(super) fn holds(&self) -> MutexGuard<'_, HashMap<PathBuf, Hold>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reads who may sign in.
-    pub(super) fn load_accounts(&self, primary: &Primary) -> Result<(), Refusal> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = primary.catalogue.read(|r| r.devices())?;
-        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
-        accounts.key = Some(primary.attached.marker.token_key.clone());
-        accounts.devices =
-            rows.into_iter().filter(|d| d.revoked.is_none()).map(|d| (d.token, d.device)).collect();
-        Ok(())
-    }
-
-    /// Who `user` (a person's name) with `password` (a device's token) is. In memory: no I/O, one BLAKE3.
-    /// `Err(Unavailable)` while no primary was ever attached, so that nobody is told "wrong password" for a missing drive.
-    pub fn sign_in(&self, user: &str, password: &str) -> Result<Option<SignedIn>, Refusal> {
-        self.sign_in_as(password, |device| device.person.as_str() == user)
-    }
-
-    /// The same where the client sends nothing but the token.
-    pub fn sign_in_by_token(&self, token: &str) -> Result<Option<SignedIn>, Refusal> {
-        self.sign_in_as(token, |_| true)
-    }
-
-    fn sign_in_as(
-        &self,
-        password: &str,
-        fits: impl Fn(&Device) -> bool,
-    ) -> Result<Option<SignedIn>, Refusal> {
-        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(key) = &accounts.key else {
-            return Err(Refusal::Unavailable { why: "the main drive is not there".to_owned() });
-        };
-        let token = key.hash(password);
-        let device = accounts.devices.get(&token).filter(|d| fits(d)).cloned();
-        drop(accounts);
-        if let Some(device) = &device {
-            let visit = (device.clone(), self.now());
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(device.label(), visit);
-        }
-        Ok(device.map(|device| SignedIn { device, token }))
-    }
-
-    /// What a client that signs in once shows from then on: good for as long as the device may sign in.
-    pub fn pass_of(&self, device: &Device) -> Result<String, Refusal> {
-        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        let token = accounts.devices.iter().find(|(_, other)| *other == device).map(|(token, _)| token);
-        let pass = accounts.key.as_ref().zip(token).map(|(key, token)| key.pass(token));
-        Ok(format!("{}.{}.{}", device.person, device.name, pass.ok_or(Refusal::NotFound)?))
-    }
-
-    /// Who shows this pass.
-    pub fn sign_in_by_pass(&self, pass: &str) -> Result<Option<SignedIn>, Refusal> {
-        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(key) = &accounts.key else {
-            return Err(Refusal::Unavailable { why: "the main drive is not there".to_owned() });
-        };
-        let mut parts = pass.split('.');
-        let (person, name, sum) =
-            (parts.next(), parts.next(), parts.next().and_then(|sum| blake3::Hash::from_hex(sum).ok()));
-        let named =
-            |device: &Device| Some(device.person.as_str()) == person && Some(device.name.as_str()) == name;
-        // Compared as hashes are, in a time that tells nothing.
-        let fits = |token| {
-            sum.is_some_and(|sum| blake3::Hash::from_hex(key.pass(token)).is_ok_and(|own| own == sum))
-        };
-        let device = accounts.devices.iter().find(|(token, device)| named(device) && fits(token));
-        let found = device.map(|(token, device)| SignedIn { device: device.clone(), token: *token });
-        drop(accounts);
-        if let Some(SignedIn { device, .. }) = &found {
-            let visit = (device.clone(), self.now());
-            self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(device.label(), visit);
-        }
-        Ok(found)
-    }
-
-    /// The key tokens are hashed with.
-    pub(super) fn token_key(&self) -> Option<TokenKey> {
-        self.accounts.read().unwrap_or_else(PoisonError::into_inner).key.clone()
-    }
-
-    /// Takes the visits since the last call, to be recorded.
-    pub(super) fn take_seen(&self) -> Vec<(Device, Timestamp)> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *seen).into_values().collect()
     }
 
     /// Every mount point and the drive there, with its copies counted now. Blocking, while the primary answers.

@@ -27,6 +27,9 @@ pub struct PersonView {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Whether the person can sign in on the login page.
+    #[serde(default)]
+    pub password: bool,
     /// What the person may use at most; none: as much as there is.
     #[serde(default)]
     pub quota: Option<QuotaView>,
@@ -54,6 +57,12 @@ pub struct DeviceView {
     pub created: Timestamp,
     /// When it last signed in.
     pub last_seen: Option<Timestamp>,
+    /// The program it last came with, as that names itself.
+    #[serde(default)]
+    pub app: Option<String>,
+    /// That program's version.
+    #[serde(default)]
+    pub app_version: Option<String>,
     /// Whether it may no longer sign in.
     pub revoked: bool,
     /// Files it sent.

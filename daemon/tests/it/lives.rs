@@ -256,11 +256,15 @@ fn everything_comes_back_from_one_bare_drive() {
 /// Everything the box says of its people, devices and photos, that a drive's record has to bring back.
 fn told(daemon: &Daemon, names: &[&str]) -> Vec<Value> {
     let people = daemon.ask(&["person", "list", "--json"]);
-    let people = people.as_array().unwrap().iter().map(|p| [p["name"].clone(), p["quota"]["bytes"].clone()]);
+    let people = people
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| [p["name"].clone(), p["quota"]["bytes"].clone(), p["password"].clone()]);
     let mut devices = daemon.ask(&["device", "list", "--json"]);
     for device in devices.as_array_mut().unwrap() {
         // Nobody records when it was last seen, and a photo that was deleted today comes back.
-        for volatile in ["last_seen", "files", "bytes"] {
+        for volatile in ["last_seen", "app", "app_version", "files", "bytes"] {
             device.as_object_mut().unwrap().remove(volatile);
         }
     }
@@ -277,6 +281,7 @@ fn people_devices_and_receipts_come_back_from_a_bare_copy() {
     let (mut daemon, anna) = furnish(dir.path());
     let bob = daemon.add_person("bob", "phone", "phone");
     assert_eq!(daemon.run(&["person", "quota", "bob", "20G"]).0, 0);
+    assert_eq!(daemon.run(&["person", "password", "bob", "--generate"]).0, 0);
     let lost = daemon.add_device("bob", "lost-phone", "phone");
     assert_eq!(put(&daemon, &lost, "of-lost.jpg", b"sent before it was lost"), 201);
     assert_eq!(daemon.run(&["device", "revoke", "bob", "lost-phone"]).0, 0);

@@ -330,6 +330,7 @@ impl World {
             | What::Retired { .. }
             | What::Role { .. }
             | What::Quota { .. }
+            | What::Password { .. }
             | What::Folder { .. }
             | What::Answered { .. }
             | What::Touched { .. } => {}

@@ -41,6 +41,11 @@ impl Address {
         format!("{}/", self.base)
     }
 
+    /// The box itself, without a slash at the end.
+    pub(super) fn server(&self) -> String {
+        self.base.clone()
+    }
+
     /// Where photos are sent to.
     pub(super) fn dav(&self) -> String {
         format!("{}{TREE}", self.base)

@@ -2,8 +2,26 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use super::address::Address;
+use super::apps::Setup;
 use super::screen;
 use crate::model::account::{DeviceKind, Slug};
+
+/// How one app is set up: its code, what to type, and the switches.
+pub(super) fn setup(out: &mut dyn Write, setup: &Setup) -> io::Result<()> {
+    if let Some(code) = &setup.code {
+        if let Some(drawn) = screen::qr(&code.content, io::stdout().is_terminal()) {
+            write!(out, "{drawn}")?;
+        }
+        writeln!(out, "  {}\n", code.how)?;
+    }
+    let width = setup.settings.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in &setup.settings {
+        writeln!(out, "  {name:width$}  {value}")?;
+    }
+    writeln!(out)?;
+    setup.switches.iter().try_for_each(|switch| writeln!(out, "- {switch}"))?;
+    writeln!(out, "\nIts files lie in {} on the drives.", setup.folder)
+}
 
 /// What a device needs to sign in.
 pub(super) struct Card<'a> {
@@ -27,26 +45,6 @@ impl Card<'_> {
             writeln!(out, "  (address, user and password in one: keep it to yourself)\n")?;
         }
         Ok(())
-    }
-
-    /// For the Lomorage app: what to type, and the code that it pairs by (lomo-mobile, `lomorage-pairing-v1`).
-    pub(super) fn lomorage(&self, out: &mut dyn Write) -> io::Result<()> {
-        let (protocol, server, port) = self.address.pieces();
-        let server = format!("{protocol}://{server}:{port}");
-        let pairing = serde_json::json!({
-            "type": "lomorage-pairing-v1", "server": server, "username": self.person.as_str(), "password": self.password,
-        });
-        writeln!(out, "  server    {server}\n  user      {}\n  password  {}\n", self.person, self.password)?;
-        if let Some(code) = screen::qr(&pairing.to_string(), io::stdout().is_terminal()) {
-            write!(out, "{code}")?;
-            writeln!(out, "  (server, user and password in one: keep it to yourself)\n")?;
-        }
-        writeln!(
-            out,
-            "Only the Lomorage app can sign in with this password. A phone only adds: its photos lie in\n\
-             photos/{}/{}/ by year and month.",
-            self.person, self.device
-        )
     }
 
     /// What to type into an app.

@@ -4,10 +4,11 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::address::Address;
-use super::card::Card;
+use super::apps::{App, Choice, NewDevice, Setup};
+use super::card::{self, Card};
 use super::{Cx, Exit, screen};
-use crate::face::control::{Added, Request};
-use crate::model::account::{App, DeviceKind, Slug};
+use crate::face::control::{Added, Fault, FaultKind, Request};
+use crate::model::account::{self, DeviceKind, Slug};
 use crate::work::views::DeviceView;
 
 /// Add, list and revoke phones and computers
@@ -20,21 +21,27 @@ pub(super) enum Device {
     /// rename and delete; deleting means the trash.
     #[command(after_long_help = "\
 Examples:
-  shoebox device add anna iphone --kind phone
-  shoebox device add anna iphone --kind phone --lomorage
+  shoebox device add --app list
+  shoebox device add anna iphone --app nextcloud
+  shoebox device add anna pixel --app nextcloud --one-time
+  shoebox device add anna tablet --kind phone
   shoebox device add anna laptop --kind computer --json | jq -r .password")]
     Add {
         /// Whose device it is
-        person: Slug,
+        person: Option<Slug>,
         /// Its name, a folder on the drives
-        name: Slug,
-        /// What it may do: 'phone' or 'computer'
-        #[arg(long)]
-        kind: DeviceKind,
-        /// For the Lomorage app, which sends its password in a form of its own: no other app can sign in with it
-        #[arg(long)]
-        lomorage: bool,
-        /// Print one JSON object: dav_url, user, password, person, device, kind
+        name: Option<Slug>,
+        /// What it may do: 'phone' or 'computer' [default: what the app is for]
+        #[arg(long, required_unless_present = "app")]
+        kind: Option<DeviceKind>,
+        /// For which app to print the settings and the code to scan; 'list' prints them all
+        #[arg(long, value_name = "APP")]
+        app: Option<Choice>,
+        /// Put a password into the code that works once, within 15 minutes, and with which the app fetches its own: whoever
+        /// sees the code later has nothing. The device is added when it does
+        #[arg(long, requires = "app")]
+        one_time: bool,
+        /// Print one JSON object: dav_url, user, password, person, device, kind; with --app also setup
         #[arg(long)]
         json: bool,
     },
@@ -71,14 +78,18 @@ struct AddedJson<'a> {
     person: &'a Slug,
     device: &'a Slug,
     kind: DeviceKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setup: Option<Setup>,
 }
 
 impl Device {
     pub(super) fn run(self, cx: &mut Cx<'_>) -> anyhow::Result<Exit> {
         match self {
-            Self::Add { person, name, kind, lomorage, json } => {
-                let app = if lomorage { App::Lomorage } else { App::Any };
-                add(cx, &person, &name, kind, app, json)?;
+            Self::Add { app: Some(Choice::List), json, .. } => list_apps(cx, json)?,
+            Self::Add { person, name, kind, app, one_time, json } => {
+                let app = app.and_then(Choice::one);
+                let wish = Wish::read(person, name, kind, app, one_time)?;
+                add(cx, &wish, json)?;
             }
             Self::List { person, json } => list(cx, person.as_ref(), json)?,
             Self::Revoke { person, name } => {
@@ -90,37 +101,85 @@ impl Device {
     }
 }
 
-fn add(
-    cx: &mut Cx<'_>,
-    person: &Slug,
-    name: &Slug,
+/// What is to be added.
+struct Wish {
+    person: Slug,
+    name: Slug,
     kind: DeviceKind,
-    app: App,
-    json: bool,
-) -> anyhow::Result<()> {
+    app: Option<App>,
+    one_time: bool,
+}
+
+impl Wish {
+    fn read(
+        person: Option<Slug>,
+        name: Option<Slug>,
+        kind: Option<DeviceKind>,
+        app: Option<App>,
+        one_time: bool,
+    ) -> anyhow::Result<Self> {
+        let refused = |why: &str, remedy: &str| Fault::new(FaultKind::BadRequest, why.to_owned(), remedy);
+        let (Some(person), Some(name)) = (person, name) else {
+            return Err(
+                refused("whose device, and what is it called?", "shoebox device add PERSON NAME").into()
+            );
+        };
+        if let Some(app) = app.filter(|app| one_time && !app.takes_one_time()) {
+            let why = format!("{} cannot fetch a password of its own", app.word());
+            return Err(refused(&why, "leave --one-time out; `--app nextcloud` can").into());
+        }
+        let kind = kind.or(app.map(App::kind)).unwrap_or(DeviceKind::Phone);
+        Ok(Self { person, name, kind, app, one_time })
+    }
+}
+
+fn add(cx: &mut Cx<'_>, wish: &Wish, json: bool) -> anyhow::Result<()> {
     let settings = cx.settings()?;
     let address = Address::for_phones(&settings.http);
-    let request = Request::DeviceAdd { person: person.clone(), name: name.clone(), kind, app };
+    let (person, name, kind) = (wish.person.clone(), wish.name.clone(), wish.kind);
+    let request = if wish.one_time {
+        Request::DeviceOneTime { person, name, kind }
+    } else {
+        let app = match wish.app {
+            Some(App::Lomorage) => account::App::Lomorage,
+            Some(_) | None => account::App::Any,
+        };
+        Request::DeviceAdd { person, name, kind, app }
+    };
     let added: Added = cx.ask(&request)?;
+    let (person, device, password) = (&wish.person, &wish.name, added.password.as_str());
+    let new = NewDevice { address: &address, person, device, kind, password, one_time: wish.one_time };
+    let setup = wish.app.map(|app| app.setup(&new));
     if json {
-        return cx.json(&AddedJson {
-            dav_url: address.dav(),
-            user: person,
-            password: &added.password,
-            person,
-            device: name,
-            kind,
-        });
+        let dav_url = address.dav();
+        return cx.json(&AddedJson { dav_url, user: person, password, person, device, kind, setup });
     }
-    writeln!(cx.out, "Added {person}/{name}. This password is shown only now:\n")?;
-    let card = Card { address: &address, person, device: name, kind, password: &added.password };
-    match app {
-        App::Any => {
-            card.facts(cx.out)?;
-            card.settings(cx.out)?;
-        }
-        App::Lomorage => card.lomorage(cx.out)?,
+    if wish.one_time {
+        writeln!(cx.out, "{person}/{device} is added when it comes with this code, shown only now:\n")?;
+    } else {
+        writeln!(cx.out, "Added {person}/{device}. This password is shown only now:\n")?;
     }
+    if let Some(setup) = &setup {
+        return Ok(card::setup(cx.out, setup)?);
+    }
+    let card = Card { address: &address, person, device, kind, password };
+    card.facts(cx.out)?;
+    card.settings(cx.out)?;
+    Ok(())
+}
+
+fn list_apps(cx: &mut Cx<'_>, json: bool) -> anyhow::Result<()> {
+    if json {
+        let all: Vec<_> = App::ALL
+            .iter()
+            .map(|app| serde_json::json!({ "app": app.word(), "about": app.about(), "kind": app.kind() }))
+            .collect();
+        return cx.json(&all);
+    }
+    let rows: Vec<_> =
+        App::ALL.iter().map(|app| vec![app.word().to_owned(), app.about().to_owned()]).collect();
+    write!(cx.out, "{}", screen::table(&rows))?;
+    writeln!(cx.out, "\nNext: shoebox device add PERSON NAME --app {}", App::ALL[0].word())?;
     Ok(())
 }
 
@@ -137,6 +196,12 @@ fn list(cx: &mut Cx<'_>, person: Option<&Slug>, json: bool) -> anyhow::Result<()
     Ok(())
 }
 
+/// The program it came with; what it says of itself is shown without what a terminal would obey.
+fn app(device: &DeviceView) -> String {
+    let version = device.app_version.as_deref().unwrap_or_default();
+    screen::plain(format!("{} {version}", device.app.as_deref().unwrap_or_default()).trim())
+}
+
 fn table(devices: &[DeviceView], zone: &TimeZone) -> String {
     let rows = devices.iter().map(|device| {
         let seen = match device.last_seen {
@@ -150,6 +215,7 @@ fn table(devices: &[DeviceView], zone: &TimeZone) -> String {
             screen::many(device.files, "file", "files"),
             screen::size(device.bytes),
             seen,
+            app(device),
         ]
     });
     screen::table(&rows.collect::<Vec<_>>())

@@ -14,6 +14,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::work::views::Progress;
 
 mod address;
+mod apps;
 mod card;
 mod changes;
 mod completions;
@@ -32,6 +33,7 @@ mod restore;
 mod screen;
 mod serve;
 mod status;
+mod typed;
 mod verify;
 
 pub use exit::Exit;

@@ -1,9 +1,11 @@
 //! `shoebox person`: accounts.
 use clap::Subcommand;
+use serde::Serialize;
 
-use super::{Cx, Exit, screen};
+use super::{Cx, Exit, screen, typed};
 use crate::face::control::Request;
 use crate::model::account::Slug;
+use crate::model::password::Password;
 use crate::work::views::{PersonView, QuotaView};
 
 /// Add and list the people whose photos are kept
@@ -16,7 +18,7 @@ pub(super) enum Person {
     #[command(after_long_help = "\
 Examples:
   shoebox person add anna
-  shoebox person add bob --quota 200G
+  shoebox person add bob --quota 200G --password
   shoebox device add anna iphone --kind phone")]
     Add {
         /// The person's short name
@@ -24,6 +26,12 @@ Examples:
         /// What they may use at most: 200G, 1.5T or bytes, in powers of ten as on a drive's label
         #[arg(long, value_name = "SIZE", value_parser = screen::bytes)]
         quota: Option<u64>,
+        /// Ask for a password for the login page, too: see `shoebox person password --help`
+        #[arg(long, conflicts_with = "generate")]
+        password: bool,
+        /// Draw a password for the login page, and print it once
+        #[arg(long)]
+        generate: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -46,6 +54,31 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Set the password a person signs in with on the login page
+    ///
+    /// Apps that know how (Nextcloud's) open a page of the box on which a person signs in with this password and adds the device
+    /// they hold. Uploads never use it: every device has a password of its own. It is asked for twice, without showing it;
+    /// where standard input is no terminal, it is the first line there. It has at least 8 characters. Devices that were
+    /// added before keep working.
+    #[command(after_long_help = "\
+Examples:
+  shoebox person password anna
+  shoebox person password anna --generate
+  shoebox person password anna < secret.txt
+  shoebox person password anna --remove")]
+    Password {
+        /// The person's short name
+        name: Slug,
+        /// Draw one, and print it once
+        #[arg(long, conflicts_with = "remove")]
+        generate: bool,
+        /// Take the password away: nobody signs in as this person on the login page any more
+        #[arg(long)]
+        remove: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// List all people
     #[command(after_long_help = "\
 Examples:
@@ -61,12 +94,33 @@ Examples:
 impl Person {
     pub(super) fn run(self, cx: &mut Cx<'_>) -> anyhow::Result<Exit> {
         match self {
-            Self::Add { name, quota, json } => {
-                cx.ask::<()>(&Request::PersonAdd { name: name.clone(), quota })?;
+            Self::Add { name, quota, password, generate, json } => {
+                let password = new_password(&name, password, generate)?;
+                let request = Request::PersonAdd { name: name.clone(), quota, password: password.clone() };
+                cx.ask::<()>(&request)?;
+                let shown = password.filter(|_| generate);
                 if json {
-                    return cx.json(&serde_json::json!({ "person": name })).map(|()| Exit::Fine);
+                    return cx.json(&Told::new(&name, shown.as_ref())).map(|()| Exit::Fine);
                 }
                 writeln!(cx.out, "Added {name}. Next: shoebox device add {name} phone --kind phone")?;
+                drawn(cx, shown.as_ref())?;
+            }
+            Self::Password { name, generate, remove, json } => {
+                let password = new_password(&name, !generate && !remove, generate)?;
+                cx.ask::<()>(&Request::PersonPassword { name: name.clone(), password: password.clone() })?;
+                let shown = password.filter(|_| generate);
+                if json {
+                    return cx.json(&Told::new(&name, shown.as_ref())).map(|()| Exit::Fine);
+                }
+                if remove {
+                    writeln!(
+                        cx.out,
+                        "{name} can no longer sign in on the login page. Devices go on as before."
+                    )?;
+                } else {
+                    writeln!(cx.out, "{name} signs in on the login page with the new password from now on.")?;
+                    drawn(cx, shown.as_ref())?;
+                }
             }
             Self::Quota { name, size: Quota(quota), json } => {
                 cx.ask::<()>(&Request::PersonQuota { name: name.clone(), quota })?;
@@ -95,6 +149,32 @@ impl Person {
     }
 }
 
+/// What is printed as JSON; the password only where it was drawn.
+#[derive(Serialize)]
+struct Told<'a> {
+    person: &'a Slug,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+}
+
+impl<'a> Told<'a> {
+    fn new(person: &'a Slug, password: Option<&'a Password>) -> Self {
+        Self { person, password: password.map(Password::reveal) }
+    }
+}
+
+fn drawn(cx: &mut Cx<'_>, password: Option<&Password>) -> std::io::Result<()> {
+    password
+        .map_or(Ok(()), |password| writeln!(cx.out, "The password, shown only now: {}", password.reveal()))
+}
+
+fn new_password(name: &Slug, ask: bool, generate: bool) -> anyhow::Result<Option<Password>> {
+    if generate {
+        return typed::drawn().map(Some);
+    }
+    if ask { typed::asked(name).map(Some) } else { Ok(None) }
+}
+
 /// A quota, or none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quota(Option<u64>);
@@ -114,6 +194,7 @@ fn table(people: &[PersonView]) -> String {
             screen::many(person.devices, "device", "devices"),
             screen::many(person.files, "file", "files"),
             screen::size(person.bytes),
+            if person.password { "password set" } else { "no password" }.to_owned(),
             person.quota.map_or_else(String::new, used),
         ]
     });

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::serve::InVain;
 use super::wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusReport};
-use crate::model::account::Slug;
+use crate::model::account::{Slug, Token};
 use crate::model::health::Light;
+use crate::model::password::Password;
 use crate::work::eject::EjectError;
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
@@ -34,20 +35,17 @@ pub(super) fn answer(
     match request {
         Request::Status {} => json(&status(pool)),
         Request::PersonList {} => json(&pool.people().map_err(refused("catalogue"))?),
-        Request::PersonAdd { name, quota } => {
-            let what = format!("person {name}");
-            pool.add_person(&name).map_err(refused(&what))?;
-            // Killed in between, the person is there without it, and the answer was not given.
-            json(&quota.map_or(Ok(()), |bytes| pool.set_quota(&name, Some(bytes))).map_err(refused(&what))?)
-        }
+        Request::PersonAdd { name, quota, password } => add_person(pool, &name, quota, password.as_ref()),
         Request::PersonQuota { name, quota } => {
             json(&pool.set_quota(&name, quota).map_err(refused(&format!("person {name}")))?)
         }
+        Request::PersonPassword { name, password } => set_password(pool, &name, password.as_ref()),
         Request::DeviceList {} => json(&pool.devices().map_err(refused("catalogue"))?),
         Request::DeviceAdd { person, name, kind, app } => {
-            let token =
-                pool.add_device_for(&person, &name, kind, app).map_err(|e| add_fault(&e, &person, &name))?;
-            json(&Added { password: token.reveal().to_owned() })
+            added(pool.add_device_for(&person, &name, kind, app), &person, &name)
+        }
+        Request::DeviceOneTime { person, name, kind } => {
+            added(pool.add_one_time(&person, &name, kind), &person, &name)
         }
         Request::DeviceRevoke { person, name } => {
             let what = format!("device {person}/{name}");
@@ -90,6 +88,31 @@ pub(super) fn answer(
     }
 }
 
+fn add_person(
+    pool: &Pool,
+    name: &Slug,
+    quota: Option<u64>,
+    password: Option<&Password>,
+) -> Result<Value, Fault> {
+    let refused = |refusal: Refusal| Fault::refused(&refusal, &format!("person {name}"));
+    pool.add_person(name).map_err(refused)?;
+    // Killed in between, the person is there without them, and the answer was not given.
+    if let Some(password) = password {
+        pool.set_password(name, Some(password)).map_err(refused)?;
+    }
+    json(&quota.map_or(Ok(()), |bytes| pool.set_quota(name, Some(bytes))).map_err(refused)?)
+}
+
+fn set_password(pool: &Pool, name: &Slug, password: Option<&Password>) -> Result<Value, Fault> {
+    let refused = |refusal: Refusal| Fault::refused(&refusal, &format!("person {name}"));
+    json(&pool.set_password(name, password).map_err(refused)?)
+}
+
+fn added(token: Result<Token, Refusal>, person: &Slug, name: &Slug) -> Result<Value, Fault> {
+    let token = token.map_err(|refusal| add_fault(&refusal, person, name))?;
+    json(&Added { password: token.reveal().to_owned() })
+}
+
 fn add_fault(refusal: &Refusal, person: &Slug, name: &Slug) -> Fault {
     let mut fault = Fault::refused(refusal, &format!("device {person}/{name}"));
     if matches!(refusal, Refusal::NotFound) {
@@ -115,8 +138,10 @@ const fn takes_the_catalogue(request: &Request) -> bool {
         | Request::PersonList {}
         | Request::PersonAdd { .. }
         | Request::PersonQuota { .. }
+        | Request::PersonPassword { .. }
         | Request::DeviceList {}
         | Request::DeviceAdd { .. }
+        | Request::DeviceOneTime { .. }
         | Request::DeviceRevoke { .. }
         | Request::Find { .. }
         | Request::Receipt { .. }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::account::{App, DeviceKind, Slug};
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::health::{Finding, Light};
+use crate::model::password::Password;
 use crate::model::path::RelPath;
 use crate::work::error::Refusal;
 use crate::work::views::{Cursor, DriveView, FindQuery, FoundName, Progress};
@@ -30,6 +31,16 @@ pub enum Request {
         /// What they may use at most, bytes.
         #[serde(default)]
         quota: Option<u64>,
+        /// What they sign in with on the login page.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<Password>,
+    },
+    /// What a person signs in with on the login page: nothing.
+    PersonPassword {
+        /// The name.
+        name: Slug,
+        /// The password; none: they sign in there no more.
+        password: Option<Password>,
     },
     /// What a person may use at most: nothing.
     PersonQuota {
@@ -51,6 +62,15 @@ pub enum Request {
         /// Which app it signs in with, where that sends passwords in a form of its own.
         #[serde(default)]
         app: App,
+    },
+    /// A password with which a device that is not there yet fetches its own, once: [`Added`].
+    DeviceOneTime {
+        /// Whose.
+        person: Slug,
+        /// Its name.
+        name: Slug,
+        /// What it may do.
+        kind: DeviceKind,
     },
     /// A device that may no longer sign in: nothing.
     DeviceRevoke {
@@ -151,7 +171,9 @@ impl Request {
             // These flush to drives, and a drive may have to spin up first.
             Self::PersonAdd { .. }
             | Self::PersonQuota { .. }
+            | Self::PersonPassword { .. }
             | Self::DeviceAdd { .. }
+            | Self::DeviceOneTime { .. }
             | Self::DeviceRevoke { .. }
             | Self::DriveAdopt { .. }
             | Self::DriveEject { .. } => Some(Duration::from_secs(120)),

@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hyper::HeaderMap;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, USER_AGENT};
+
+use crate::model::agent::Agent;
 
 /// A user name and a password as sent. No `Debug`: it must not reach a log.
 pub(super) struct Credentials {
@@ -32,6 +34,11 @@ pub(super) fn credentials(headers: &HeaderMap) -> Option<Credentials> {
     let decoded = String::from_utf8(ANY_PADDING.decode(encoded.trim()).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
     Some(Credentials { user: user.trim().to_lowercase(), password: password.to_owned() })
+}
+
+/// The program that asks, as it names itself.
+pub(super) fn agent(headers: &HeaderMap) -> Option<Agent> {
+    Agent::read(headers.get(USER_AGENT)?.to_str().ok()?)
 }
 
 /// How many pairs of address and user name are remembered. The longest untouched makes room for a new one.
@@ -65,8 +72,16 @@ impl Throttle {
         }
         *count = count.saturating_add(1);
         *last = now;
-        // The first two come from typing errors: 0.25 s, 0.5 s, 1 s … 5 s.
-        Duration::from_millis(125).saturating_mul(1 << (*count).min(10)).min(LONGEST)
+        pause(*count)
+    }
+
+    /// How much of the pause after the last failed attempt is left: for those who count attempts that come at once one by one.
+    pub(super) fn owed(&self, from: IpAddr, user: &str, now: Instant) -> Duration {
+        let user: String = user.chars().take(40).collect();
+        let failed = self.failures.get(&(from, user));
+        failed.map_or(Duration::ZERO, |(count, last)| {
+            pause(*count).saturating_sub(now.saturating_duration_since(*last))
+        })
     }
 
     /// Notes that somebody signed in.
@@ -75,6 +90,11 @@ impl Throttle {
             self.failures.remove(&(from, user.to_owned()));
         }
     }
+}
+
+/// The first two come from typing errors: 0.25 s, 0.5 s, 1 s … 5 s.
+fn pause(failures: u32) -> Duration {
+    Duration::from_millis(125).saturating_mul(1 << failures.min(10)).min(LONGEST)
 }
 
 #[cfg(test)]
@@ -111,6 +131,10 @@ mod tests {
         assert_eq!(throttle.failed(ip, "bert", start).as_millis(), 250);
         assert_eq!(throttle.failed(ip, "anna", start + FORGIVEN).as_millis(), 250);
         throttle.failed(ip, "anna", start);
+        let half = start + Duration::from_millis(200);
+        assert_eq!(throttle.owed(ip, "anna", half).as_millis(), 300);
+        assert_eq!(throttle.owed(ip, "anna", start + Duration::from_millis(500)).as_millis(), 0);
+        assert_eq!(throttle.owed(ip, "carl", start).as_millis(), 0);
         throttle.succeeded(ip, "anna");
         assert_eq!(throttle.failed(ip, "anna", start).as_millis(), 250);
     }

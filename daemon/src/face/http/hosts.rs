@@ -11,12 +11,31 @@ use super::reply::Deny;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostPolicy {
     names: Vec<String>,
+    /// The address for people, and its host and port.
+    public: Option<(String, Authority)>,
 }
 
 impl HostPolicy {
     /// With these further names, as configured.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        Self { names: names.into_iter().map(|name| plain(&name)).collect() }
+        Self { names: names.into_iter().map(|name| plain(&name)).collect(), public: None }
+    }
+
+    /// With this address for people, `scheme://host[:port][/path]`.
+    #[must_use]
+    pub fn known_as(mut self, url: Option<&str>) -> Self {
+        let authority = |url: &str| Authority::parse(url.split_once("://")?.1.split('/').next()?);
+        self.public = url.and_then(|url| Some((url.to_owned(), authority(url)?)));
+        self
+    }
+
+    /// The beginning of addresses that lead the client back here: as it came, by the name that it used. The scheme is not in a
+    /// request: it is the configured address's where the client used that, which is how a proxy that ends TLS is known, and else plain HTTP.
+    pub(super) fn base(&self, here: &Authority) -> String {
+        match &self.public {
+            Some((url, public)) if public.is(here) => url.clone(),
+            Some(_) | None => format!("http://{here}"),
+        }
     }
 
     /// Whether a host, without its port, is one of ours.
@@ -44,6 +63,13 @@ pub(super) struct Authority {
     pub(super) host: String,
     /// As given.
     pub(super) port: Option<u16>,
+}
+
+impl std::fmt::Display for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
 }
 
 impl Authority {
@@ -162,6 +188,25 @@ mod tests {
         assert_eq!(status("GET", "/", &[("host", "localhost"), ("host", "localhost")]), 400);
         assert_eq!(status("GET", "http://evil.example/", &[("host", "localhost")]), 421);
         assert_eq!(status("GET", "http://localhost/", &[("host", "evil.example")]), 421);
+    }
+
+    #[test]
+    fn clients_are_led_back_the_way_they_came() {
+        let base = |url: Option<&str>, here: &str| {
+            HostPolicy::default().known_as(url).base(&Authority::parse(here).unwrap())
+        };
+        let public = Some("https://photos.example.org");
+        for (url, here, expected) in [
+            (None, "192.168.1.9:8080", "http://192.168.1.9:8080"),
+            (None, "[fe80::1]:8080", "http://[fe80::1]:8080"),
+            (public, "192.168.1.9", "http://192.168.1.9"),
+            (public, "Photos.Example.org", "https://photos.example.org"),
+            (public, "photos.example.org:443", "https://photos.example.org"),
+            (public, "photos.example.org:8080", "http://photos.example.org:8080"),
+            (Some("https://box.example:8443/shoe"), "box.example:8443", "https://box.example:8443/shoe"),
+        ] {
+            assert_eq!(base(url, here), expected, "{here}");
+        }
     }
 
     #[test]

@@ -80,6 +80,7 @@ pub struct Face {
 struct Shared {
     face: Arc<Face>,
     throttle: Mutex<Throttle>,
+    desk: nextcloud::login::Desk,
     locks: Mutex<Locks>,
     /// Who is signed in on a page.
     sessions: Mutex<Sessions>,
@@ -90,6 +91,13 @@ struct Shared {
 impl Shared {
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes with which program a device came.
+    fn came(&self, device: &Device, headers: &HeaderMap) {
+        if let Some(agent) = auth::agent(headers) {
+            self.face.pool.note_visit(device, Some(agent));
+        }
     }
 
     fn locks(&self) -> std::sync::MutexGuard<'_, Locks> {
@@ -109,8 +117,15 @@ impl Server {
     /// Behind this face; nobody is served yet.
     pub fn new(face: Arc<Face>) -> Self {
         let house = accept::House::new(face.limits.clone());
-        let (throttle, locks, sessions) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { face, throttle, locks, sessions, turns: Turns::default() }), house }
+        let shared = Shared {
+            face,
+            throttle: Mutex::default(),
+            desk: nextcloud::login::Desk::default(),
+            locks: Mutex::default(),
+            sessions: Mutex::default(),
+            turns: Turns::default(),
+        };
+        Self { shared: Arc::new(shared), house }
     }
 
     /// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at
@@ -185,6 +200,9 @@ async fn respond(
         (Route::Asset(path), _) => pages::assets::asset(&parts.headers, path),
         (Route::Session, _) => session::answer(shared, parts, body, from).await,
         (Route::Proofs, Some(device)) => pages::proofs::answer(shared, device, body).await,
+        (Route::Login(login), device) => {
+            nextcloud::login::answer(shared, &here, (parts, body), (from, device), login).await
+        }
         (Route::Health, _) => Ok(health(&parts.headers, &shared.face.pool.findings())),
         (Route::Metrics, _) => {
             Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))
@@ -208,7 +226,11 @@ const PAGE: &str = "This is a Shoebox: it keeps a family's photos.\n\
 async fn sign_in(shared: &Shared, headers: &HeaderMap, from: IpAddr) -> Result<Device, Result<Reply, Deny>> {
     shared.face.pool.available().map_err(|refusal| Err(refusal.into()))?;
     let Some(given) = auth::credentials(headers) else { return Err(Ok(reply::unauthorized())) };
-    signed_in(shared, from, &given.user, || shared.face.pool.sign_in(&given.user, &given.password)).await
+    let device =
+        signed_in(shared, from, &given.user, || shared.face.pool.sign_in(&given.user, &given.password))
+            .await?;
+    shared.came(&device, headers);
+    Ok(device)
 }
 
 /// The device that `who` finds, with a pause for whoever is found to be nobody.

@@ -2,6 +2,7 @@
 use hyper::Method;
 
 use super::lomorage::{self, Door};
+use super::nextcloud::login::Login;
 use super::nextcloud::{self, CloudRoute};
 
 /// Where a request goes.
@@ -29,6 +30,8 @@ pub(super) enum Route<'a> {
     Session,
     /// What is proved of photos that a page sent.
     Proofs,
+    /// How the Nextcloud apps sign in.
+    Login(Login<'a>),
     /// The findings.
     Health,
     /// Figures for a monitoring program.
@@ -66,11 +69,15 @@ impl Route<'_> {
                     Access::Device
                 }
             }
-            Self::Immich => Access::Dialect,
-            Self::Lomorage(_) => Access::Dialect,
+            Self::Immich | Self::Lomorage(_) => Access::Dialect,
             Self::Tus(_) | Self::Proofs => Access::Page,
+            Self::Login(Login::GiveBack) => Access::Device,
+            // A one-time password is no device's.
+            Self::Login(Login::OneTime) => Access::Dialect,
             // What asks for a password is open to those who have not given one yet.
             Self::Session => Access::Open,
+            // What leads to anything there is random; the page asks a person.
+            Self::Login(Login::Begin | Login::Poll | Login::Page(_)) => Access::Open,
             Self::UploadPage | Self::Asset(_) | Self::Health | Self::Metrics => Access::Open,
             Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
         }
@@ -81,6 +88,9 @@ impl Route<'_> {
 /// reaches a route that its plain spelling does not.
 pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
+    if let Some(login) = login(method, path) {
+        return login;
+    }
     match path {
         "/" if reads => Route::Page,
         "/" | "*" if matches!(method.as_str(), "OPTIONS" | "PROPFIND") => Route::DavRoot,
@@ -132,6 +142,37 @@ fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Where the Nextcloud apps sign in.
+fn login<'a>(method: &Method, path: &'a str) -> Option<Route<'a>> {
+    let only = |wanted: &[Method], login, allowed| {
+        Some(if wanted.contains(method) { Route::Login(login) } else { Route::WrongMethod(allowed) })
+    };
+    match path {
+        "/index.php/login/v2" => only(&[Method::POST], Login::Begin, "POST"),
+        "/index.php/login/v2/poll" => only(&[Method::POST], Login::Poll, "POST"),
+        "/ocs/v2.php/core/getapppassword-onetime" | "/ocs/v1.php/core/getapppassword-onetime" => {
+            only(&[Method::GET], Login::OneTime, "GET")
+        }
+        "/ocs/v2.php/core/apppassword" | "/ocs/v1.php/core/apppassword" => {
+            only(&[Method::DELETE], Login::GiveBack, "DELETE")
+        }
+        _ => match path.strip_prefix("/index.php/login/v2/flow/") {
+            Some(id) => only(&[Method::GET, Method::HEAD, Method::POST], Login::Page(id), "GET, HEAD, POST"),
+            None if *method == Method::DELETE && is_misdirected(path) => Some(Route::Login(Login::GiveBack)),
+            None => None,
+        },
+    }
+}
+
+/// Android asks there to give its password back, a defect of old (`…/files/USER` before a path that has its own root). No file
+/// is meant, whatever there may be.
+fn is_misdirected(path: &str) -> bool {
+    let below = path.strip_prefix("/remote.php/dav/files/").and_then(|rest| rest.split_once('/'));
+    below.is_some_and(|(_, rest)| {
+        rest.trim_start_matches('/').trim_end_matches('/') == "ocs/v2.php/core/apppassword"
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +220,25 @@ mod tests {
             ("GET", "/upload/proofs", WrongMethod("POST")),
             ("GET", "/upload/assets/upload.js", Asset("upload.js")),
             ("POST", "/upload/assets/upload.js", WrongMethod("GET, HEAD")),
+            ("POST", "/index.php/login/v2", Route::Login(Login::Begin)),
+            ("GET", "/index.php/login/v2", WrongMethod("POST")),
+            ("POST", "/index.php/login/v2/poll", Route::Login(Login::Poll)),
+            ("GET", "/index.php/login/v2/flow/ab", Route::Login(Login::Page("ab"))),
+            ("POST", "/index.php/login/v2/flow/ab", Route::Login(Login::Page("ab"))),
+            ("PUT", "/index.php/login/v2/flow/ab", WrongMethod("GET, HEAD, POST")),
+            ("GET", "/ocs/v2.php/core/getapppassword-onetime", Route::Login(Login::OneTime)),
+            ("DELETE", "/ocs/v2.php/core/apppassword", Route::Login(Login::GiveBack)),
+            ("GET", "/ocs/v2.php/core/apppassword", WrongMethod("DELETE")),
+            (
+                "DELETE",
+                "/remote.php/dav/files/anna/ocs/v2.php/core/apppassword",
+                Route::Login(Login::GiveBack),
+            ),
+            (
+                "DELETE",
+                "/remote.php/dav/files/anna//ocs/v2.php/core/apppassword/",
+                Route::Login(Login::GiveBack),
+            ),
             ("GET", "/davos", Unknown),
             ("GET", "/DAV/", Unknown),
             ("GET", "/%64av/", Unknown),

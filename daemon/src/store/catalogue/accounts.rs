@@ -3,8 +3,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
+use crate::model::agent::Agent;
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::event::LineSum;
+use crate::model::password::PasswordHash;
 use crate::store::catalogue::read::{Reader, at, at_or_none, count, parsed};
 use crate::store::catalogue::{CatalogueError, Tried, Tx, nanos};
 use crate::store::manifest::Position;
@@ -22,6 +24,10 @@ pub struct DeviceRow {
     pub revoked: Option<Timestamp>,
     /// When it last signed in.
     pub last_seen: Option<Timestamp>,
+    /// The program it last came with.
+    pub app: Option<String>,
+    /// Its version.
+    pub app_version: Option<String>,
     /// Files it sent that still have their name.
     pub files: u64,
     /// Their bytes.
@@ -64,6 +70,19 @@ pub(super) fn set_quota(
         .map(drop)
 }
 
+pub(super) fn set_password(
+    tx: &Tx<'_>,
+    person: &Slug,
+    hash: Option<&PasswordHash>,
+    now: Timestamp,
+) -> Result<(), CatalogueError> {
+    add_person(tx, person, now)?;
+    let hash = hash.map(PasswordHash::as_str);
+    tx.execute("UPDATE person SET password = ?2 WHERE name = ?1", params![person.as_str(), hash])
+        .tried("set a password")
+        .map(drop)
+}
+
 pub(super) fn add_device(
     tx: &Tx<'_>,
     person: &Slug,
@@ -91,11 +110,18 @@ pub(super) fn revoke(tx: &Tx<'_>, person: &Slug, name: &Slug, now: Timestamp) ->
     .map(drop)
 }
 
-/// Records when a device was last seen. Not an event: losing it costs nothing.
-pub fn seen(tx: &Tx<'_>, device: &Device, now: Timestamp) -> Result<(), CatalogueError> {
+/// Records when a device was last seen, and with which program where that said so. Not an event: losing it costs nothing.
+pub fn seen(
+    tx: &Tx<'_>,
+    device: &Device,
+    now: Timestamp,
+    agent: Option<&Agent>,
+) -> Result<(), CatalogueError> {
+    let (app, version) = (agent.map(Agent::app), agent.and_then(Agent::version));
     tx.execute(
-        "UPDATE device SET last_seen = ?3 WHERE person = ?1 AND name = ?2",
-        params![device.person.as_str(), device.name.as_str(), nanos(now)],
+        "UPDATE device SET last_seen = ?3, app = coalesce(?4, app),
+           app_version = CASE WHEN ?4 IS NULL THEN app_version ELSE ?5 END WHERE person = ?1 AND name = ?2",
+        params![device.person.as_str(), device.name.as_str(), nanos(now), app, version],
     )
     .tried("record a visit")
     .map(drop)
@@ -190,6 +216,19 @@ impl Reader<'_> {
             .tried("list quotas")
     }
 
+    /// The hash of a person's password, if there is one.
+    pub fn password(&self, person: &Slug) -> Result<Option<PasswordHash>, CatalogueError> {
+        Ok(self.passwords()?.into_iter().find(|(name, _)| name == person).map(|(_, hash)| hash))
+    }
+
+    /// Everybody with a password, and its hash.
+    pub fn passwords(&self) -> Result<Vec<(Slug, PasswordHash)>, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT name, password FROM person WHERE password IS NOT NULL ORDER BY name")
+            .and_then(|mut s| s.query_map([], |row| Ok((parsed(row, 0)?, parsed(row, 1)?)))?.collect())
+            .tried("list passwords")
+    }
+
     /// Bytes of the different contents under a person's names: what is there twice is used once.
     pub fn used_by(&self, person: &Slug) -> Result<u64, CatalogueError> {
         self.connection
@@ -231,7 +270,8 @@ impl Reader<'_> {
     pub fn devices(&self) -> Result<Vec<DeviceRow>, CatalogueError> {
         self.connection
             .prepare_cached(
-                "SELECT d.person, d.name, d.kind, d.token, d.created, d.revoked, d.last_seen FROM device d
+                "SELECT d.person, d.name, d.kind, d.token, d.created, d.revoked, d.last_seen, d.app,
+                   d.app_version FROM device d
                  ORDER BY d.person, d.name",
             )
             .and_then(|mut s| {
@@ -246,6 +286,8 @@ impl Reader<'_> {
                         created: at(row, 4)?,
                         revoked: at_or_none(row, 5)?,
                         last_seen: at_or_none(row, 6)?,
+                        app: row.get(7)?,
+                        app_version: row.get(8)?,
                         files: 0,
                         bytes: 0,
                     })

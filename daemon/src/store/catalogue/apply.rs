@@ -94,6 +94,7 @@ fn rise(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueError
         What::Person { .. }
         | What::Device { .. }
         | What::Quota { .. }
+        | What::Password { .. }
         | What::Revoked { .. }
         | What::Retired { .. }
         | What::Role { .. }
@@ -120,6 +121,7 @@ fn change(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<(), CatalogueErr
             accounts::add_device(tx, person, device, *kind, token, since.unwrap_or(event.at))
         }
         What::Quota { person, bytes } => accounts::set_quota(tx, person, *bytes, event.at),
+        What::Password { person, hash } => accounts::set_password(tx, person, hash.as_ref(), event.at),
         What::Revoked { person, device, since } => {
             accounts::revoke(tx, person, device, since.unwrap_or(event.at))
         }

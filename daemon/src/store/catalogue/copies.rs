@@ -249,6 +249,7 @@ pub(super) fn apply_other(tx: &Tx<'_>, drive: DriveId, event: &Event) -> Result<
         | What::Device { .. }
         | What::Revoked { .. }
         | What::Quota { .. }
+        | What::Password { .. }
         | What::Answered { .. }
         | What::Folder { .. }
         | What::Retired { .. }

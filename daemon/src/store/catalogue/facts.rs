@@ -1,5 +1,5 @@
 //! Facts of the pool that every drive's own record is to have, so that any one drive brings them back (promise P7): people,
-//! their quotas, devices, drives that were retired, and folders with nothing in them. What a drive lacks is computed, never remembered.
+//! their quotas and passwords, devices, drives that were retired, and folders with nothing in them. What a drive lacks is computed, never remembered.
 //!
 //! A new kind of fact needs an arm in `telling` and `concerned`, and its rows in `Reader::facts`.
 use std::collections::HashMap;
@@ -29,6 +29,10 @@ fn telling(what: &What, at: Timestamp) -> Option<(String, String)> {
             format!("quota {person}"),
             bytes.map_or_else(|| "none".to_owned(), |bytes| bytes.to_string()),
         )),
+        What::Password { person, hash } => Some((
+            format!("password {person}"),
+            hash.as_ref().map_or_else(|| "none".to_owned(), |hash| hash.as_str().to_owned()),
+        )),
         What::Retired { drive, since } => Some((format!("retired {drive}"), when(since))),
         What::Folder { path } => Some((folder_key(path), path.as_str().to_owned())),
         What::Stored { .. }
@@ -48,6 +52,7 @@ pub(super) fn concerned(what: &What) -> bool {
     match what {
         What::Person { .. }
         | What::Quota { .. }
+        | What::Password { .. }
         | What::Device { .. }
         | What::Revoked { .. }
         | What::Retired { .. }
@@ -94,6 +99,8 @@ impl Reader<'_> {
         let mut facts: Vec<What> = self.people_since()?.into_iter().map(person).collect();
         let quota = |(person, bytes)| What::Quota { person, bytes: Some(bytes) };
         facts.extend(self.quotas()?.into_iter().map(quota));
+        let password = |(person, hash)| What::Password { person, hash: Some(hash) };
+        facts.extend(self.passwords()?.into_iter().map(password));
         for row in self.devices()? {
             let (person, device, kind) = (row.device.person, row.device.name, row.device.kind);
             let revoked = row.revoked.map(|since| What::Revoked {
@@ -126,6 +133,16 @@ impl Reader<'_> {
         for person in told.keys().filter_map(|key| key.strip_prefix("quota ")?.parse::<Slug>().ok()) {
             if self.quota(&person)?.is_none() {
                 untold.push(What::Quota { person, bytes: None });
+            }
+        }
+        // And so with a password.
+        for person in told
+            .iter()
+            .filter(|(_, value)| *value != "none")
+            .filter_map(|(key, _)| key.strip_prefix("password ")?.parse::<Slug>().ok())
+        {
+            if self.password(&person)?.is_none() {
+                untold.push(What::Password { person, hash: None });
             }
         }
         // A device that is told of anew may sign in again where the line is replayed: its revocation follows once more.

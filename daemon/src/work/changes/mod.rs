@@ -8,6 +8,7 @@ use crate::model::copy::CopyState;
 use crate::model::drive::DriveId;
 use crate::model::event::{Answer, What};
 use crate::model::hash::{ContentHash, Digests};
+use crate::model::password::PasswordHash;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::plan::placing::Above;
@@ -67,6 +68,8 @@ pub(crate) enum Change {
     Person { person: Slug },
     /// What a person may use at most.
     Quota { person: Slug, bytes: Option<u64> },
+    /// What a person signs in with on the login page.
+    Password { person: Slug, hash: Option<PasswordHash> },
     /// A device and its folder.
     Device { device: Device, token: TokenHash },
     /// A device may no longer sign in.
@@ -99,6 +102,7 @@ impl Change {
             | Self::Person { .. }
             | Self::Retire { .. }
             | Self::Quota { .. }
+            | Self::Password { .. }
             | Self::Device { .. }
             | Self::Revoke { .. } => None,
         }
@@ -130,6 +134,7 @@ impl Change {
             | Self::Proofs { .. }
             | Self::Person { .. }
             | Self::Quota { .. }
+            | Self::Password { .. }
             | Self::Retire { .. } => Ok(Needs::Note),
             Self::DropScratch { .. } | Self::SweepScratch | Self::Revoke { .. } => Ok(Needs::Nothing),
         }
@@ -174,6 +179,9 @@ impl Committer {
             Change::Retire { drive } => Ok(Draft::of(vec![What::Retired { drive: *drive, since: None }])),
             Change::Quota { person, bytes } => {
                 Ok(Draft::of(vec![What::Quota { person: person.clone(), bytes: *bytes }]))
+            }
+            Change::Password { person, hash } => {
+                Ok(Draft::of(vec![What::Password { person: person.clone(), hash: hash.clone() }]))
             }
             Change::Device { device, token } => self.draft_device(device, *token),
             Change::Revoke { person, device } => {

@@ -14,6 +14,7 @@ use crate::model::drive::DriveRole;
 use crate::model::event::What;
 use crate::model::hash::{Also, ContentHash};
 use crate::model::offer::Expect;
+use crate::model::password::PasswordHash;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::plan::shelving;
@@ -56,7 +57,7 @@ struct Stray {
 /// What the drive's own record says.
 #[derive(Default)]
 struct Told {
-    people: BTreeMap<Slug, ()>,
+    people: BTreeMap<Slug, Option<PasswordHash>>,
     devices: BTreeMap<(Slug, Slug), (DeviceKind, TokenHash, bool)>,
     /// From whom, and when it was received.
     origin: HashMap<ContentHash, (String, Timestamp)>,
@@ -208,7 +209,8 @@ impl End {
         let mut told = Told::default();
         let wanted: HashMap<ContentHash, ()> = strays.found.iter().map(|s| (s.hash, ())).collect();
         let read = manifest::read(&*self.attached.volume, 0, &mut |event| match event.what {
-            What::Person { person, .. } => drop(told.people.insert(person, ())),
+            What::Person { person, .. } => drop(told.people.entry(person).or_default()),
+            What::Password { person, hash } => drop(told.people.insert(person, hash)),
             What::Device { person, device, kind, token, .. } => {
                 told.devices.insert((person, device), (kind, token, true));
             }
@@ -293,14 +295,17 @@ impl End {
 fn take_accounts(
     pool: &Pool,
     primary: &Primary,
-    people: BTreeMap<Slug, ()>,
+    people: BTreeMap<Slug, Option<PasswordHash>>,
     devices: BTreeMap<(Slug, Slug), (DeviceKind, TokenHash, bool)>,
 ) -> Result<(), Refusal> {
     let known = primary.catalogue.read(|r| r.devices())?;
-    for person in people.into_keys() {
+    for (person, hash) in people {
         if !primary.catalogue.read(|r| r.has_person(&person))? {
             log::warn!("person {person} was known to another drive of the pool only");
-            primary.submit(Change::Person { person }, pool.now())?;
+            primary.submit(Change::Person { person: person.clone() }, pool.now())?;
+            if hash.is_some() {
+                primary.submit(Change::Password { person, hash }, pool.now())?;
+            }
         }
     }
     for ((person, name), (kind, token, may)) in devices {

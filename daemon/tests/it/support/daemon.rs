@@ -42,6 +42,8 @@ pub(crate) struct Daemon {
     pub(crate) socket: PathBuf,
     /// Settings besides those that every test has: whole tables.
     pub(crate) more: String,
+    /// What it writes into its log, at least.
+    pub(crate) log_level: &'static str,
     /// Minutes between two walks over the whole tree.
     pub(crate) walk_minutes: u64,
     /// What its command line begins with: programs that become the next one, as `env` does.
@@ -102,6 +104,7 @@ impl Daemon {
             connections: [128, 128],
             socket: dir.join("control.sock"),
             more: String::new(),
+            log_level: "warn",
             walk_minutes: 60,
             under,
             child: None,
@@ -158,11 +161,12 @@ impl Daemon {
         let socket = &self.socket;
         let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
         let (mount, walk, more) = (self.require_mount, self.walk_minutes, &self.more);
+        let log = self.log_level;
         let [connections, per_ip] = self.connections;
         format!(
             "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = {connections}\nper_ip = {per_ip}\nheader_seconds = {idle}\n\
              idle_seconds = {idle}\n[drives]\nmounts = {mounts:?}\nrequire_mount = {mount}\n[control]\n\
-             socket = {socket:?}\n[rescan]\nperiod_minutes = {walk}\nquiet_seconds = 1\n[log]\nlevel = \"warn\"\n{more}"
+             socket = {socket:?}\n[rescan]\nperiod_minutes = {walk}\nquiet_seconds = 1\n[log]\nlevel = \"{log}\"\n{more}"
         )
     }
 

@@ -1,5 +1,6 @@
 //! What process tests stand on: a box of the real binary, a client that may misbehave, luck with a seed, listings.
 pub(crate) mod clock;
+pub(crate) mod conversation;
 pub(crate) mod daemon;
 pub(crate) mod disk;
 pub(crate) mod listing;

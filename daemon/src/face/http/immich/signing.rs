@@ -41,6 +41,7 @@ pub(super) async fn sign_in(shared: &Shared, headers: &HeaderMap, from: IpAddr) 
     match shared.face.pool.sign_in_by_token(token)? {
         Some(signed_in) => {
             shared.throttle().succeeded(from, NOBODY);
+            shared.came(&signed_in.device, headers);
             Ok(signed_in.device)
         }
         None => Err(wrong(shared, from, NOBODY, WRONG).await),

@@ -18,6 +18,7 @@ pub(super) use route::{CloudRoute, route};
 
 mod android;
 pub(super) mod ids;
+pub(super) mod login;
 mod ocs;
 pub(super) mod policy;
 pub(super) mod properties;
