@@ -30,6 +30,7 @@ use webdav::Flavour;
 use webdav::locks::Locks;
 
 mod accept;
+mod alarm;
 mod auth;
 mod body;
 #[cfg(any(test, fuzzing))]
