@@ -12,6 +12,7 @@ use crate::model::account::{Device, TokenHash, TokenKey};
 use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
 use crate::plan::mirroring::Brake;
+use crate::store::aligned;
 use crate::store::catalogue::Doubt;
 use crate::store::disk::Hold;
 use crate::store::syscall;
@@ -228,6 +229,7 @@ impl Pool {
         if let Ok(primary) = self.primary() {
             primary.catalogue.shrink();
         }
+        aligned::let_go();
         syscall::give_memory_back();
     }
 
