@@ -250,9 +250,11 @@ impl Pool {
         }
     }
 
-    /// There is something for other drives to follow.
+    /// There is something for other drives to follow, if there are any: one that comes wakes the mirror itself.
     pub(super) fn wake_mirror(&self) {
-        self.wake(Wake::Mirror);
+        if !self.others().is_empty() {
+            self.wake(Wake::Mirror);
+        }
         self.wake(Wake::Metadata);
     }
 
