@@ -9,6 +9,7 @@ pub mod editing;
 pub mod facts;
 pub mod failing;
 pub mod forecasting;
+pub mod gathering;
 pub mod mirroring;
 pub mod naming;
 pub mod pairing;

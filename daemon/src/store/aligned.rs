@@ -13,14 +13,19 @@ pub(super) const BLOCK: usize = 4096;
 /// speed on a drive that waits for commands. Where there is none, only the piece's own small pages are ever touched.
 const LARGE_PAGE: usize = 2 << 20;
 
+/// A file up to this size, bytes, gets memory of its own size: the probe of a drive, which is all that a box at rest reads, would
+/// otherwise keep a large page for its few bytes.
+const SMALL: u64 = 64 << 10;
+
 /// Fresh memory costs a page fault for each 4 KiB, which is more than hashing them. So many pieces are kept.
 const KEPT: usize = 3;
 static FREE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// One piece. What is in it at first is of no meaning.
+/// One piece, or less. What is in it at first is of no meaning.
 pub(crate) struct Aligned {
     buffer: Vec<u8>,
     start: usize,
+    len: usize,
 }
 
 impl Aligned {
@@ -33,20 +38,36 @@ impl Aligned {
             fresh
         });
         let start = buffer.as_ptr().align_offset(LARGE_PAGE);
-        Self { buffer, start }
+        Self { buffer, start, len: PIECE }
+    }
+
+    /// For a file of so many bytes: whole blocks, all of it or one piece.
+    pub(crate) fn for_file(size: u64) -> Self {
+        match usize::try_from(size) {
+            Ok(bytes) if size <= SMALL => {
+                let len = bytes.max(1).next_multiple_of(BLOCK);
+                let buffer = vec![0; len + BLOCK];
+                let start = buffer.as_ptr().align_offset(BLOCK);
+                Self { buffer, start, len }
+            }
+            Ok(_) | Err(_) => Self::new(),
+        }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..self.start + PIECE]
+        &self.buffer[self.start..self.start + self.len]
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.start..self.start + PIECE]
+        &mut self.buffer[self.start..self.start + self.len]
     }
 }
 
 impl Drop for Aligned {
     fn drop(&mut self) {
+        if self.len < PIECE {
+            return;
+        }
         let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < KEPT {
             free.push(std::mem::take(&mut self.buffer));
@@ -67,6 +88,18 @@ pub(super) fn is_whole(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_file_gets_whole_blocks_and_no_large_page() {
+        for (size, len) in [(0, BLOCK), (64, BLOCK), (4096, BLOCK), (4097, 2 * BLOCK), (SMALL, 64 << 10)] {
+            let mut small = Aligned::for_file(size);
+            assert!(is_whole(small.bytes()) && small.bytes().len() == len, "{size}");
+            small.bytes_mut()[len - 1] = 7;
+            assert!(small.buffer.len() < LARGE_PAGE);
+        }
+        assert_eq!(Aligned::for_file(SMALL + 1).bytes().len(), PIECE);
+        assert_eq!(Aligned::for_file(u64::MAX).bytes().len(), PIECE);
+    }
 
     #[test]
     fn a_piece_is_aligned_and_used_again() {

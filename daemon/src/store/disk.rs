@@ -2,6 +2,7 @@
 //! handle that was opened when the drive was recognised, and every operation proves that handle once more.
 #![expect(clippy::wildcard_enum_match_arm, reason = "Errno is the kernel's list, not ours")]
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,6 +23,7 @@ use crate::model::place::Place;
 use crate::store::gate::Gate;
 use crate::store::journal;
 use crate::store::listing::{Listing, told};
+use crate::store::marker;
 use crate::store::medium::DiskMedium;
 use crate::store::reader::DiskReader;
 use crate::store::sealing;
@@ -37,6 +39,8 @@ pub struct DiskVolume {
 
 struct Inner {
     path: PathBuf,
+    /// The same with a dot at the end: what a symlink at the mount point leads to.
+    at: CString,
     root: OwnedFd,
     here: Whereabouts,
     gate: Gate,
@@ -64,19 +68,22 @@ pub fn look(path: &Path) -> Found {
         Ok(root) => root,
         Err(e) => return Found::Nothing(e.to_string()),
     };
-    let text = match read_marker(&root) {
+    let text = match marker::read(&root) {
         Ok(text) => text,
         Err(Errno::ENOENT) => return Found::Unmarked,
         Err(e) => return Found::Nothing(e.desc().to_owned()),
     };
-    let marker: Marker = match std::str::from_utf8(&text).map_err(|e| e.to_string()).and_then(parse_marker) {
+    let marker: Marker = match std::str::from_utf8(&text).map_err(|e| e.to_string()).and_then(marker::parse) {
         Ok(marker) => marker,
         Err(why) => return Found::Unreadable(why),
     };
-    match syscall::whereabouts(Some(root.as_fd()), b"") {
+    let Ok(at) = CString::new(path.join(".").into_os_string().into_encoded_bytes()) else {
+        return Found::Nothing("its path is none".to_owned());
+    };
+    match syscall::whereabouts(Some(root.as_fd()), c"") {
         Ok(here) => {
             let (gate, one_journal) = (Gate::default(), journal::orders_all(&root, here.device));
-            let inner = Inner { path: path.to_owned(), root, here, gate, one_journal, marker: text };
+            let inner = Inner { path: path.to_owned(), at, root, here, gate, one_journal, marker: text };
             Found::Marked(DiskVolume { inner: Arc::new(inner) }, Box::new(marker))
         }
         Err(e) => Found::Nothing(e.to_string()),
@@ -104,15 +111,6 @@ impl DiskVolume {
     }
 }
 
-fn parse_marker(text: &str) -> Result<Marker, String> {
-    let marker: Marker = toml::from_str(text).map_err(|e| e.message().to_owned())?;
-    if marker.format == 1 {
-        Ok(marker)
-    } else {
-        Err(format!("format {} is newer than this program", marker.format))
-    }
-}
-
 /// Writes a marker onto a directory that has none and makes our directories there: adoption. Formats nothing,
 /// touches nothing that is there.
 pub fn adopt(path: &Path, marker: &Marker) -> Result<DiskVolume, VolumeError> {
@@ -136,7 +134,7 @@ pub fn adopt(path: &Path, marker: &Marker) -> Result<DiskVolume, VolumeError> {
         }
     }
     let text = toml::to_string(marker).map_err(|e| io_fault("write", &place, io::Error::other(e)))?;
-    write_marker(&root, text.as_bytes())?;
+    marker::write(&root, text.as_bytes())?;
     match look(path) {
         Found::Marked(volume, found) if *found == *marker => Ok(volume),
         Found::Marked(..) | Found::Unmarked | Found::Unreadable(_) | Found::Nothing(_) => {
@@ -145,38 +143,13 @@ pub fn adopt(path: &Path, marker: &Marker) -> Result<DiskVolume, VolumeError> {
     }
 }
 
-/// O_EXCL: an existing marker is never replaced here. Directory flushes last, so a marker that survives a power
-/// cut stands in directories that survive it too.
-fn write_marker(root: &OwnedFd, text: &[u8]) -> Result<(), VolumeError> {
-    let place = Place::marker();
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let how = beneath(flags).mode(Mode::from_bits_truncate(0o600));
-    let fd = openat2(root, place.as_str(), how).map_err(|e| fault("write", &place, e))?;
-    let mut file = File::from(fd);
-    io::Write::write_all(&mut file, text).map_err(|e| io_fault("write", &place, e))?;
-    file.sync_all().map_err(|e| io_fault("flush", &place, e))?;
-    for dir in [Place::own(), Place::root()] {
-        let fd = open_dir(root, &dir).map_err(|e| fault("open", &dir, e))?;
-        File::from(fd).sync_all().map_err(|e| io_fault("flush", &dir, e))?;
-    }
-    Ok(())
-}
-
 fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     nix::fcntl::open(path, flags, Mode::empty())
 }
 
-fn read_marker(root: &OwnedFd) -> Result<Vec<u8>, Errno> {
-    let fd = openat2(root, Place::marker().as_str(), beneath(OFlag::O_RDONLY | OFlag::O_CLOEXEC))?;
-    let mut bytes = Vec::with_capacity(1024);
-    io::Read::read_to_end(&mut io::Read::take(File::from(fd), 16 * 1024), &mut bytes)
-        .map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-    Ok(bytes)
-}
-
 /// openat2(2): no symlink, no mount crossing, nothing above the handle (invariants I7, I28).
-fn beneath(flags: OFlag) -> OpenHow {
+pub(super) fn beneath(flags: OFlag) -> OpenHow {
     OpenHow::new().flags(flags | OFlag::O_NOFOLLOW).resolve(
         ResolveFlag::RESOLVE_BENEATH
             | ResolveFlag::RESOLVE_NO_SYMLINKS
@@ -185,7 +158,7 @@ fn beneath(flags: OFlag) -> OpenHow {
     )
 }
 
-fn open_dir(root: &OwnedFd, dir: &Place) -> Result<OwnedFd, Errno> {
+pub(super) fn open_dir(root: &OwnedFd, dir: &Place) -> Result<OwnedFd, Errno> {
     let path = if dir.as_str().is_empty() { "." } else { dir.as_str() };
     openat2(root, path, beneath(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC))
 }
@@ -275,7 +248,8 @@ pub(super) fn rename_noreplace(
 ) -> Result<(), Errno> {
     match renameat2(from_dir, from, to_dir, to, RenameFlags::RENAME_NOREPLACE) {
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
-            if syscall::whereabouts(Some(to_dir.as_fd()), to.as_bytes()).is_ok() {
+            let name = CString::new(to).map_err(|_| Errno::EINVAL)?;
+            if syscall::whereabouts(Some(to_dir.as_fd()), &name).is_ok() {
                 return Err(Errno::EEXIST);
             }
             renameat2(from_dir, from, to_dir, to, RenameFlags::empty())
@@ -297,20 +271,17 @@ impl Volume for DiskVolume {
     fn prove(&self) -> Result<(), VolumeError> {
         self.inner.gate.pass("prove", &Place::marker())?;
         let gone = |why: &str| VolumeError::Gone { op: "prove", place: Place::marker(), why: why.to_owned() };
-        // With a dot at the end: what a symlink at the mount point leads to.
-        let path = self.inner.path.join(".");
-        let path = path.as_os_str().as_encoded_bytes();
         // Same mount and same directory behind the path as when the drive was recognised: an unmounted drive shows
         // the SD card's empty directory here, a swapped one another mount id.
-        let now = syscall::whereabouts(None, path).map_err(|e| gone(&e.to_string()))?;
+        let now = syscall::whereabouts(None, &self.inner.at).map_err(|e| gone(&e.to_string()))?;
         if now != self.inner.here {
             return Err(gone("something else is mounted at its place"));
         }
         // Opening reaches the filesystem even when stat and statfs answer from memory (reliability: a yanked drive
         // still answers those).
-        match read_marker(&self.inner.root) {
-            Ok(text) if text == self.inner.marker => Ok(()),
-            Ok(_) => Err(gone("its marker changed")),
+        match marker::is(&self.inner.root, &self.inner.marker) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(gone("its marker changed")),
             // This process is short of something, and the drive is none the worse for it.
             Err(e @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)) => {
                 let source = io::Error::from_raw_os_error(e as i32);
@@ -513,8 +484,7 @@ impl Volume for DiskVolume {
 
 /// Whether `path` is the root of a mount: its parent is on another one.
 pub fn is_mount_point(path: &Path) -> bool {
-    let at = |p: &Path| syscall::whereabouts(None, p.as_os_str().as_encoded_bytes());
-    match (at(&path.join(".")), at(&path.join(".."))) {
+    match (syscall::whereabouts_of(&path.join(".")), syscall::whereabouts_of(&path.join(".."))) {
         (Ok(here), Ok(above)) => here.mount != above.mount,
         (Ok(_) | Err(_), _) => false,
     }
@@ -526,7 +496,7 @@ pub struct Spot(Whereabouts);
 
 /// The spot behind a path, without opening anything there. `None`: nothing is there.
 pub fn spot(path: &Path) -> Option<Spot> {
-    syscall::whereabouts(None, path.join(".").as_os_str().as_encoded_bytes()).ok().map(Spot)
+    syscall::whereabouts_of(&path.join(".")).ok().map(Spot)
 }
 
 /// The UUID the kernel tells for the filesystem at `path`, if it tells one.
@@ -572,10 +542,17 @@ impl DiskVolume {
         }
     }
 
-    /// A second handle on an open file, by its number: works for files without a name.
+    /// A name for an open file that has none.
     pub(super) fn link_open_file(file: &File, to_dir: &OwnedFd, to: &str) -> Result<(), Errno> {
         use std::os::fd::AsRawFd;
-        let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
-        linkat(AT_FDCWD, by_number.as_str(), to_dir, to, AtFlags::AT_SYMLINK_FOLLOW)
+        match linkat(file, "", to_dir, to, AtFlags::AT_EMPTY_PATH) {
+            // Before Linux 6.10 only a privileged process may do so, and is told ENOENT. By its number anybody may, through three
+            // directories of /proc.
+            Err(Errno::ENOENT) => {
+                let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
+                linkat(AT_FDCWD, by_number.as_str(), to_dir, to, AtFlags::AT_SYMLINK_FOLLOW)
+            }
+            linked => linked,
+        }
     }
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::model::place::Place;
-use crate::store::aligned::{Aligned, PIECE};
+use crate::store::aligned::Aligned;
 use crate::store::disk::{fault, io_fault};
 use crate::store::gate::Gate;
 use crate::store::syscall;
@@ -51,7 +51,8 @@ impl DiskMedium {
         if by_memory {
             prove_dropped(&file, &place)?;
         }
-        Ok(Self { file, place, gate, piece: Aligned::new(), offset: 0, by_memory })
+        let size = file.metadata().map_err(|e| io_fault("read", &place, e))?.len();
+        Ok(Self { file, place, gate, piece: Aligned::for_file(size), offset: 0, by_memory })
     }
 }
 
@@ -81,7 +82,7 @@ impl MediumRead for DiskMedium {
             }
         };
         let left = size - self.offset;
-        if (read as u64) < left.min(PIECE as u64) {
+        if (read as u64) < left.min(self.piece.bytes().len() as u64) {
             let short =
                 io::Error::new(io::ErrorKind::UnexpectedEof, "the drive gave fewer bytes than the file has");
             return Err(VolumeError::Io { op: "read", place: self.place.clone(), source: short });

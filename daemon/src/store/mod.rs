@@ -10,6 +10,7 @@ mod gate;
 mod journal;
 mod listing;
 pub mod manifest;
+mod marker;
 mod medium;
 mod reader;
 mod sealing;

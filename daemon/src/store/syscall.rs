@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 /// Has the C library give freed memory back to the kernel. By itself it keeps what a burst of uploads needed, in an
 /// arena for each pair of threads of which only the first is ever trimmed at its end, and learns from the first large buffer to keep all of them (mallopt(3), "Environment variables").
@@ -214,15 +215,19 @@ pub(crate) struct Whereabouts {
 }
 
 /// The whereabouts of `path`, relative to `dir`; the handle itself if `path` is empty. Follows no symlink at the end.
-pub(crate) fn whereabouts(dir: Option<BorrowedFd<'_>>, path: &[u8]) -> io::Result<Whereabouts> {
-    let path = CString::new(path).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+pub(crate) fn whereabouts(dir: Option<BorrowedFd<'_>>, path: &CStr) -> io::Result<Whereabouts> {
     // A kernel that does not know a bit of the mask passes over it.
-    let out = look(dir, &path, libc::STATX_INO | libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE)?;
+    let out = look(dir, path, libc::STATX_INO | libc::STATX_MNT_ID | libc::STATX_MNT_ID_UNIQUE)?;
     Ok(Whereabouts {
         mount: out.stx_mnt_id,
         device: (out.stx_dev_major, out.stx_dev_minor),
         inode: out.stx_ino,
     })
+}
+
+/// The whereabouts of a path.
+pub(crate) fn whereabouts_of(path: &Path) -> io::Result<Whereabouts> {
+    whereabouts(None, &CString::new(path.as_os_str().as_encoded_bytes())?)
 }
 
 fn look(dir: Option<BorrowedFd<'_>>, path: &CStr, mask: libc::c_uint) -> io::Result<libc::statx> {
@@ -264,11 +269,11 @@ mod tests {
     fn a_handle_and_its_path_are_the_same_place() {
         let dir = tempfile::tempdir().unwrap();
         let handle = File::open(dir.path()).unwrap();
-        let by_handle = whereabouts(Some(handle.as_fd()), b"").unwrap();
-        let by_path = whereabouts(None, dir.path().as_os_str().as_encoded_bytes()).unwrap();
+        let by_handle = whereabouts(Some(handle.as_fd()), c"").unwrap();
+        let by_path = whereabouts_of(dir.path()).unwrap();
         assert_eq!(by_handle, by_path);
-        assert_ne!(by_handle, whereabouts(None, b"/proc").unwrap());
-        assert!(whereabouts(None, b"/a\0b").is_err());
+        assert_ne!(by_handle, whereabouts(None, c"/proc").unwrap());
+        assert!(whereabouts_of(Path::new("/a\0b")).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! opened again through the recovery of a power cut, which puts names and record back in step (crash-only).
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +18,8 @@ use crate::model::drive::DriveId;
 use crate::model::event::What;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
+use crate::os::clock;
+use crate::plan::gathering::{Ended, Gathering};
 use crate::store::catalogue::apply::{self, On};
 use crate::store::catalogue::copies;
 use crate::store::catalogue::names::{self, NameRow, ScratchFile};
@@ -102,40 +104,121 @@ type Slot = Arc<Mutex<Option<Result<Done, Refusal>>>>;
 struct Job {
     change: Change,
     slot: Slot,
+    /// From a client, who may come again as soon as this is answered.
+    upload: bool,
 }
 
 /// The door to all changes on the primary.
 pub(crate) struct GroupCommit {
-    queue: Mutex<VecDeque<Job>>,
-    coming: Coming,
+    door: Door,
     lead: Mutex<Committer>,
     changes: Arc<AtomicU64>,
 }
 
-/// Uploads that are complete and will want a commit in a moment.
+/// Who waits for a commit, and who will in a moment.
 #[derive(Clone, Default)]
-struct Coming(Arc<(Mutex<usize>, Condvar)>);
+struct Door(Arc<(Mutex<Waiting>, Condvar)>);
 
-/// One of them, until it is dropped.
-pub(crate) struct Announced(Coming);
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Uploads that are complete, and whose data is on its way to the drive.
+    coming: usize,
+    /// What a commit that is about to begin waits for.
+    awaited: Option<Awaited>,
+}
 
-impl Coming {
-    fn announce(&self) -> Announced {
-        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Announced(self.clone())
+#[derive(Clone, Copy)]
+enum Awaited {
+    /// So many uploads are here, or coming.
+    Uploads(usize),
+    /// All that are coming are here.
+    Complete,
+}
+
+/// An upload that is complete and will want a commit in a moment, until this is dropped.
+pub(crate) struct Announced(Option<Door>);
+
+impl Door {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&self) {
-        let coming = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.0.1.wait_timeout_while(coming, PATIENCE, |coming| *coming > 0));
+    fn change(&self, change: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self.lock();
+        change(&mut waiting);
+        // Telling nobody costs a call into the kernel, and telling too early a change of threads.
+        if waiting.awaited.is_some_and(|what| waiting.has(what)) {
+            self.0.1.notify_all();
+        }
+    }
+
+    /// Waits for others who may share the next commit, a little. That commit's changes, and how many uploads were there before the
+    /// wait for those that are not.
+    fn gather(&self, gathering: &Gathering) -> (Vec<Job>, Option<usize>) {
+        let mut waiting = self.lock();
+        let here = waiting.uploads();
+        let wanted = gathering.wait(here);
+        if let Some((wanted, most)) = wanted {
+            waiting = self.wait(waiting, Awaited::Uploads(wanted), most.min(PATIENCE));
+        }
+        waiting = self.wait(waiting, Awaited::Complete, PATIENCE);
+        (waiting.take(), wanted.map(|_| here))
+    }
+
+    fn wait<'a>(
+        &'a self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        what: Awaited,
+        most: Duration,
+    ) -> MutexGuard<'a, Waiting> {
+        waiting.awaited = Some(what);
+        let ended = self.0.1.wait_timeout_while(waiting, most, |waiting| !waiting.has(what));
+        let mut waiting = ended.unwrap_or_else(PoisonError::into_inner).0;
+        waiting.awaited = None;
+        waiting
+    }
+}
+
+impl Waiting {
+    fn has(&self, what: Awaited) -> bool {
+        match what {
+            Awaited::Uploads(wanted) => self.uploads() >= wanted,
+            Awaited::Complete => self.coming == 0,
+        }
+    }
+
+    fn uploads(&self) -> usize {
+        self.jobs.iter().filter(|job| job.upload).count() + self.coming
+    }
+
+    /// Uploads to different names go together; everything else goes alone, in its turn.
+    fn take(&mut self) -> Vec<Job> {
+        let mut batch: Vec<Job> = Vec::new();
+        let mut folds = HashSet::new();
+        while let Some(job) = self.jobs.front() {
+            let fits = match job.change.upload_fold() {
+                Some(fold) => batch.len() < BATCH && folds.insert(fold),
+                None => batch.is_empty(),
+            };
+            if !fits {
+                break;
+            }
+            let alone = job.change.upload_fold().is_none();
+            batch.extend(self.jobs.pop_front());
+            if alone {
+                break;
+            }
+        }
+        batch
     }
 }
 
 impl Drop for Announced {
     fn drop(&mut self) {
-        let Coming(shared) = &self.0;
-        *shared.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        shared.1.notify_all();
+        if let Some(door) = self.0.take() {
+            door.change(|waiting| waiting.coming -= 1);
+        }
     }
 }
 
@@ -154,6 +237,8 @@ pub(crate) struct Committer {
     /// So little is left on the drive that nothing may wait to be written; or nobody has measured, for what is tried in any case.
     scarce: bool,
     closed: bool,
+    /// Whom the next commit waits for.
+    gathering: Gathering,
 }
 
 impl GroupCommit {
@@ -171,13 +256,15 @@ impl GroupCommit {
             changes: Arc::clone(&changes),
             scarce: false,
             closed: false,
+            gathering: Gathering::default(),
         };
-        Self { queue: Mutex::default(), coming: Coming::default(), lead: Mutex::new(committer), changes }
+        Self { door: Door::default(), lead: Mutex::new(committer), changes }
     }
 
     /// Says that a change will come in a moment: a commit that is about to begin waits for it, a little.
     pub(crate) fn announce(&self) -> Announced {
-        self.coming.announce()
+        self.door.change(|waiting| waiting.coming += 1);
+        Announced(Some(self.door.clone()))
     }
 
     /// Carries a change out; returns when it is durable. The first to get the lead works for all who wait.
@@ -187,21 +274,24 @@ impl GroupCommit {
         announced: Option<Announced>,
         now: Timestamp,
     ) -> Result<Done, Refusal> {
-        let slot = self.enqueue(change);
-        drop(announced);
-        self.lead(&slot, now)
+        self.lead(&self.enqueue(change, announced), now)
     }
 
     /// Carries several changes out, in order, sharing commits as far as they may.
     pub(crate) fn submit_all(&self, changes: Vec<Change>, now: Timestamp) -> Vec<Result<Done, Refusal>> {
-        let slots: Vec<Slot> = changes.into_iter().map(|change| self.enqueue(change)).collect();
+        let slots: Vec<Slot> = changes.into_iter().map(|change| self.enqueue(change, None)).collect();
         slots.iter().map(|slot| self.lead(slot, now)).collect()
     }
 
-    fn enqueue(&self, change: Change) -> Slot {
+    fn enqueue(&self, change: Change, mut announced: Option<Announced>) -> Slot {
         let slot: Slot = Arc::default();
-        let job = Job { change, slot: Arc::clone(&slot) };
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+        // From the one count to the other in one step: who waits counts both.
+        let came = announced.as_mut().and_then(|announced| announced.0.take()).is_some();
+        let job = Job { change, slot: Arc::clone(&slot), upload: came };
+        self.door.change(|waiting| {
+            waiting.jobs.push_back(job);
+            waiting.coming -= usize::from(came);
+        });
         slot
     }
 
@@ -212,13 +302,17 @@ impl GroupCommit {
             if let Some(result) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return result;
             }
-            self.coming.wait();
-            let jobs = self.take();
+            let (jobs, waited_from) = self.door.gather(&lead.gathering);
             if jobs.is_empty() {
                 // Only after a panic of another leader in the middle of its batch, ours included.
                 return Err(Refusal::Unavailable { why: "an earlier commit broke off".to_owned() });
             }
+            let (answered, began) = (jobs.iter().filter(|job| job.upload).count(), clock::monotonic());
             lead.run(jobs, now);
+            if answered > 0 {
+                let (waiting, took) = (self.door.lock().uploads(), began.elapsed());
+                lead.gathering.ended(Ended { waited_from, answered, waiting, took });
+            }
         }
     }
 
@@ -235,28 +329,6 @@ impl GroupCommit {
     /// Ends the commit under way, if any, and lets nothing follow: the manifest may have another writer from now on.
     pub(crate) fn close(&self) {
         self.lead.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
-    }
-
-    /// Uploads to different names go together; everything else goes alone, in its turn.
-    fn take(&self) -> Vec<Job> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut batch: Vec<Job> = Vec::new();
-        let mut folds = HashSet::new();
-        while let Some(job) = queue.front() {
-            let fits = match job.change.upload_fold() {
-                Some(fold) => batch.len() < BATCH && folds.insert(fold),
-                None => batch.is_empty(),
-            };
-            if !fits {
-                break;
-            }
-            let alone = job.change.upload_fold().is_none();
-            batch.extend(queue.pop_front());
-            if alone {
-                break;
-            }
-        }
-        batch
     }
 }
 

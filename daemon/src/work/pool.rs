@@ -12,6 +12,7 @@ use crate::model::account::{Device, TokenHash, TokenKey};
 use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
 use crate::plan::mirroring::Brake;
+use crate::store::aligned;
 use crate::store::catalogue::Doubt;
 use crate::store::disk::Hold;
 use crate::store::syscall;
@@ -237,6 +238,7 @@ impl Pool {
         if let Ok(primary) = self.primary() {
             primary.catalogue.shrink();
         }
+        aligned::let_go();
         syscall::give_memory_back();
     }
 
@@ -257,9 +259,11 @@ impl Pool {
         }
     }
 
-    /// There is something for other drives to follow.
+    /// There is something for other drives to follow, if there are any: one that comes wakes the mirror itself.
     pub(super) fn wake_mirror(&self) {
-        self.wake(Wake::Mirror);
+        if !self.others().is_empty() {
+            self.wake(Wake::Mirror);
+        }
         self.wake(Wake::Metadata);
     }
 

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::{DriveId, DriveRole};
 use crate::plan::{retrying, scrubbing};
+use crate::store::aligned;
 use crate::store::catalogue::copies::CopyRow;
 use crate::work::carry::GoOn;
 use crate::work::drive::Attached;
@@ -168,6 +169,10 @@ impl Worker for Scrub {
         };
         let more = Scrub::step(self, &go_on)
             .map_err(|e| WorkError::new(format!("re-read {}", self.mount.display()), e))?;
-        Ok(if more { Outcome::More } else { Outcome::Rest })
+        if more {
+            return Ok(Outcome::More);
+        }
+        aligned::let_go();
+        Ok(Outcome::Rest)
     }
 }

@@ -28,10 +28,11 @@ const FLUSHES: [&str; 8] = [
 /// Files in which a flush is no decision of the code's: the real drives, and the tests that all drives pass. The catalogue's
 /// file, its seal and its snapshots, which in the simulation are no files: they are derived, and proved before they are used
 /// (`it/store/lost_catalogues.rs`). And what writes to folders that are no drives of the pool.
-const BELOW: [&str; 7] = [
+const BELOW: [&str; 8] = [
     "store/contract",
     "store/disk.rs",
     "store/folder.rs",
+    "store/marker.rs",
     "store/medium.rs",
     "store/staging.rs",
     "work/opening.rs",

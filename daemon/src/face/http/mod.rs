@@ -33,6 +33,7 @@ use webdav::Flavour;
 use webdav::locks::Locks;
 
 mod accept;
+mod alarm;
 mod announced;
 mod auth;
 mod body;

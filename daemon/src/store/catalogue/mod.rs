@@ -372,6 +372,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sqlite_is_built_as_the_settings_of_the_build_say() {
+        let connection = Connection::open_in_memory().unwrap();
+        let has = |option: &str| -> bool {
+            connection.query_row("SELECT sqlite_compileoption_used(?1)", [option], |row| row.get(0)).unwrap()
+        };
+        assert!(has("DEFAULT_MEMSTATUS=0") && has("OMIT_SHARED_CACHE") && has("THREADSAFE=1"));
+        assert!(!has("ENABLE_FTS5") && !has("ENABLE_API_ARMOR") && !has("ENABLE_STAT4"));
+    }
+
+    #[test]
     fn a_setting_that_reads_back_otherwise_is_refused() {
         let connection = Connection::open_in_memory().unwrap();
         expect_pragma(&connection, "journal_mode", "memory").unwrap();
