@@ -386,6 +386,21 @@ impl Disk {
         self.medium.cache.lock().unwrap().unreadable.insert(number as u64)
     }
 
+    /// The same where several files have such a sector: that one for which `hit` holds. `false`: for none.
+    pub(crate) fn spoil_where(&self, bytes: &[u8], hit: impl Fn() -> bool) -> bool {
+        let image = std::fs::read(&self.image).unwrap();
+        let begins = |(_, sector): &(u64, &[u8])| sector.starts_with(bytes);
+        let all = (0..).zip(image.chunks(SECTOR)).filter(begins);
+        all.map(|(number, _)| number).any(|number| {
+            let fresh = self.medium.cache.lock().unwrap().unreadable.insert(number);
+            let is_hit = fresh && hit();
+            if fresh && !is_hit {
+                self.medium.cache.lock().unwrap().unreadable.remove(&number);
+            }
+            is_hit
+        })
+    }
+
     /// How many sectors cannot be read.
     pub(crate) fn unreadable(&self) -> usize {
         self.medium.cache.lock().unwrap().unreadable.len()
