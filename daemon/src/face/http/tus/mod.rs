@@ -1,5 +1,5 @@
 //! tus 1.0, uploads that can be resumed: core, creation, creation-with-upload, termination, checksum and expiration
-//! (https://tus.io/protocols/resumable-upload, version 1.0.0). For the upload page, and for any tus client that signs in as a
+//! (<https://tus.io/protocols/resumable-upload>, version 1.0.0). For the upload page, and for any tus client that signs in as a
 //! device does.
 //!
 //! A file that comes whole in its creation request goes the ordinary way of an upload at once. Any other waits in parts
