@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::wire;
 
-/// What comes late on a loaded machine still comes; what does not come in a minute is a hang.
-const GIVE_UP: Duration = Duration::from_secs(60);
+/// What comes late on a loaded machine still comes; what does not come by then is a hang. Longer than a worker rests that works once a
+/// minute. What has a limit of its own asserts it.
+const GIVE_UP: Duration = Duration::from_secs(90);
 
 /// A device that may sign in.
 #[derive(Clone)]
