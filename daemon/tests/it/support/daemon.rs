@@ -11,9 +11,8 @@ use serde_json::Value;
 
 use super::wire;
 
-/// What comes late on a loaded machine still comes; what does not come by then is a hang. Longer than a worker rests that works once a
-/// minute. What has a limit of its own asserts it.
-const GIVE_UP: Duration = Duration::from_secs(90);
+/// What comes late on a loaded machine still comes; what does not come in a minute is a hang.
+const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// A device that may sign in.
 #[derive(Clone)]
@@ -264,11 +263,20 @@ impl Daemon {
     }
 
     /// Waits for something that must come true.
-    pub(crate) fn until(&mut self, what: &str, mut there: impl FnMut(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, there: impl FnMut(&Self) -> bool) {
+        self.until_within(GIVE_UP, what, there);
+    }
+
+    /// The same for what a worker makes true that rests for a minute when it has nothing to do.
+    pub(crate) fn until_a_minute_later(&mut self, what: &str, there: impl FnMut(&Self) -> bool) {
+        self.until_within(Duration::from_secs(60) + GIVE_UP, what, there);
+    }
+
+    fn until_within(&mut self, most: Duration, what: &str, mut there: impl FnMut(&Self) -> bool) {
         let began = Instant::now();
         while !there(self) {
             assert!(self.lives(), "the daemon ended while waiting until {what}:\n{}", self.log());
-            assert!(began.elapsed() < GIVE_UP, "never {what}:\n{}", self.log());
+            assert!(began.elapsed() < most, "never {what}:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
