@@ -1,15 +1,16 @@
 //! The lists for strangers: one `.sha256` file a month on every drive, so that `sha256sum -c` checks it without us.
 //! Derived from the catalogue; never read back by Shoebox.
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::model::drive::DriveId;
+use crate::model::drive::{DriveId, DriveRole};
 use crate::model::place::Place;
+use crate::os::clock;
 use crate::store::catalogue::checksums::{self, Stale};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -17,21 +18,23 @@ use crate::work::pool::Pool;
 use crate::work::primary::Primary;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
+/// Once a minute is enough: a burst of uploads rewrites a list once, not once a photo.
+const PERIOD: Duration = Duration::from_secs(60);
+
 /// Keeps the lists.
 pub struct Checksums {
     pool: Arc<Pool>,
-    /// Written in this round: a list that is out of date again waits for the next.
-    written: BTreeSet<(DriveId, String)>,
+    /// Until when a list that was written is left alone, however fast it goes out of date again.
+    rests: BTreeMap<(DriveId, String), Instant>,
 }
 
 impl Checksums {
     /// For the drives of a pool.
     pub fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, written: BTreeSet::new() }
+        Self { pool, rests: BTreeMap::new() }
     }
 
-    /// Writes one list per drive that is out of date. `true`: there may be more. `false`: the round is over, and each was
-    /// written once at most, however fast it goes out of date.
+    /// Writes one list per drive that is out of date and was not written a moment ago. `true`: there may be more.
     pub fn step(&mut self) -> Result<bool, Refusal> {
         let primary = self.pool.primary()?;
         let mut more = false;
@@ -39,19 +42,28 @@ impl Checksums {
             if attached.takes_writes().is_err() {
                 continue;
             }
+            let began = clock::monotonic();
+            self.rests.retain(|_, until| *until > began);
             let stale = primary.catalogue.read(|r| r.stale(attached.id()))?;
-            let next = stale.into_iter().find(|s| !self.written.contains(&(s.drive, s.month.clone())));
+            let next = stale.into_iter().find(|s| !self.rests.contains_key(&(s.drive, s.month.clone())));
             if let Some(stale) = next {
                 write_list(&primary, &attached, &stale)?;
                 primary.catalogue.write(|tx| checksums::fresh(tx, &stale))?;
-                self.written.insert((stale.drive, stale.month));
+                let until = clock::monotonic() + rest(attached.role(), began.elapsed());
+                self.rests.insert((stale.drive, stale.month), until);
                 more = true;
             }
         }
-        if !more {
-            self.written.clear();
-        }
         Ok(more)
+    }
+}
+
+/// How long a list that took so long to write stays as it is. Somebody may wait to unplug an offline drive, and its lists are
+/// the last that is done on it: they follow at once, for a twentieth of the time at most.
+fn rest(role: DriveRole, took: Duration) -> Duration {
+    match role {
+        DriveRole::Offline => (took * 20).clamp(Duration::from_secs(1), PERIOD),
+        DriveRole::Primary | DriveRole::Mirror => PERIOD,
     }
 }
 
@@ -86,9 +98,14 @@ impl Worker for Checksums {
         "checksums"
     }
 
-    /// Once a minute is enough: a burst of uploads rewrites a list once, not once a photo.
+    /// Until the first list may be written again.
     fn period(&self) -> Duration {
-        Duration::from_secs(60)
+        let now = clock::monotonic();
+        self.rests
+            .values()
+            .map(|until| until.saturating_duration_since(now))
+            .min()
+            .map_or(PERIOD, |left| left.min(PERIOD))
     }
 
     fn critical(&self) -> bool {
@@ -112,6 +129,16 @@ impl Worker for Checksums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn somebody_waits_for_the_lists_of_an_offline_drive() {
+        let second = Duration::from_secs(1);
+        assert_eq!(rest(DriveRole::Primary, second / 1000), PERIOD);
+        assert_eq!(rest(DriveRole::Mirror, second), PERIOD);
+        assert_eq!(rest(DriveRole::Offline, second / 1000), second);
+        assert_eq!(rest(DriveRole::Offline, second / 2), 10 * second);
+        assert_eq!(rest(DriveRole::Offline, 9 * second), PERIOD);
+    }
 
     #[test]
     fn a_month_ends_where_the_next_begins() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::copy::CopyEvent;
-use crate::model::drive::DriveId;
+use crate::model::drive::{DriveId, DriveRole};
 use crate::model::event::What;
 use crate::model::path::RelPath;
 use crate::model::place::Place;
@@ -72,8 +72,8 @@ struct End {
     told: Option<u64>,
     /// Set until a drive that was the primary once was looked through.
     strays: Option<Strays>,
-    /// It had everything once since it came.
-    was_level: bool,
+    /// It had everything after the last step.
+    is_level: bool,
 }
 
 /// What one piece of work on a drive amounts to, before it is durable.
@@ -190,10 +190,11 @@ impl Mirror {
             }
         };
         let result = end.step(&self.pool, primary, go_on);
+        end.is_level &= !matches!(result, Ok(true));
         if matches!(result, Ok(false)) && end.has_all(primary)? {
             self.pool.note_level(id, primary, changes);
-            // Once: somebody may wait to unplug it. Later lists are written with others, once a minute.
-            if !std::mem::replace(&mut end.was_level, true) {
+            // Somebody may wait to unplug it: its lists are the last that is done.
+            if !std::mem::replace(&mut end.is_level, true) && attached.role() == DriveRole::Offline {
                 self.pool.wake(Wake::Lists);
             }
         }
@@ -259,7 +260,7 @@ impl End {
         let directories = Directories::new(Arc::clone(&attached.volume));
         let strays = Strays::of(&attached, primary)?;
         let catalogue = Arc::downgrade(&primary.catalogue);
-        Ok(Self { attached, catalogue, directories, told: None, strays, was_level: false })
+        Ok(Self { attached, catalogue, directories, told: None, strays, is_level: false })
     }
 
     fn step(&mut self, pool: &Pool, primary: &Arc<Primary>, go_on: GoOn<'_>) -> Result<bool, Refusal> {

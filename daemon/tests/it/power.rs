@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -369,10 +369,17 @@ impl Cut<'_> {
         if code != 0 {
             return Err(format!("verify: {text}"));
         }
-        let left: Vec<String> = DRIVES
-            .iter()
-            .flat_map(|drive| files(&daemon.dir.join(drive), ".shoebox/incoming").into_keys())
-            .collect();
+        // What a worker is writing right now (a list, a snapshot) gets its name a moment later: only what stays was left behind.
+        let incoming = || -> BTreeSet<PathBuf> {
+            let all =
+                DRIVES.map(|drive| fs::read_dir(daemon.dir.join(drive).join(".shoebox/incoming")).unwrap());
+            all.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+        };
+        let (mut left, began) = (incoming(), Instant::now());
+        while !left.is_empty() && began.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(100));
+            left = &left & &incoming();
+        }
         if left.is_empty() { Ok(()) } else { Err(format!("left in incoming: {left:?}")) }
     }
 }
