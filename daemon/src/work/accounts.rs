@@ -59,6 +59,7 @@ impl Pool {
                     revoked: row.revoked.is_some(),
                     files,
                     bytes,
+                    already: row.already,
                 }
             })
             .collect())
@@ -158,7 +159,7 @@ impl Pool {
         }
         let primary = self.primary()?;
         primary.catalogue.write(|tx| {
-            seen.iter().try_for_each(|v| accounts::seen(tx, &v.device, v.at, v.agent.as_ref()))
+            seen.iter().try_for_each(|v| accounts::seen(tx, &v.device, v.at, v.agent.as_ref(), v.already))
         })?;
         Ok(())
     }

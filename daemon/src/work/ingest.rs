@@ -238,7 +238,7 @@ impl Received {
             }
             Expect::Anything | Expect::Absent | Expect::Content(_) => None,
         };
-        let turn = primary.attached.turns.upload();
+        let (turn, by) = (primary.attached.turns.upload(), offer.by);
         let known = prove_known(&primary, &offer.path, &digests)?;
         let now = pool.now();
         let change = Change::Store(Box::new(Store {
@@ -251,8 +251,8 @@ impl Received {
             received: None,
             expect: offer.expect,
             make_parents: offer.make_parents,
-            only_adds: offer.by.kind == DeviceKind::Phone,
-            by: offer.by.label(),
+            only_adds: by.kind == DeviceKind::Phone,
+            by: by.label(),
             known,
         }));
         let done = primary.submit_announced(change, announced, now)?;
@@ -270,6 +270,8 @@ impl Received {
             let what = NewsKind::Received { size: digests.size };
             pool.news().tell(&PhotoNews { path: node.path.clone(), what, at: now });
             pool.wake_mirror();
+        } else if done.outcome == Outcome::Unchanged {
+            pool.note_already(&by);
         }
         pool.await_second(&primary, &node)?;
         Ok(Ack { node, outcome: done.outcome })

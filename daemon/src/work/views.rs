@@ -69,6 +69,9 @@ pub struct DeviceView {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Uploads of it that were here already, since it was added.
+    #[serde(default)]
+    pub already: u64,
 }
 
 /// A mount point and the drive there.

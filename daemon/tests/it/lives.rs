@@ -264,7 +264,7 @@ fn told(daemon: &Daemon, names: &[&str]) -> Vec<Value> {
     let mut devices = daemon.ask(&["device", "list", "--json"]);
     for device in devices.as_array_mut().unwrap() {
         // Nobody records when it was last seen, and a photo that was deleted today comes back.
-        for volatile in ["last_seen", "app", "app_version", "files", "bytes"] {
+        for volatile in ["last_seen", "app", "app_version", "files", "bytes", "already"] {
             device.as_object_mut().unwrap().remove(volatile);
         }
     }

@@ -214,6 +214,10 @@ fn table(devices: &[DeviceView], zone: &TimeZone) -> String {
             device.kind.as_str().to_owned(),
             screen::many(device.files, "file", "files"),
             screen::size(device.bytes),
+            match device.already {
+                0 => String::new(),
+                already => format!("already had {already}"),
+            },
             seen,
             app(device),
         ]

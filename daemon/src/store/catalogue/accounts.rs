@@ -28,6 +28,8 @@ pub struct DeviceRow {
     pub app: Option<String>,
     /// Its version.
     pub app_version: Option<String>,
+    /// Uploads of it that were here already.
+    pub already: u64,
     /// Files it sent that still have their name.
     pub files: u64,
     /// Their bytes.
@@ -110,18 +112,27 @@ pub(super) fn revoke(tx: &Tx<'_>, person: &Slug, name: &Slug, now: Timestamp) ->
     .map(drop)
 }
 
-/// Records when a device was last seen, and with which program where that said so. Not an event: losing it costs nothing.
+/// Records when a device was last seen, with which program where that said so, and how many more of its uploads were here already.
+/// Not an event: losing it costs nothing.
 pub fn seen(
     tx: &Tx<'_>,
     device: &Device,
     now: Timestamp,
     agent: Option<&Agent>,
+    already: u64,
 ) -> Result<(), CatalogueError> {
     let (app, version) = (agent.map(Agent::app), agent.and_then(Agent::version));
     tx.execute(
-        "UPDATE device SET last_seen = ?3, app = coalesce(?4, app),
+        "UPDATE device SET last_seen = ?3, already = already + ?6, app = coalesce(?4, app),
            app_version = CASE WHEN ?4 IS NULL THEN app_version ELSE ?5 END WHERE person = ?1 AND name = ?2",
-        params![device.person.as_str(), device.name.as_str(), nanos(now), app, version],
+        params![
+            device.person.as_str(),
+            device.name.as_str(),
+            nanos(now),
+            app,
+            version,
+            i64::try_from(already).unwrap_or(i64::MAX)
+        ],
     )
     .tried("record a visit")
     .map(drop)
@@ -271,7 +282,7 @@ impl Reader<'_> {
         self.connection
             .prepare_cached(
                 "SELECT d.person, d.name, d.kind, d.token, d.created, d.revoked, d.last_seen, d.app,
-                   d.app_version FROM device d
+                   d.app_version, d.already FROM device d
                  ORDER BY d.person, d.name",
             )
             .and_then(|mut s| {
@@ -288,6 +299,7 @@ impl Reader<'_> {
                         last_seen: at_or_none(row, 6)?,
                         app: row.get(7)?,
                         app_version: row.get(8)?,
+                        already: count(row, 9)?,
                         files: 0,
                         bytes: 0,
                     })

@@ -38,7 +38,7 @@ use transactions::{Following, Level};
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 10] = [
+const LADDER: [&str; 11] = [
     include_str!("schema.sql"),
     include_str!("reread.sql"),
     include_str!("changes.sql"),
@@ -49,6 +49,7 @@ const LADDER: [&str; 10] = [
     include_str!("cloud.sql"),
     include_str!("library.sql"),
     include_str!("people.sql"),
+    include_str!("already.sql"),
 ];
 
 /// The open catalogue.

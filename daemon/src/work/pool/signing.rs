@@ -16,6 +16,8 @@ pub(in crate::work) struct Visit {
     pub(in crate::work) device: Device,
     pub(in crate::work) at: Timestamp,
     pub(in crate::work) agent: Option<Agent>,
+    /// Uploads that were here already.
+    pub(in crate::work) already: u64,
 }
 
 /// A device that has shown a valid token.
@@ -102,11 +104,25 @@ impl Pool {
 
     /// Notes that a device came, and with which program, to be written down later. A request that does not say takes nothing back.
     pub fn note_visit(&self, device: &Device, agent: Option<Agent>) {
+        self.note(device, |visit| visit.agent = agent.or(visit.agent.take()));
+    }
+
+    /// Counts an upload of a device that was here already.
+    pub(in crate::work) fn note_already(&self, device: &Device) {
+        self.note(device, |visit| visit.already += 1);
+    }
+
+    fn note(&self, device: &Device, what: impl FnOnce(&mut Visit)) {
+        let at = self.now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let visit = Visit { device: device.clone(), at: self.now(), agent };
-        let noted = seen.entry(device.label()).or_insert_with(|| visit.clone());
-        noted.at = visit.at;
-        noted.agent = visit.agent.or(noted.agent.take());
+        let visit = seen.entry(device.label()).or_insert_with(|| Visit {
+            device: device.clone(),
+            at,
+            agent: None,
+            already: 0,
+        });
+        visit.at = at;
+        what(visit);
     }
 
     /// The key tokens are hashed with.
