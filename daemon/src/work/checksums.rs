@@ -21,6 +21,9 @@ use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 /// Once a minute is enough: a burst of uploads rewrites a list once, not once a photo.
 const PERIOD: Duration = Duration::from_secs(60);
 
+/// However long the list of a month is, it is never older than this.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
 /// Keeps the lists.
 pub struct Checksums {
     pool: Arc<Pool>,
@@ -58,13 +61,14 @@ impl Checksums {
     }
 }
 
-/// How long a list that took so long to write stays as it is. Somebody may wait to unplug an offline drive, and its lists are
-/// the last that is done on it: they follow at once, for a twentieth of the time at most.
+/// How long a list that took so long to write stays as it is: a twentieth of the time at most goes into writing lists. Somebody
+/// may wait to unplug an offline drive, and its lists are the last that is done on it: they follow at once.
 fn rest(role: DriveRole, took: Duration) -> Duration {
-    match role {
-        DriveRole::Offline => (took * 20).clamp(Duration::from_secs(1), PERIOD),
+    let least = match role {
+        DriveRole::Offline => Duration::from_secs(1),
         DriveRole::Primary | DriveRole::Mirror => PERIOD,
-    }
+    };
+    (took * 20).clamp(least, LONGEST)
 }
 
 fn write_list(primary: &Primary, attached: &Attached, stale: &Stale) -> Result<(), Refusal> {
@@ -135,9 +139,10 @@ mod tests {
         let second = Duration::from_secs(1);
         assert_eq!(rest(DriveRole::Primary, second / 1000), PERIOD);
         assert_eq!(rest(DriveRole::Mirror, second), PERIOD);
+        assert_eq!(rest(DriveRole::Mirror, 5 * second), 100 * second);
         assert_eq!(rest(DriveRole::Offline, second / 1000), second);
         assert_eq!(rest(DriveRole::Offline, second / 2), 10 * second);
-        assert_eq!(rest(DriveRole::Offline, 9 * second), PERIOD);
+        assert_eq!(rest(DriveRole::Offline, 90 * second), LONGEST);
     }
 
     #[test]
