@@ -215,7 +215,7 @@ fn check(before: &mut BTreeMap<String, (u64, String)>, taken: &Tree, drive: &Pat
 fn until_it_is_pulled(daemon: &Daemon, plugged: &Plugged, uploads: &Uploads, who: &Account) {
     let began = Instant::now();
     while !plugged.plug.is_pulled() {
-        assert!(began.elapsed() < Duration::from_secs(60), "nothing is written to it:\n{}", daemon.log());
+        assert!(began.elapsed() < Duration::from_secs(120), "nothing is written to it:\n{}", daemon.log());
         uploads.send(daemon, who);
         let all: Vec<String> = uploads.taken.lock().unwrap().keys().cloned().collect();
         let may = may_be_unplugged(daemon);

@@ -359,7 +359,7 @@ impl Cut<'_> {
         let names: Vec<&str> = names.chain(["anna/after.jpg"]).collect();
         let began = Instant::now();
         while let Some(lacks) = names.iter().find(|name| !daemon.is_mirrored(name)) {
-            if began.elapsed() > Duration::from_secs(60) {
+            if began.elapsed() > Duration::from_secs(120) {
                 let (_, receipt) = daemon.run(&["receipt", lacks]);
                 return Err(format!("B never has {lacks}: {receipt}\n{}", daemon.log()));
             }
