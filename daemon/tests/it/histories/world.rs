@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) offered: BTreeSet<u64>,
     /// Of which drive a copy was damaged: of no content on both, or there would be nothing to heal from.
     pub(super) flipped: BTreeMap<u64, Drive>,
+    /// All that were ever damaged, as they are then.
+    pub(super) spoiled: BTreeSet<String>,
     /// What a healthy box says of itself.
     pub(super) usual: BTreeSet<String>,
     pub(super) granted: u64,
@@ -51,6 +53,7 @@ impl World {
             kept: BTreeSet::new(),
             offered: BTreeSet::new(),
             flipped: BTreeMap::new(),
+            spoiled: BTreeSet::new(),
             usual: BTreeSet::new(),
             granted: 0,
             patient: false,
@@ -301,6 +304,7 @@ impl World {
             return;
         }
         self.flipped.insert(number, drive);
+        self.spoiled.insert(hash(&flipped(&bytes)));
         let file = File::options().write(true).open(&path).unwrap();
         let dated = file.metadata().unwrap().modified().unwrap();
         let at = bytes.len() / 2;
