@@ -27,6 +27,7 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
         verdict.lag(drive);
         verdict.steps(drive);
         verdict.twins(drive);
+        verdict.unreadable(drive);
     }
     verdict.quotas();
     verdict.catalogue();

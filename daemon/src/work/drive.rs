@@ -6,15 +6,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::drive::{DriveId, DriveRole, Marker};
+use crate::model::place::Place;
 use crate::os::clock;
 use crate::plan::facts::StepFacts;
 use crate::plan::failing::Kind;
+use crate::store::around;
 use crate::store::manifest::Manifest;
 use crate::store::volume::{Volume, VolumeError};
 
 /// What only reads: an error in it says nothing about what was written.
 const READING: [&str; 7] =
     ["read", "read from the medium", "open", "list", "look at", "drop from memory", "measure memory of"];
+
+/// More than these parts of a drive's own folders are not told.
+const UNREADABLE: usize = 8;
 
 /// A drive that was recognised and opened.
 pub struct Attached {
@@ -40,6 +45,8 @@ pub struct Attached {
     seals: Mutex<Option<bool>>,
     /// Names of copies that it failed at: others come first.
     failed_at: Mutex<BTreeSet<i64>>,
+    /// Parts of its own folders that could not be read when it was opened.
+    unreadable: Mutex<BTreeSet<String>>,
 }
 
 /// What is known against a drive.
@@ -70,6 +77,7 @@ impl Attached {
             closed: AtomicBool::default(),
             seals: Mutex::default(),
             failed_at: Mutex::default(),
+            unreadable: Mutex::default(),
         }
     }
 
@@ -219,6 +227,27 @@ impl Attached {
             | VolumeError::NotEmpty { .. }
             | VolumeError::Unsupported { .. }) => Err(self.heed(other)),
         }
+    }
+
+    /// Draws the consequence of an error that a step of opening this drive met at `place`. While the drive gives other things, a block
+    /// that cannot be read is passed over and told: what it held is nobody's only photo, and the drive is more. Everything else
+    /// is passed on like by [`Attached::heed`].
+    pub(super) fn pass_over(&self, place: &Place, error: VolumeError) -> Result<(), VolumeError> {
+        if !around::is_bad_block(&*self.volume, &error) {
+            return Err(self.heed(error));
+        }
+        log::error!("{error}: passed over");
+        self.note_error(Kind::Read);
+        let mut known = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < UNREADABLE {
+            known.insert(place.own_part());
+        }
+        Ok(())
+    }
+
+    /// What could not be read when it was opened.
+    pub(super) fn unreadable(&self) -> Vec<String> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// A probe wrote, flushed and read back: what was suspected no longer holds. Gone stays gone.

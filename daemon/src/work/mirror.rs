@@ -250,7 +250,7 @@ impl End {
     /// Recovery of a drive that just came: staging swept, its manifest's tail carried into the catalogue, its queue
     /// filled if it is new.
     fn open(attached: Arc<Attached>, primary: &Primary, now: Timestamp) -> Result<Self, Refusal> {
-        sweep(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
+        sweep(&attached).map_err(Refusal::Drive)?;
         record::enrol(&attached, &primary.catalogue, now)?;
         let last = primary.catalogue.read(|r| r.drive(attached.id()))?.map_or(0, |row| row.position.seq);
         let back = unrecorded::undo(&attached, &primary.catalogue, last)?;

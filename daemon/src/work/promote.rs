@@ -95,7 +95,9 @@ pub(super) fn raise(attached: &Attached, generation: u64) -> Result<(), Refusal>
 fn write_marker(attached: &Attached, marker: &Marker) -> Result<(), Refusal> {
     // A marker is ids, words and numbers: nothing that TOML cannot spell.
     let text = toml::to_string(marker).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
-    let written = attached.volume.write_small(&Place::marker(), text.as_bytes());
+    // The copy first: should the marker not be readable one day, its copy tells of what was begun, and never of what was before.
+    let copied = attached.volume.write_small(&Place::marker_copy(), text.as_bytes());
+    let written = copied.and_then(|()| attached.volume.write_small(&Place::marker(), text.as_bytes()));
     written.map_err(|e| Refusal::Drive(attached.heed(e)))
 }
 

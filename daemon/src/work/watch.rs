@@ -19,6 +19,7 @@ use crate::work::clones::{self, Seen};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Slot};
+use crate::work::primary;
 use crate::work::promote::PromoteError;
 use crate::work::views::DriveView;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
@@ -139,6 +140,7 @@ impl DriveWatch {
                 self.pool.note_incident(attached, now);
                 self.pool.stands(attached, now);
                 attached.cleared();
+                self.double_marker(attached);
                 self.pool.update_slot(&self.mount, |slot| slot.probe_ms = u64::try_from(took).ok());
                 // While `probing_since` stands: if the catalogue never answers, that is said of this drive.
                 if attached.role() == DriveRole::Primary {
@@ -161,6 +163,32 @@ impl DriveWatch {
         }
         self.conclude(attached, now);
         Ok(())
+    }
+
+    /// Has the marker of a drive of ours be there twice. Where it could not be read, it is made anew, and held in its new file: the old
+    /// one is held until then, so that no other program takes the drive meanwhile.
+    fn double_marker(&self, attached: &Attached) {
+        let by_copy = attached.volume.is_known_by_copy();
+        if by_copy {
+            log::error!(
+                "the marker of drive {} cannot be read; it is known by its copy",
+                attached.id().short()
+            );
+            attached.note_error(Kind::Read);
+        }
+        match attached.volume.double_marker() {
+            Ok(()) if by_copy => {
+                if let Found::Marked(volume, marker) = disk::look(&self.mount)
+                    && *marker == attached.marker
+                    && let Ok(Some(hold)) = volume.hold()
+                {
+                    self.pool.holds().insert(self.mount.clone(), hold);
+                }
+            }
+            // On a drive that is full there is no room for it: later.
+            Ok(()) | Err(VolumeError::Full { .. }) => {}
+            Err(e) => log::warn!("the marker of drive {} is there once only: {e}", attached.id().short()),
+        }
     }
 
     /// Whether the catalogue on it is to be opened anew.
@@ -314,7 +342,10 @@ impl Pool {
                     let drive = self.is_known(&attached).then(|| (attached.id(), attached.role()));
                     // Only a drive that writes, flushes and reads back is taken into use, also after a failure
                     // closed it. A full one still serves what it has; uploads are refused by their size.
-                    let probed = if drive.is_some() { probe(&attached) } else { glance(&attached) };
+                    let probed = match drive {
+                        Some(_) => primary::staging_anew(&attached).and_then(|()| probe(&attached)),
+                        None => glance(&attached),
+                    };
                     match probed {
                         Ok(()) | Err(VolumeError::Full { .. }) => {}
                         Err(VolumeError::ReadOnly { .. }) => return refused(drive, Standing::ReadOnly),
