@@ -316,17 +316,19 @@ impl Turns {
         *self.stirred.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::monotonic());
     }
 
+    /// Whether there was no upload for as long as `calm`.
+    pub fn is_calm(&self, calm: Duration) -> bool {
+        let stirred = *self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).under_way > 0;
+        !under_way && stirred.is_none_or(|at| clock::monotonic().saturating_duration_since(at) >= calm)
+    }
+
     /// For work that has weeks: returns when there was no upload for as long as `calm`, or when `patience` is at its end.
     pub fn wait_for_calm(&self, calm: Duration, patience: Duration) {
         const PAUSE: Duration = Duration::from_millis(50);
         let began = clock::monotonic();
         loop {
-            let now = clock::monotonic();
-            let stirred = *self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
-            let under_way = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).under_way > 0;
-            let since = stirred.map(|at| now.saturating_duration_since(at));
-            let quiet = !under_way && since.is_none_or(|since| since >= calm);
-            if quiet || now.saturating_duration_since(began) >= patience {
+            if self.is_calm(calm) || clock::monotonic().saturating_duration_since(began) >= patience {
                 return;
             }
             std::thread::sleep(PAUSE.min(patience));

@@ -1,6 +1,7 @@
 //! The scrub: a new copy is read back soon, every other one within a month, the oldest first; what it finds is healed.
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use shoebox::plan::scrubbing;
@@ -173,6 +174,44 @@ fn no_more_is_read_in_a_minute_than_may_be() {
     home.pass(26 * 24);
     assert!(!scrub.step(&|| false).unwrap());
     assert_eq!(due(&home, "a").len(), 3);
+}
+
+/// Under load it pauses; only what would not be through within a month goes on, slowly.
+#[test]
+fn while_uploads_go_on_nothing_is_read_that_has_time() {
+    let short = Duration::from_millis(5);
+    let manners = Manners { calm: short, patience: short, pause: short };
+    let mut home = Furnished::new();
+    for number in 0..3 {
+        home.put(&format!("anna/{number}.jpg"), &luck::bytes(number, 3_000_000));
+    }
+    home.mirrored();
+    home.pass(1);
+    let primary = home.pool.primary().unwrap();
+    let gentle = |drive: &str| Scrub::new(Arc::clone(&home.pool), home.mount(drive), manners);
+    let [mut a, mut b] = ["a", "b"].map(gentle);
+    let upload = primary.attached.turns.upload();
+    assert!(!a.step(&|| true).unwrap());
+    assert_eq!(due(&home, "a").len(), 3, "nobody has read them yet, and uploads go on");
+    home.pass(1);
+    while a.step(&|| true).unwrap() {}
+    assert_eq!(due(&home, "a").len(), 0, "for an hour now");
+    home.pass(25 * 24 - 1);
+    for _ in 0..3 {
+        assert!(!a.step(&|| true).unwrap() && !b.step(&|| true).unwrap());
+        home.pass(1);
+    }
+    assert_eq!((due(&home, "a").len(), due(&home, "b").len()), (3, 3), "they have days");
+    // The uploads are over.
+    drop(upload);
+    std::thread::sleep(short);
+    while b.step(&|| true).unwrap() {}
+    assert_eq!((due(&home, "a").len(), due(&home, "b").len()), (3, 0));
+    // They are not, and there is no more time.
+    let _upload = primary.attached.turns.upload();
+    home.pass(24);
+    while a.step(&|| true).unwrap() {}
+    assert_eq!((due(&home, "a").len(), overdue(&home, "a")), (0, 0));
 }
 
 /// More than a batch of them, and all of them due first.
