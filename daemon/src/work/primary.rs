@@ -204,14 +204,13 @@ pub(crate) fn staging_anew(attached: &Attached) -> Result<(), VolumeError> {
     let (volume, is) = (&attached.volume, Place::incoming());
     match volume.list(&is) {
         Err(e) if is_bad_block(&**volume, &e) => attached.pass_over(&is, e)?,
+        // The power went between the two.
+        Err(VolumeError::NotFound { .. }) => return volume.make_dir(&is).map(drop),
         Ok(_) | Err(_) => return Ok(()),
     }
     for number in 0..TRIES {
         match volume.rename_new(&is, &is.set_aside(&number.to_string())) {
-            Ok(()) => {
-                volume.make_dir(&is)?;
-                return volume.sync_dir(&Place::own()).map_err(|e| attached.heed(e));
-            }
+            Ok(()) => return volume.make_dir(&is).map(drop),
             Err(VolumeError::Exists { .. }) => {}
             // Older kernels read a directory that they rename.
             Err(e) => return attached.pass_over(&is, e),
