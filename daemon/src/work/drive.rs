@@ -32,6 +32,8 @@ pub struct Attached {
     /// Whose turn it is.
     pub turns: Turns,
     doubt: Mutex<Doubt>,
+    /// A probe passed, or the drive is gone.
+    judged: Condvar,
     /// How bringing it up to date goes. Forgotten when it is gone: another `Attached` comes in its place.
     steps: Mutex<StepFacts>,
     /// The writing end of its manifest, for every drive but the primary (whose committer holds it). `None` before the
@@ -52,15 +54,33 @@ pub struct Attached {
 /// What is known against a drive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doubt {
-    /// A write, flush or read failed; until a probe passes nothing is acknowledged on it.
+    /// A write, a flush, or a read of its record failed; until a probe passes nothing is written to it.
     pub suspect: Option<String>,
+    /// A block of a file could not be read; until a probe passes, which reads beside it, too, nothing is acknowledged on it.
+    pub unread: Option<Unread>,
     /// It is gone: to be detached and looked for again.
     pub gone: Option<String>,
     /// It takes no writes.
     pub read_only: bool,
     /// The worst that failed since a probe last said that it is there: an incident, if it turns out to be.
     pub incident: Option<Kind>,
+    /// Probes that passed.
+    pub passed: u64,
 }
+
+/// A block that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// What was answered.
+    pub why: String,
+    /// Of which file.
+    pub place: Place,
+    /// How often nothing beside it could be read either.
+    pub alone: u32,
+}
+
+/// So long a client's change waits for the probe after a read that failed, which is made at once, before it is told to come back.
+const PROBE_PATIENCE: Duration = Duration::from_secs(8);
 
 impl Attached {
     /// A drive just recognised, free of doubt.
@@ -71,6 +91,7 @@ impl Attached {
             mount,
             turns: Turns::default(),
             doubt: Mutex::default(),
+            judged: Condvar::default(),
             steps: Mutex::default(),
             manifest: Mutex::default(),
             enrolled: AtomicBool::default(),
@@ -161,7 +182,10 @@ impl Attached {
                 let kind = if READING.contains(op) { Kind::Read } else { Kind::Write };
                 doubt.incident = doubt.incident.max(Some(kind));
             }
-            VolumeError::Gone { .. } => doubt.gone = Some(error.to_string()),
+            VolumeError::Gone { .. } => {
+                doubt.gone = Some(error.to_string());
+                self.judged.notify_all();
+            }
             VolumeError::ReadOnly { .. } => doubt.read_only = true,
             VolumeError::Io { .. }
             | VolumeError::Full { .. }
@@ -192,8 +216,20 @@ impl Attached {
     }
 
     /// Whether clients' changes may be acknowledged on it; otherwise why not. The box's own go by [`Attached::takes_writes`]: what is
-    /// on a failing drive has still to be brought to safety.
+    /// on a failing drive has still to be brought to safety. Blocking: a probe that is due is waited for, so that one bad
+    /// block refuses nobody anything.
     pub fn takes_changes(&self) -> Result<(), String> {
+        let doubt = self.lock();
+        let passed = doubt.passed;
+        // One that passed meanwhile is enough, whatever cannot be read since.
+        let in_doubt =
+            |doubt: &mut Doubt| doubt.unread.is_some() && doubt.passed == passed && doubt.gone.is_none();
+        let judged = self.judged.wait_timeout_while(doubt, PROBE_PATIENCE, in_doubt);
+        let (doubt, _) = judged.unwrap_or_else(PoisonError::into_inner);
+        if let Some(unread) = doubt.unread.as_ref().filter(|_| doubt.passed == passed) {
+            return Err(unread.why.clone());
+        }
+        drop(doubt);
         self.takes_writes()?;
         if self.closed.load(Ordering::Acquire) {
             return Err("the main drive is failing and takes nothing new".to_owned());
@@ -211,22 +247,32 @@ impl Attached {
     }
 
     /// Draws the consequence of an error in reading one file of this drive: while the drive still proves itself, a block that
-    /// cannot be read is that file's problem alone, told in words. Everything else is passed on like by [`Attached::heed`].
+    /// cannot be read is that file's problem, told in words, and the drive is suspect until a probe passes. Everything else is passed on
+    /// like by [`Attached::heed`].
     pub fn file_only(&self, error: VolumeError) -> Result<String, VolumeError> {
         let words = error.to_string();
-        match error {
-            VolumeError::Io { .. } => {
+        match &error {
+            VolumeError::Io { place, .. } => {
                 self.volume.prove().map_err(|e| self.heed(e))?;
+                if error.doubts_the_drive() {
+                    self.suspect_reading(&words, place);
+                }
                 Ok(words)
             }
-            other @ (VolumeError::Full { .. }
+            VolumeError::Full { .. }
             | VolumeError::Gone { .. }
             | VolumeError::ReadOnly { .. }
             | VolumeError::Exists { .. }
             | VolumeError::NotFound { .. }
             | VolumeError::NotEmpty { .. }
-            | VolumeError::Unsupported { .. }) => Err(self.heed(other)),
+            | VolumeError::Unsupported { .. } => Err(self.heed(error)),
         }
+    }
+
+    /// A block of a file could not be read: until a probe passes, nothing is acknowledged.
+    pub(super) fn suspect_reading(&self, why: &str, place: &Place) {
+        let mut doubt = self.lock();
+        doubt.unread.get_or_insert_with(|| Unread { why: why.to_owned(), place: place.clone(), alone: 0 });
     }
 
     /// Draws the consequence of an error that a step of opening this drive met at `place`. While the drive gives other things, a block
@@ -254,7 +300,25 @@ impl Attached {
     pub fn cleared(&self) {
         let mut doubt = self.lock();
         doubt.suspect = None;
+        doubt.unread = None;
         doubt.read_only = false;
+        doubt.passed += 1;
+        self.judged.notify_all();
+    }
+
+    /// The same, but nothing was read beside what could not be read. More often than a few times that is not waited for: what a drive
+    /// writes and reads back is safe on it, and of what it cannot read there may be no more than this.
+    pub(super) fn cleared_but_for_reading(&self) {
+        const ALONE: u32 = 3;
+        let mut doubt = self.lock();
+        doubt.suspect = None;
+        doubt.read_only = false;
+        doubt.unread = doubt.unread.take().map(|unread| Unread { alone: unread.alone + 1, ..unread });
+        if doubt.unread.as_ref().is_some_and(|unread| unread.alone >= ALONE) {
+            doubt.unread = None;
+            doubt.passed += 1;
+            self.judged.notify_all();
+        }
     }
 
     /// Whether writes may be acknowledged on it; otherwise why not.

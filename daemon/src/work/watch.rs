@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::account::TokenKey;
 use crate::model::drive::{DriveId, DriveRole, Id, Marker, Standing};
-use crate::model::place::Place;
 use crate::plan::failing::Kind;
 use crate::plan::{mirroring, retrying};
 use crate::store::catalogue::{Doubt, copies};
@@ -20,6 +19,7 @@ use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Slot};
 use crate::work::primary;
+use crate::work::probe::{glance, probe, reads_beside};
 use crate::work::promote::PromoteError;
 use crate::work::views::DriveView;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
@@ -119,7 +119,8 @@ impl DriveWatch {
         self.pool.commit_what_follows(attached);
         // Whether it is still the drive it was: cheap, and every few seconds.
         let proved = attached.volume.prove();
-        let doubtful = attached.takes_writes().is_err() || attached.doubt().incident.is_some();
+        let doubt = attached.doubt();
+        let doubtful = attached.takes_writes().is_err() || doubt.incident.is_some() || doubt.unread.is_some();
         let due = retrying::is_due(self.probed, PROBE_EVERY, now) || doubtful;
         let due = due && self.pool.is_known(attached);
         let probed = match proved {
@@ -139,7 +140,17 @@ impl DriveWatch {
                 // Before it takes anything again.
                 self.pool.note_incident(attached, now);
                 self.pool.stands(attached, now);
-                attached.cleared();
+                match doubt.unread {
+                    Some(unread) if !reads_beside(attached, &unread.place) => {
+                        log::error!(
+                            "drive {} cannot be read beside {} either",
+                            attached.id().short(),
+                            unread.place
+                        );
+                        attached.cleared_but_for_reading();
+                    }
+                    Some(_) | None => attached.cleared(),
+                }
                 self.double_marker(attached);
                 self.pool.update_slot(&self.mount, |slot| slot.probe_ms = u64::try_from(took).ok());
                 // While `probing_since` stands: if the catalogue never answers, that is said of this drive.
@@ -217,7 +228,7 @@ impl DriveWatch {
             self.again = true;
             return;
         }
-        let standing = if let Some(why) = doubt.suspect {
+        let standing = if let Some(why) = doubt.suspect.or(doubt.unread.map(|unread| unread.why)) {
             Standing::Suspect { why }
         } else if doubt.read_only {
             Standing::ReadOnly
@@ -268,36 +279,6 @@ impl Worker for DriveWatch {
         let _drive = cx.blocked_on(&label);
         DriveWatch::step(self).map_err(|e| WorkError::new(format!("watch {}", self.mount.display()), e))?;
         Ok(if std::mem::take(&mut self.again) { Outcome::More } else { Outcome::Rest })
-    }
-}
-
-/// Writes, flushes, and reads back from the medium. Only real I/O shows that a drive is there: statfs and the mount
-/// table go on looking healthy after it was pulled (invariant I20).
-fn probe(attached: &Attached) -> Result<(), VolumeError> {
-    let _lane = attached.turns.background();
-    let mut bytes = vec![0; 4096];
-    let no_random = |e: getrandom::Error| VolumeError::Io {
-        op: "probe",
-        place: Place::probe(),
-        source: std::io::Error::other(e.to_string()),
-    };
-    getrandom::fill(&mut bytes).map_err(no_random)?;
-    attached.volume.write_small(&Place::probe(), &bytes)?;
-    let mut medium = attached.volume.open_medium(&Place::probe())?;
-    if medium.next()? == bytes.as_slice() {
-        return Ok(());
-    }
-    let source = std::io::Error::other("what was read back differs from what was written");
-    Err(VolumeError::Io { op: "probe", place: Place::probe(), source })
-}
-
-/// Reads what the last probe wrote from the medium.
-fn glance(attached: &Attached) -> Result<(), VolumeError> {
-    match attached.volume.open_medium(&Place::probe()) {
-        Ok(mut medium) => medium.next().map(drop),
-        // Other hands: the next probe writes it again.
-        Err(VolumeError::NotFound { .. }) => Ok(()),
-        Err(e) => Err(e),
     }
 }
 

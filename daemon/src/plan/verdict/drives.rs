@@ -43,7 +43,8 @@ impl Verdict<'_> {
                 name(drive),
                 drive.unreadable.join(", ")
             ),
-            "One bad spot may stay the only one; a drive that gets more of them is to be replaced (shoebox drive replace). What was in the              trash there cannot be put back. If the drive is checked by its filesystem's own program, the message goes at the next start.",
+            "A drive that gets more bad spots is to be replaced (shoebox drive replace). What was in the trash there cannot be \
+             put back; the message goes when the drive is opened and can be read.",
         );
     }
 

@@ -275,9 +275,11 @@ fn a_file_that_cannot_even_be_looked_at_keeps_no_other_from_being_read_and_the_d
     while worker.step(&|| true).unwrap() {}
     let states = ["1.jpg", "2.jpg", "3.jpg"].map(|name| home.state(&format!("anna/{name}"), "a"));
     assert_eq!(states, ["damaged", "verified", "verified"]);
+    home.watch("a");
     // Its name cannot be taken over before the filesystem is checked; the drive is not suspected for that.
     drop(Healer::new(Arc::clone(&home.pool)).step(&|| true));
     assert_eq!(home.pool.primary().unwrap().attached.takes_writes(), Ok(()));
+    home.watch("a");
     home.put("anna/4.jpg", b"uploads go on");
     a.step_in(|_, _| Ok(()));
     home.pass(1);
