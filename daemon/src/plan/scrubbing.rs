@@ -68,10 +68,11 @@ pub enum Load {
 }
 
 /// What it does once there have been uploads without a pause for `busy`, with the copy that is next. One that has days waits for as long
-/// as it has them: from the day on which it is late, a month's term is kept, slowly. One that nobody has read back yet, or that
-/// is of the tail of an unclean stop, waits an hour.
-pub fn under_load(haste: Haste, busy: SignedDuration) -> Load {
+/// as it has them: from the day on which it is late, a month's term is kept, slowly. One that nobody has read back yet waits an hour. The
+/// tail of an unclean stop waits for nothing: whether a drive lost what was acknowledged is to be known soon.
+pub fn under_load(haste: Haste, tail: bool, busy: SignedDuration) -> Load {
     match haste {
+        _ if tail => Load::Slowly,
         Haste::Steady => Load::Pause,
         Haste::First if busy < FIRST_WAITS => Load::Pause,
         Haste::First | Haste::Late => Load::Slowly,
@@ -176,13 +177,12 @@ mod tests {
         let day = SignedDuration::from_hours(24);
         let now: Timestamp = "2026-11-21T18:00:00Z".parse().unwrap();
         for busy in [SignedDuration::ZERO, day * 4] {
-            assert_eq!(under_load(haste(false, Some(now - day * 25), now), busy), Load::Pause);
-            assert_eq!(under_load(haste(false, Some(now - day * 27), now), busy), Load::Slowly);
+            assert_eq!(under_load(haste(false, Some(now - day * 25), now), false, busy), Load::Pause);
+            assert_eq!(under_load(haste(false, Some(now - day * 27), now), false, busy), Load::Slowly);
+            assert_eq!(under_load(haste(true, Some(now), now), true, busy), Load::Slowly);
         }
-        for first in [haste(false, None, now), haste(true, Some(now), now)] {
-            assert_eq!(under_load(first, SignedDuration::from_mins(59)), Load::Pause);
-            assert_eq!(under_load(first, SignedDuration::from_mins(60)), Load::Slowly);
-        }
+        let first = |minutes| under_load(haste(false, None, now), false, SignedDuration::from_mins(minutes));
+        assert_eq!((first(59), first(60)), (Load::Pause, Load::Slowly));
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Scrub {
                 more = false;
                 break;
             }
-            let load = scrubbing::under_load(haste, busy.unwrap_or_default());
+            let load = scrubbing::under_load(haste, row.tail, busy.unwrap_or_default());
             if load == Load::Pause && self.busy(uploads, now).is_some() {
                 (self.paused, more) = (true, false);
                 break;
