@@ -32,6 +32,8 @@ pub(super) struct Roles {
     last: Option<(DriveId, Arc<AtomicU64>)>,
     /// With which primary's how many changes each other drive had all there was.
     level: HashMap<DriveId, (DriveId, u64)>,
+    /// The same, but for what no drive has good.
+    filled: HashMap<DriveId, (DriveId, u64)>,
 }
 
 /// Why a drive could not be promoted.
@@ -135,12 +137,25 @@ impl Pool {
         roles.retired = retired.into_iter().map(|(id, _)| id).collect();
         roles.last = Some((primary.attached.id(), Arc::clone(&primary.changes)));
         roles.level.clear();
+        roles.filled.clear();
         Ok(())
     }
 
     /// A drive had all there was when the primary had taken so many changes.
     pub(super) fn note_level(&self, drive: DriveId, primary: &Primary, changes: u64) {
         self.roles().level.insert(drive, (primary.attached.id(), changes));
+    }
+
+    /// A drive had all that can be copied to it when the primary had taken so many changes.
+    pub(super) fn note_filled(&self, drive: DriveId, primary: &Primary, changes: u64) {
+        self.roles().filled.insert(drive, (primary.attached.id(), changes));
+    }
+
+    /// Whether a drive is known to have everything but what no drive has good.
+    pub(super) fn is_filled(&self, drive: DriveId) -> bool {
+        let roles = self.roles();
+        let Some((last, changes)) = &roles.last else { return false };
+        roles.filled.get(&drive) == Some(&(*last, changes.load(Ordering::Acquire)))
     }
 
     /// Whether a drive is known to have everything that the primary had last.

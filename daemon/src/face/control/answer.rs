@@ -247,6 +247,13 @@ fn status(pool: &Pool) -> StatusReport {
 
 fn counts(pool: &Pool) -> Result<Counts, Refusal> {
     pool.available()?;
+        ReplaceError::Hopeless { .. } => Fault::new(
+            FaultKind::Declined,
+            one_line(error),
+            "everything else is on the new drive. Let the phones that still have them send them once more, or plug in another drive \
+             that may have them, and repeat the command; with --yes it goes on without them, and what is left of them stays on the \
+             old drive",
+        ),
     let people = pool.people()?;
     let devices = pool.devices()?;
     Ok(Counts {
