@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shoebox::model::account::DeviceKind;
-use shoebox::model::drive::Standing;
+use shoebox::model::drive::{DriveRole, Standing};
 use shoebox::model::health::{Finding, Light};
 use shoebox::model::path::RelPath;
 use shoebox::model::place::{Place, Shelf};
@@ -392,6 +392,12 @@ fn a_main_drive_that_cannot_be_opened_is_not_said_to_be_away() {
         told
     };
     assert_eq!(told(&mut check), [("drive-suspect".to_owned(), true)]);
+    let listed = home.pool.drives().into_iter().find(|drive| drive.mount == home.mount("a")).unwrap();
+    assert_eq!(
+        (listed.role, listed.id.is_some()),
+        (Some(DriveRole::Primary), true),
+        "which one it is, is known"
+    );
     fs::remove_dir_all(&probe).unwrap();
     home.watch("a");
     assert_eq!(told(&mut check), []);
