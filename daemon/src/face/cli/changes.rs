@@ -248,11 +248,11 @@ mod tests {
         expect_test::expect![[r#"
             Nothing vanished, and nothing waits for an answer.
 
-            1 file is gone from drive A without a request. The other copies stay. To put them back: shoebox changes put-it-back. If it was meant so: shoebox changes it-was-me
+            1 file is gone from drive A without a request. The other copies stay. To put them back: shoebox changes put-it-back. If it was meant so: shoebox changes it-was-me --seen 4f9a12c0
 
             Since 21 Nov 2026 18:02:11: 300 vanished from drive A, 2 changed, 1 deleted. The other drives and the trash keep all they have until you answer:
-              shoebox changes it-was-me     lets it through
-              shoebox changes put-it-back   brings it all back
+              shoebox changes it-was-me --seen 4f9a12c0   lets it through
+              shoebox changes put-it-back                 brings it all back
 
             deleted   21 Nov 2026 18:02:11  anna/a.jpg by anna/mac
             3 files put back, 1 were as they had been.
