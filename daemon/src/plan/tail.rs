@@ -30,10 +30,13 @@ impl Records {
         let Some(last) = self.last.replace(at) else { return };
         let before = self.span;
         let apart = at.duration_since(last);
-        if apart.is_positive() && apart < SET {
+        let passed = apart.is_positive() && apart < SET;
+        if passed {
             self.span = self.span.saturating_add(apart);
         }
-        if self.steps.back().is_none_or(|(_, begun)| before - *begun >= STEP) {
+        // What comes after a pause is apart from what was before it, to the record.
+        let paused = passed && apart >= STEP;
+        if paused || self.steps.back().is_none_or(|(_, begun)| before - *begun >= STEP) {
             self.steps.push_back((seq, before));
         }
         while self.steps.get(1).is_some_and(|(_, begun)| self.span - *begun > SPAN) {
@@ -59,6 +62,16 @@ mod tests {
             records.take(n, Timestamp::from_second(1_800_000_000 + h * 3600).unwrap());
         }
         records.begins()
+    }
+
+    /// Minutes apart count as one, and a pause divides them all the same.
+    #[test]
+    fn what_came_before_a_pause_is_no_part_of_what_came_after() {
+        let mut records = Records::default();
+        for (seq, minute) in [(1, 0), (2, 1), (3, 2), (4, 25 * 60), (5, 25 * 60 + 1)] {
+            records.take(seq, Timestamp::from_second(1_800_000_000 + minute * 60).unwrap());
+        }
+        assert_eq!(records.begins(), Some(4));
     }
 
     /// A day in which a family's whole archive came.

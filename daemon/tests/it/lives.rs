@@ -72,7 +72,11 @@ fn a_drive_is_replaced_although_a_photo_is_past_hope() {
         // No hand did that.
         fs::File::open(&file).unwrap().set_modified(dated).unwrap();
     }
-    daemon.start();
+    daemon.spawn();
+    daemon.until("both are ready", |d| {
+        let (_, text) = d.run(&["drive", "list", "--json"]);
+        text.matches("\"standing\":\"ready\"").count() == 2
+    });
     assert_ne!(daemon.run(&["verify"]).0, 0);
     let c = dir.path().join("c");
     let replace = ["drive", "replace", "primary", "--with", c.to_str().unwrap(), "--json"];
