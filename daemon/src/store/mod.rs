@@ -1,7 +1,7 @@
 //! Floor 2: durable things. Drives as volumes, their manifests, the catalogue. Knows no HTTP and decides nothing.
 
 pub(crate) mod aligned;
-mod around;
+pub(crate) mod around;
 pub mod catalogue;
 pub mod contract;
 pub mod disk;

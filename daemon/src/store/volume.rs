@@ -18,6 +18,16 @@ pub trait Volume: Send + Sync {
     /// their users take that answer, and then it can be unmounted.
     fn let_go(&self);
 
+    /// Whether the marker could not be read, and the drive is known by the marker's copy.
+    fn is_known_by_copy(&self) -> bool {
+        false
+    }
+
+    /// Has the marker be there twice, both readable, with the bytes that the drive was recognised by and no others.
+    fn double_marker(&self) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
     /// Opens a nameless new file, with room for `expected` bytes set aside where the filesystem can.
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError>;
 

@@ -34,6 +34,7 @@ pub mod parts;
 mod passwords;
 pub mod pool;
 pub mod primary;
+mod probe;
 pub mod promote;
 mod quotas;
 mod reading;

@@ -51,5 +51,6 @@ mod store;
 mod support;
 mod swapped;
 mod tus;
+mod unreadable;
 mod verify;
 mod yank;

@@ -153,6 +153,9 @@ pub enum Request {
     ItWasMe {
         /// Only these names and folders; none: all.
         below: Vec<RelPath>,
+        /// The number of the question as it was shown; needed for all.
+        #[serde(default)]
+        seen: Option<String>,
     },
 }
 
