@@ -47,12 +47,8 @@ fn open(root: &OwnedFd, place: &Place) -> Result<File, Errno> {
 
 /// Whether an answer says that the medium does not give a file, or what the filesystem knows of it (its checksum is wrong). That there
 /// is none, or that it belongs to somebody else, says no such thing: only what cannot be read is looked for in its copy.
-#[expect(clippy::wildcard_enum_match_arm, reason = "Errno is the kernel's list, not ours")]
 fn is_of_the_medium(errno: Errno) -> bool {
-    match errno {
-        Errno::EIO | Errno::EBADMSG | Errno::EUCLEAN => true,
-        _ => false,
-    }
+    matches!(errno, Errno::EIO | Errno::EBADMSG | Errno::EUCLEAN)
 }
 
 /// All of it. `true`: the marker itself cannot be read, and this is its copy.

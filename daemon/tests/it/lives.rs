@@ -335,6 +335,8 @@ fn people_devices_and_receipts_come_back_from_a_bare_copy() {
         assert_eq!(put(&daemon, &anna, &format!("{n}.jpg"), &luck::bytes(n.into(), 5000)), 201);
         assert_eq!(put(&daemon, &bob, &format!("{n}.jpg"), &luck::bytes(100 + u64::from(n), 5000)), 201);
     }
+    // What is deleted below is there as well.
+    daemon.until("B has all that was sent", |d| has_everything(d, "b"));
     let to = format!("Destination: http://{}/dav/renamed.jpg\r\n", daemon.address);
     assert_eq!(daemon.request(&anna, "MOVE", "/dav/4.jpg", &to, b"").status, 201);
     assert_eq!(daemon.request(&anna, "DELETE", "/dav/3.jpg", "", b"").status, 204);

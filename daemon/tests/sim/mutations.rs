@@ -67,7 +67,7 @@ const NEEDLESS: [(&str, &str, &str); 3] = [
         "write_small(&Place::marker_copy()",
         "read where the marker cannot be, which no power cut brings about; compared with it at every probe",
     ),
-    ("work/watch.rs", "write_small(&Place::probe()", "written to be read back, not to be kept"),
+    ("work/probe.rs", "write_small(&Place::probe()", "written to be read back, not to be kept"),
 ];
 
 /// Lines of the code with a flush in them, by file and number.

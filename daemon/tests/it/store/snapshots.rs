@@ -169,11 +169,11 @@ fn a_snapshot_that_could_not_be_read_for_a_moment_stays_and_is_carried_later() {
         let (home, a, b) = home.decorated();
         let mut worker = Snapshots::new(Arc::clone(&home.pool));
         // B has no place for it at first.
-        b.step_in(|call, place| match call {
-            Call::Stage(_) if place.as_str().ends_with("incoming") => {
-                Err(VolumeError::Full { op: "stage", place: place.clone() })
+        b.step_in(|call, place| {
+            if matches!(call, Call::Stage(_)) && place.as_str().ends_with("incoming") {
+                return Err(VolumeError::Full { op: "stage", place: place.clone() });
             }
-            _ => Ok(()),
+            Ok(())
         });
         a_quiet_day(&home, &mut worker);
         let [(snapshot, _)] = kept(&home, "a").try_into().unwrap();

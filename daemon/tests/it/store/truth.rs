@@ -388,7 +388,9 @@ fn a_main_drive_that_cannot_be_opened_is_not_said_to_be_away() {
         let findings = home.pool.findings();
         let mut told: Vec<_> =
             findings.iter().map(|f| (f.code.clone(), f.sentence.starts_with("Drive A (main)"))).collect();
+        // How full the disk is that this test runs on is nothing to it.
         told.retain(|(code, _)| code.starts_with("drive-") || code.starts_with("primary-"));
+        told.retain(|(code, _)| code != "drive-filling");
         told
     };
     assert_eq!(told(&mut check), [("drive-suspect".to_owned(), true)]);
