@@ -2,6 +2,7 @@
 
 pub(crate) mod aligned;
 pub(crate) mod around;
+pub mod cache;
 pub mod catalogue;
 pub mod contract;
 pub mod disk;

@@ -3,6 +3,7 @@
 //! Two implementations: `disk::DiskVolume` on a real directory, and the power-cut simulation in `tests/sim`.
 //! Durability is explicit: nothing is durable until the call that says so returned `Ok`.
 use std::io;
+use std::os::fd::OwnedFd;
 
 use jiff::Timestamp;
 
@@ -147,6 +148,11 @@ pub trait ReadAt: Send {
     /// The same as far as it takes no waiting for the drive, because memory holds the bytes. 0: nothing is known without waiting.
     fn read_cached(&mut self, _buf: &mut [u8], _offset: u64) -> usize {
         0
+    }
+
+    /// The same file, open for reading only, at its beginning: for a process of its own. `None`: there is no such thing here.
+    fn descriptor(&self) -> Option<OwnedFd> {
+        None
     }
 }
 

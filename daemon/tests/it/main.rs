@@ -34,6 +34,7 @@ mod people;
 mod people_quotas;
 mod phones;
 mod power;
+mod previews;
 mod quirks;
 mod quota;
 mod requests;

@@ -142,6 +142,8 @@ fn add_fault(refusal: &Refusal, person: &Slug, name: &Slug) -> Fault {
         fault.remedy = format!(
             "choose another name; or, if its password is lost: shoebox device revoke {person} {name}, and add it again"
         );
+    } else if matches!(refusal, Refusal::Reserved) {
+        fault.remedy = format!("choose another name, e.g. {name}-phone");
     }
     fault
 }

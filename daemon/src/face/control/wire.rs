@@ -309,6 +309,11 @@ impl Fault {
             Refusal::Exists => {
                 Self::new(FaultKind::BadRequest, format!("{what} is there already"), "choose another name")
             }
+            Refusal::Reserved => Self::new(
+                FaultKind::BadRequest,
+                format!("{what} cannot be added: {refusal} (favourites, or a month)"),
+                "choose another name",
+            ),
             Refusal::Drive(_) | Refusal::Catalogue(_) => {
                 Self::new(FaultKind::Unavailable, refusal.to_string(), look)
             }

@@ -26,7 +26,7 @@ mod routes;
 mod search;
 mod server;
 mod signing;
-
+mod thumbnail;
 mod users;
 
 /// A body of JSON: five thousand checksums with long paths.
@@ -75,6 +75,7 @@ async fn respond(
     let device = signing::sign_in(shared, &parts.headers, from).await?;
     let text = upload::collect(body.take(), MOST_JSON, face.limits.body_idle).await?;
     let (library, announced) = (face.library.clone(), face.immich);
+    let (own, headers) = (Arc::clone(face), parts.headers.clone());
     let (query, argument) = (parts.uri.query().map(str::to_owned), argument.unwrap_or_default().to_owned());
     upload::blocking(&face.pool, move || {
         let (query, argument) = (query.as_deref(), argument.as_str());
@@ -91,6 +92,7 @@ async fn respond(
             Own::Exist => check::exist(&library, &device, &text),
             Own::Trash => assets::trash(&library, &device, &text),
             Own::Asset => assets::one(&library, &device, argument),
+            Own::Thumbnail => thumbnail::of(&own, &device, (argument, query), &headers),
             Own::Search => search::metadata(&library, &device, &text),
             Own::Albums => albums::all(&library, &device, query),
             Own::MakeAlbum => albums::make(&library, &device, &text),

@@ -60,6 +60,8 @@ pub(super) enum Own {
     Trash,
     /// One photo, described.
     Asset,
+    /// A small picture of it.
+    Thumbnail,
     /// Photos, described, page by page.
     Search,
     /// All albums.
@@ -121,6 +123,7 @@ pub(super) const TABLE: &[Line] = &[
     Line { method: "POST", path: "/api/assets", call: Call::Upload },
     device("DELETE", "/api/assets", Own::Trash),
     device("GET", "/api/assets/*", Own::Asset),
+    device("GET", "/api/assets/*/thumbnail", Own::Thumbnail),
     device("POST", "/api/search/metadata", Own::Search),
     device("GET", "/api/albums", Own::Albums),
     device("POST", "/api/albums", Own::MakeAlbum),
