@@ -34,6 +34,8 @@ mod people;
 mod people_quotas;
 mod phones;
 mod power;
+mod push;
+mod push_faults;
 mod quirks;
 mod quota;
 mod requests;
