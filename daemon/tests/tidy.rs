@@ -15,6 +15,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("work/", &["work", "model", "plan", "store", "os"]),
     ("face/", &["face", "model", "work"]),
     ("face/cli/", &["face", "model", "work", "app", "settings", "logging"]),
+    // A client of a box elsewhere: what both ends decide alike (names held back, halves of a pair, pauses) is decided once.
+    ("face/cli/push/", &["face", "model", "plan", "settings"]),
     ("settings.rs", &["model", "settings"]),
     ("settings/", &["model", "settings"]),
     ("logging.rs", &[]),

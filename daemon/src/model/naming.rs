@@ -22,8 +22,10 @@ pub fn fitting(text: &str) -> Option<String> {
     let (stem, extension) = split(text);
     let mut stem: String = stem.chars().take(MOST_CHARS).collect();
     loop {
+        // What is cut may end with a blank that stood within.
         let name = format!("{stem}{extension}");
-        match RelPath::parse(&name) {
+        let name = name.trim_end();
+        match RelPath::parse(name) {
             Ok(path) if path.on_disk().len() <= MOST => return Some(path.as_str().to_owned()),
             // Short and no name all the same: it is one of ours.
             Err(_) if name.len() <= MOST / 4 => {
@@ -136,6 +138,15 @@ mod tests {
             (".JPG", false),
         ] {
             assert_eq!(is_beside("IMG_1.JPG", other), expected, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_at_a_blank_stays_as_it_is() {
+        for blanks in 0..8 {
+            let text = format!("{}{}b", "a".repeat(MOST - 4), "\u{2002}".repeat(blanks));
+            let name = fitting(&text).unwrap();
+            assert_eq!(fitting(&name).as_deref(), Some(name.as_str()));
         }
     }
 

@@ -35,6 +35,8 @@ mod people_quotas;
 mod phones;
 mod power;
 mod previews;
+mod push;
+mod push_faults;
 mod quirks;
 mod quota;
 mod requests;

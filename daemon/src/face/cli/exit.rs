@@ -9,7 +9,7 @@ use crate::settings::SettingsError;
 pub(super) const HELP: &str = "\
 Exit codes:
    0  fine
-   1  something was found that needs a person: status is not green, verify found a bad copy, a photo could not be restored, a drive was declined
+   1  something was found that needs a person: status is not green, verify found a bad copy, a photo could not be restored or sent, a drive was declined
    2  the command line cannot be meant like this, or asks for a name that is taken
    3  the daemon cannot be reached
    4  there is no such person, device, drive or photo

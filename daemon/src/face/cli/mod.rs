@@ -1,7 +1,7 @@
 //! The command line: one file per sub-command, all alike: ask the daemon, print, return an exit code.
 //!
-//! Apart from `serve` and `demo`, which are the daemon, `restore`, which only reads drives, and `rebuild`, which works where no
-//! daemon is, nothing here touches a drive or the catalogue.
+//! Apart from `serve` and `demo`, which are the daemon, `restore`, which only reads drives, `rebuild`, which works where no
+//! daemon is, and `push`, which is a client of a box elsewhere, nothing here touches a drive or the catalogue.
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ mod exit;
 mod find;
 mod man;
 mod person;
+mod push;
 mod rebuild;
 mod receipt;
 mod rescan;
@@ -80,6 +81,7 @@ enum Command {
     Changes(changes::Changes),
     Restore(restore::Restore),
     Rebuild(rebuild::Rebuild),
+    Push(Box<push::Push>),
     Doctor(doctor::Doctor),
     Man(man::Man),
     DrawPreview(draw_preview::DrawPreview),
@@ -128,6 +130,7 @@ impl CommandLine {
             Command::Changes(command) => command.run(&mut cx),
             Command::Restore(command) => command.run(&mut cx),
             Command::Rebuild(command) => command.run(&mut cx),
+            Command::Push(command) => command.run(&mut cx),
             Command::Doctor(command) => command.run(&mut cx),
             Command::Man(command) => command.run(&mut cx),
             Command::DrawPreview(command) => command.run(&mut cx),

@@ -3,6 +3,7 @@ pub(crate) mod clock;
 pub(crate) mod conversation;
 pub(crate) mod daemon;
 pub(crate) mod disk;
+pub(crate) mod gate;
 pub(crate) mod listing;
 pub(crate) mod luck;
 pub(crate) mod mounted;
