@@ -1,5 +1,5 @@
 //! A drive's marker as a file: reading it, comparing it before every operation, writing it once. It lies on the drive twice, because
-//! without it nothing there can be proved ours (docs/decisions/0025).
+//! without it nothing there can be proved ours (docs/decisions/0026).
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
