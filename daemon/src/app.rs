@@ -107,22 +107,33 @@ impl App {
             limits,
         }));
         for address in &settings.http.listen {
-            let listener = std::net::TcpListener::bind(address)
-                .with_context(|| format!("could not listen on {address}"))?;
-            listener.set_nonblocking(true)?;
+            let listener = self.bind(*address)?;
             self.addresses.push(listener.local_addr()?);
-            let guard = self.runtime.enter();
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            drop(guard);
             let heart = self.supervisor.heart("accept", Duration::from_secs(60));
-            let serving = server.clone().serve(listener, stopped.clone(), move || heart.beat());
-            self.serving.push(self.runtime.spawn(async move {
-                if let Err(e) = serving.await {
-                    log::error!("the HTTP listener ended: {e}");
-                }
-            }));
+            self.attend(server.clone().serve(listener, stopped.clone(), move || heart.beat()));
+        }
+        for address in &settings.sumu.listen {
+            let listener = self.bind(*address)?;
+            let heart = self.supervisor.heart("accept-sumu", Duration::from_secs(60));
+            self.attend(server.clone().serve_sumu(listener, stopped.clone(), move || heart.beat()));
         }
         Ok(())
+    }
+
+    fn bind(&self, address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
+        let listener =
+            std::net::TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))?;
+        listener.set_nonblocking(true)?;
+        let _entered = self.runtime.enter();
+        Ok(tokio::net::TcpListener::from_std(listener)?)
+    }
+
+    fn attend(&mut self, serving: impl Future<Output = std::io::Result<()>> + Send + 'static) {
+        self.serving.push(self.runtime.spawn(async move {
+            if let Err(e) = serving.await {
+                log::error!("the HTTP listener ended: {e}");
+            }
+        }));
     }
 
     fn answer(&self, settings: &Settings, stopped: &watch::Receiver<bool>) -> anyhow::Result<()> {

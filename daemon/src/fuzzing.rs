@@ -6,7 +6,7 @@ use crate::model::event::{BadLine, Line};
 use crate::model::media::{Media, Structure, Taken};
 use crate::model::path::RelPath;
 
-pub use crate::face::http::fuzzing::{condition, form, framing, range, request_path, xml};
+pub use crate::face::http::fuzzing::{condition, form, framing, range, request_path, sumu_part, xml};
 
 /// A target: it panics where something does not hold.
 pub type Target = fn(&[u8]);
@@ -20,6 +20,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("xml", xml),
     ("framing", framing),
     ("form", form),
+    ("sumu_part", sumu_part),
     ("marker", marker),
     ("line", line),
     ("media", media),

@@ -42,6 +42,8 @@ pub struct Settings {
     pub previews: Previews,
     /// `[immich]`
     pub immich: Immich,
+    /// `[sumu]`
+    pub sumu: Sumu,
     /// `[log]`
     pub log: Log,
 }
@@ -148,6 +150,13 @@ pub struct Previews {
 pub struct Immich {
     /// The version that is announced to them, such as 3.0.0.
     pub version: String,
+}
+
+/// Where the Sumu Backup app is served.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sumu {
+    /// Addresses to listen on for it; none: not at all.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// What is logged.
@@ -292,6 +301,9 @@ impl Settings {
         if self.http.per_ip > self.http.connections {
             reader.problem_at("http.per_ip", "is above http.connections");
         }
+        if let Some(both) = self.sumu.listen.iter().find(|address| self.http.listen.contains(*address)) {
+            reader.problem_at("sumu.listen", &format!("has {both}, which is in http.listen"));
+        }
         if self.health.probe_warn >= self.health.probe_stuck {
             reader.problem_at("health.probe_warn_seconds", "is not below health.probe_stuck_seconds");
         }
@@ -303,8 +315,20 @@ impl Settings {
 
 /// The one list of keys.
 fn walk(settings: &mut Settings, visit: &mut impl Visit) {
-    let Settings { http, drives, control, mirror, rescan, trash, scratch, health, previews, immich, log } =
-        settings;
+    let Settings {
+        http,
+        drives,
+        control,
+        mirror,
+        rescan,
+        trash,
+        scratch,
+        health,
+        previews,
+        immich,
+        sumu,
+        log,
+    } = settings;
 
     visit.section("http");
     visit.value("listen", &mut http.listen, |all| distinct(all, "an address"));
@@ -365,6 +389,11 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
 
     visit.section("immich");
     visit.value("version", &mut immich.version, |version| three_numbers(version));
+
+    visit.section("sumu");
+    visit.value("listen", &mut sumu.listen, |all| {
+        if all.is_empty() { Ok(()) } else { distinct(all, "an address") }
+    });
 
     visit.section("log");
     let mut level = log.level.as_str().to_ascii_lowercase();

@@ -32,6 +32,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("PhotoSync/", "PhotoSync"),
     ("FolderSync/", "FolderSync"),
     ("Lomorage/", "Lomorage"),
+    ("sumubackup/", "Sumu Backup"),
     ("BackgroundShortcutRunner/", "iOS Shortcuts"),
     ("Shortcuts/", "iOS Shortcuts"),
     ("rclone/v", "rclone"),

@@ -37,6 +37,11 @@ impl UploadId {
         self.0.strip_prefix(&format!("{}.{}.", by.person, by.name)).is_some()
     }
 
+    /// The dialect it came in.
+    pub fn dialect(&self) -> &str {
+        self.0.split('.').nth(2).unwrap_or_default()
+    }
+
     /// The person it belongs to.
     pub fn person(&self) -> &str {
         self.0.split('.').next().unwrap_or_default()
@@ -132,7 +137,7 @@ mod tests {
         let id = UploadId::of(&phone(), "nextcloud", "1");
         let other = Device { name: "annas".parse().unwrap(), ..phone() };
         assert!(id.is_of(&phone()) && !id.is_of(&other));
-        assert_eq!(id.person(), "anna");
+        assert_eq!((id.person(), id.dialect()), ("anna", "nextcloud"));
         assert_ne!(id, UploadId::of(&phone(), "tus", "1"));
         assert_ne!(id, UploadId::of(&other, "nextcloud", "1"));
     }

@@ -19,7 +19,7 @@ pub fn month(taken: Date) -> String {
 }
 
 /// Whether a folder's name is that of a month.
-fn is_month(folder: &str) -> bool {
+pub fn is_month(folder: &str) -> bool {
     let bytes = folder.as_bytes();
     let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
     bytes.len() == 7

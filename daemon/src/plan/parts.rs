@@ -1,4 +1,6 @@
 //! Uploads in parts: whether what is here is the whole, in which order, and how long it is kept.
+use std::cmp::Ordering;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::upload::Part;
@@ -8,6 +10,13 @@ pub const MOST_PARTS: usize = 10_000;
 
 /// So many uploads of one device may be unfinished at once.
 pub const MOST_UPLOADS: usize = 500;
+
+/// The highest number of a part whose client chooses how long parts are, and sends short ones: of 64 KiB each that is 6 GB.
+pub const MOST_SHORT_PARTS: u64 = 100_000;
+
+/// So many uploads of one device are kept unfinished in a dialect whose client begins anew under another id after each failure: what it
+/// left behind is of no use to anybody.
+pub const MOST_LEFT_BEHIND: usize = 4;
 
 /// What a client may note of one upload, bytes.
 pub const MOST_NOTES: usize = 8 << 10;
@@ -26,6 +35,8 @@ pub enum Numbering {
     Rising,
     /// They count up by one from this number.
     From(u64),
+    /// They count up by one from 1, and there are so many.
+    Counted(u64),
     /// Each is the offset of its first byte.
     Offsets,
 }
@@ -53,6 +64,14 @@ pub enum Gap {
         /// In all parts, bytes.
         received: u64,
     },
+    /// There are more parts than were announced.
+    #[error("there are {received} parts where {announced} were announced")]
+    Count {
+        /// Announced.
+        announced: u64,
+        /// Here.
+        received: u64,
+    },
     /// Nobody said how long it is, and the numbers do not tell either.
     #[error("nobody said how long it is")]
     Unknown,
@@ -66,6 +85,7 @@ impl Whole {
             let expected = match self.numbering {
                 Numbering::Rising => part.number,
                 Numbering::From(first) => first.saturating_add(at),
+                Numbering::Counted(_) => at.saturating_add(1),
                 Numbering::Offsets => received,
             };
             if part.number != expected {
@@ -73,11 +93,19 @@ impl Whole {
             }
             received = received.saturating_add(part.size);
         }
+        if let Numbering::Counted(announced) = self.numbering {
+            let here = parts.len() as u64;
+            match here.cmp(&announced) {
+                Ordering::Less => return Err(Gap::Missing(here.saturating_add(1))),
+                Ordering::Greater => return Err(Gap::Count { announced, received: here }),
+                Ordering::Equal => {}
+            }
+        }
         match (self.total, self.numbering) {
             (Some(announced), _) if announced != received => Err(Gap::Sum { announced, received }),
             (Some(_), _) => Ok(received),
             (None, Numbering::From(first)) if parts.is_empty() => Err(Gap::Missing(first)),
-            (None, Numbering::From(_)) => Ok(received),
+            (None, Numbering::From(_) | Numbering::Counted(_)) => Ok(received),
             (None, Numbering::Rising | Numbering::Offsets) => Err(Gap::Unknown),
         }
     }
@@ -101,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_is_a_whole() {
-        use Numbering::{From, Offsets, Rising};
+        use Numbering::{Counted, From, Offsets, Rising};
         let sum = |announced, received| Err(Gap::Sum { announced, received });
         for (all, total, numbering, expected) in [
             // A phone that never states the total.
@@ -110,6 +138,13 @@ mod tests {
             (&[(2, 10)], None, From(1), Err(Gap::Missing(1))),
             (&[], None, From(1), Err(Gap::Missing(1))),
             (&[(0, 10), (1, 1)], None, From(1), Err(Gap::Missing(1))),
+            // One that states how many there are.
+            (&[(1, 10), (2, 0), (3, 1)], None, Counted(3), Ok(11)),
+            (&[(1, 10), (2, 10)], None, Counted(3), Err(Gap::Missing(3))),
+            (&[(1, 10), (3, 10)], None, Counted(2), Err(Gap::Missing(2))),
+            (&[(0, 10), (1, 10)], None, Counted(2), Err(Gap::Missing(1))),
+            (&[(1, 10), (2, 10)], None, Counted(1), Err(Gap::Count { announced: 1, received: 2 })),
+            (&[], None, Counted(1), Err(Gap::Missing(1))),
             // Those that do.
             (&[(0, 10), (7, 1)], Some(11), Rising, Ok(11)),
             (&[(7, 1)], Some(11), Rising, sum(11, 1)),

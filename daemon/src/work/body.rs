@@ -33,7 +33,7 @@ pub(super) struct Body {
     /// How long it is.
     received: u64,
     /// Room in the person's quota.
-    promise: Option<Promise>,
+    pub(super) promise: Option<Promise>,
 }
 
 impl Body {

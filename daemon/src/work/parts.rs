@@ -14,7 +14,7 @@ use crate::model::offer::Offer;
 use crate::model::place::Place;
 pub use crate::model::upload::{Assembled, Part, Said, UploadId};
 pub use crate::plan::parts::{KEPT, Numbering, Whole};
-use crate::plan::parts::{MOST_NOTES, MOST_PARTS, MOST_UPLOADS, is_over};
+use crate::plan::parts::{MOST_LEFT_BEHIND, MOST_NOTES, MOST_PARTS, MOST_SHORT_PARTS, MOST_UPLOADS, is_over};
 use crate::store::volume::{Entry, Stat, Volume, VolumeError};
 use crate::work::body::{Body, full_or};
 use crate::work::error::Refusal;
@@ -192,10 +192,89 @@ impl Parts {
         Ok(ack)
     }
 
+    /// Takes a part before it is known whose it is, and of what: where a client says that behind the bytes. `expected`: bytes that are
+    /// known to be on their way. Nothing of it has a name until [`Parts::keep`]. Blocking.
+    pub fn begin_loose(&self, expected: u64) -> Result<Loose, Refusal> {
+        let primary = self.changeable()?;
+        self.pool.expects_second()?;
+        let available = self.pool.space_for_uploads(&primary)?;
+        if expected > available {
+            self.pool.count_refused_full(expected);
+            return Err(Refusal::Full { needed: expected, available });
+        }
+        let body = Body::open(&self.pool, primary, None, None)?;
+        Ok(Loose { body, hasher: blake3::Hasher::new() })
+    }
+
+    /// Ends such a part as this one of this upload, which begins with the first; it is durable on return. Of an upload that was put
+    /// together already nothing more is kept, and that is no error. What is left of older ones of this device and dialect goes, but for a
+    /// few. Blocking.
+    pub fn keep(&self, by: &Device, id: &UploadId, number: u64, loose: Loose) -> Result<(), Refusal> {
+        if !(1..=MOST_SHORT_PARTS).contains(&number) {
+            return Err(Refusal::TooMany("parts"));
+        }
+        let Loose { mut body, hasher } = loose;
+        match stage(&body.primary, id)? {
+            Stage::Open => {}
+            Stage::Assembled => return Ok(()),
+            Stage::Unknown => {
+                self.make_way(&body.primary, by, id)?;
+                let (_upload, _is_new) = self.open(by, id, &Said::default())?;
+            }
+        }
+        body.promise = self.promise(&body.primary, id, body.received())?;
+        Incomplete { id: id.clone(), number, body, hasher }.keep().map(drop)
+    }
+
+    /// Throws away what a client will not go on with, so that it can begin another upload: the ones that were left alone the longest.
+    fn make_way(&self, primary: &Primary, by: &Device, id: &UploadId) -> Result<(), Refusal> {
+        let volume = &*primary.attached.volume;
+        let all = uploads(volume).map_err(|e| refuse(primary, e))?;
+        let mut others = Vec::new();
+        for other in
+            all.into_iter().filter(|other| other.is_of(by) && other.dialect() == id.dialect() && other != id)
+        {
+            if stage(primary, &other)? == Stage::Open {
+                let entries =
+                    volume.survey(&Place::upload(&other), &mut || ()).map_err(|e| refuse(primary, e))?;
+                let last = entries.into_iter().filter_map(|(_, stat)| Some(stat?.mtime)).max();
+                others.push((last, other));
+            }
+        }
+        others.sort();
+        let many = (others.len() + 1).saturating_sub(MOST_LEFT_BEHIND);
+        for (_, other) in others.into_iter().take(many) {
+            let lock = self.pool.uploads.of(&other);
+            let Some(_alone) = try_lock(&lock) else { continue };
+            clear(volume, &other).map_err(|e| refuse(primary, e))?;
+        }
+        Ok(())
+    }
+
     fn changeable(&self) -> Result<Arc<Primary>, Refusal> {
         let primary = self.pool.proved_primary()?;
         primary.attached.takes_changes().map_err(|why| Refusal::Unavailable { why })?;
         Ok(primary)
+    }
+}
+
+/// A part of which nobody knows yet whose it is; dropping it leaves nothing behind.
+pub struct Loose {
+    body: Body,
+    hasher: blake3::Hasher,
+}
+
+impl Loose {
+    /// Takes the next bytes. Blocking.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.body.write(bytes)?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Bytes that came so far.
+    pub fn received(&self) -> u64 {
+        self.body.received()
     }
 }
 
@@ -236,7 +315,9 @@ impl Incomplete {
         let (mut synced, _promise) = body.sync(pool.now())?;
         let _alone = lock.lock().unwrap_or_else(PoisonError::into_inner);
         // Given up, or put together, by another request meanwhile.
-        unfinished(&primary, &id)?;
+        if stage(&primary, &id)? != Stage::Open {
+            return Err(Refusal::NotFound);
+        }
         let (volume, place) = (&primary.attached.volume, Place::part(&id, number));
         // All its bytes are with the drive before it has a name, and the flush of the directory makes both durable: after a power cut
         // the part is there whole, its hash at its end, or, if it was not acknowledged, perhaps not at all. Of one that
@@ -307,6 +388,23 @@ fn conclude(
 /// One that is not put together yet.
 fn unfinished(primary: &Primary, id: &UploadId) -> Result<Upload, Refusal> {
     look(primary, id)?.filter(|upload| upload.assembled.is_none()).ok_or(Refusal::NotFound)
+}
+
+/// Where an upload stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Unknown,
+    Open,
+    Assembled,
+}
+
+/// The same without a look at its parts, of which there may be very many.
+fn stage(primary: &Primary, id: &UploadId) -> Result<Stage, Refusal> {
+    if note::<Said>(primary, &Place::upload_said(id))?.is_none() {
+        return Ok(Stage::Unknown);
+    }
+    let assembled = note::<Assembled>(primary, &Place::upload_assembled(id))?;
+    Ok(if assembled.is_some() { Stage::Assembled } else { Stage::Open })
 }
 
 fn look(primary: &Primary, id: &UploadId) -> Result<Option<Upload>, Refusal> {

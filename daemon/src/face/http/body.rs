@@ -51,6 +51,20 @@ impl Payload {
         Self::Whole(Bytes::new())
     }
 
+    /// A text, and the end of the connection before all came that was announced: for clients to which every answer is a good one.
+    pub(super) fn broken_off(text: &'static str) -> Self {
+        // So that the answer's head is on its way: without it, nobody who looks would know why.
+        const MOMENT: Duration = Duration::from_millis(50);
+        let (sender, pieces) = mpsc::channel(1);
+        tokio::spawn(async move {
+            if sender.send(Ok(Bytes::from_static(text.as_bytes()))).await.is_ok() {
+                tokio::time::sleep(MOMENT).await;
+                let _gone = sender.send(Err(io::ErrorKind::ConnectionAborted.into())).await.is_err();
+            }
+        });
+        Self::Pieces { pieces, left: Some(text.len() as u64 + 1) }
+    }
+
     /// Pieces that are not at hand are made on a blocking thread, at most one piece ahead of the reader, until there are
     /// none. No thread is held while the reader is slow. An error ends the connection, so that what was sent cannot be
     /// taken for the whole.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 pub use super::multipart::form;
 use super::silence::Silences;
+pub use super::sumu::sumu_part;
 pub use super::webdav::fuzzing::{condition, range, request_path, xml};
 use super::{Limits, accept, reply, upload};
 

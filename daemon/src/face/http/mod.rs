@@ -49,9 +49,11 @@ mod multipart;
 mod nextcloud;
 mod pages;
 mod previews;
+mod query;
 mod reply;
 mod route;
 mod silence;
+mod sumu;
 mod tus;
 mod upload;
 mod webdav;
@@ -91,6 +93,8 @@ struct Shared {
     sessions: Mutex<Sessions>,
     /// Whose turn it is on uploads that are resumed.
     turns: Turns,
+    /// From where a Sumu app signed in lately.
+    callers: sumu::Callers,
 }
 
 impl Shared {
@@ -116,12 +120,15 @@ impl Shared {
 pub struct Server {
     shared: Arc<Shared>,
     house: accept::House,
+    /// For the Sumu app: it opens a connection for each part of a file, all at once, and must not take the others' places.
+    side_house: accept::House,
 }
 
 impl Server {
     /// Behind this face; nobody is served yet.
     pub fn new(face: Arc<Face>) -> Self {
         let house = accept::House::new(face.limits.clone());
+        let side_house = accept::House::new(sumu::limits(&face.limits));
         let shared = Shared {
             face,
             throttle: Mutex::default(),
@@ -129,8 +136,9 @@ impl Server {
             locks: Mutex::default(),
             sessions: Mutex::default(),
             turns: Turns::default(),
+            callers: sumu::Callers::default(),
         };
-        Self { shared: Arc::new(shared), house }
+        Self { shared: Arc::new(shared), house, side_house }
     }
 
     /// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at
@@ -146,6 +154,22 @@ impl Server {
         let at_rest = move || pool.at_rest();
         accept::run(listener, self.house, stop, beat, at_rest, move |request, from| {
             answer(shared.clone(), request, from)
+        })
+        .await
+    }
+
+    /// The same for the Sumu app, which has an address of its own.
+    pub async fn serve_sumu(
+        self,
+        listener: TcpListener,
+        stop: watch::Receiver<bool>,
+        beat: impl Fn() + Send + 'static,
+    ) -> io::Result<()> {
+        let shared = self.shared;
+        let pool = Arc::clone(&shared.face.pool);
+        let at_rest = move || pool.at_rest();
+        accept::run(listener, self.side_house, stop, beat, at_rest, move |request, from| {
+            sumu::answer(shared.clone(), request, from)
         })
         .await
     }

@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension as _, params, params_from_iter};
 
+use crate::model::drive::DriveId;
 use crate::model::extension::SIDECARS;
 use crate::model::hash::{ContentHash, hex};
 use crate::model::path::RelPath;
@@ -175,6 +176,34 @@ impl Reader<'_> {
                 })
             })
             .tried("sum a folder up")
+    }
+
+    /// Which keys of a device, of those that begin with `start`, stand for contents that have a name below a folder with a good copy on
+    /// this drive: the key and the name's row, once for each such name. `start` ends with a blank.
+    pub fn client_keys_held(
+        &self,
+        device: &str,
+        start: &str,
+        folder: &RelPath,
+        drive: DriveId,
+    ) -> Result<Vec<(String, i64)>, CatalogueError> {
+        let (first, last) = below(&folder.fold_key());
+        // Behind a blank comes '!'.
+        let end = format!("{}!", start.trim_end());
+        self.connection
+            .prepare_cached(
+                "SELECT k.key, n.id FROM client_key k JOIN name n ON n.hash = k.hash
+                 JOIN copy c ON c.name = n.id AND c.drive = ?6 AND c.hash = k.hash
+                 WHERE k.device = ?1 AND k.key >= ?2 AND k.key < ?3 AND n.shelf = 'photos'
+                 AND n.fold >= ?4 AND n.fold < ?5 AND c.state IN ('settled', 'verified')",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![device, start, end, first, last, drive.to_string()], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect()
+            })
+            .tried("look a client's keys up")
     }
 
     /// The content that a device calls by this key.

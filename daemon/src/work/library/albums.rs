@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use crate::model::account::{Device, DeviceKind, Slug};
 use crate::model::path::{RelPath, fold_text};
 use crate::model::uuid::Uuid;
-use crate::plan::albums::{album_of, folder_of};
+use crate::plan::albums::{album_of, folder_of, is_month};
 use crate::plan::rights::{Losing, may_take_away};
 use crate::store::catalogue::library::Among;
 use crate::work::error::Refusal;
@@ -85,6 +85,17 @@ impl Library {
         let folder = folder.and_then(|folder| home.child(&folder).ok()).ok_or(Refusal::NotAFolder)?;
         self.make_folder(by, &folder)?;
         self.album(&by.person, id_of(&folder))?.ok_or(Refusal::NotFound)
+    }
+
+    /// The folder of what a client puts into an album of this name, or under a month's; it may not be there yet. `NotAFolder`: no album
+    /// can be called so.
+    pub fn folder_for(&self, person: &Slug, album: &str) -> Result<RelPath, Refusal> {
+        let (primary, home) = (self.primary()?, home(person));
+        let devices = self.devices(&primary, person)?;
+        let is_device = |folder: &str| devices.iter().any(|device| device == folder);
+        let month = Some(album.trim()).filter(|album| is_month(album)).map(str::to_owned);
+        let folder = month.or_else(|| folder_of(album, is_device));
+        folder.and_then(|folder| home.child(&folder).ok()).ok_or(Refusal::NotAFolder)
     }
 
     /// Lets photos appear in an album: what came of each, in order.

@@ -2,7 +2,7 @@
 //! an album is a folder of the person. Blocking.
 //!
 //! It keeps nothing of its own but what clients call their photos: all else is the tree.
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -249,6 +249,33 @@ impl Library {
         if let Err(refusal) = written {
             log::warn!("{} names that clients have for photos are forgotten: {refusal}", waiting.len());
         }
+    }
+
+    /// The same, written down on return: where a client asks by nothing else.
+    pub fn remember_key_now(&self, by: &Device, key: &str, hash: &ContentHash) -> Result<(), Refusal> {
+        Ok(self.primary()?.catalogue.write(|tx| put_client_key(tx, &by.label(), key, hash))?)
+    }
+
+    /// Which of a device's keys that begin with `start` stand for photos that are here and good, by the catalogue's word: there may be
+    /// a hundred thousand, and what other hands take away it learns within moments. `start` ends with a blank.
+    pub fn keys_held(&self, by: &Device, start: &str) -> Result<BTreeSet<String>, Refusal> {
+        let (primary, home) = (self.primary()?, home(&by.person));
+        let drive = primary.attached.id();
+        let held = primary.catalogue.read(|r| r.client_keys_held(&by.label(), start, &home, drive))?;
+        let sure = held.into_iter().filter(|(_, name)| !self.pool.is_doubted(drive, *name));
+        Ok(sure.map(|(key, _)| key).collect())
+    }
+
+    /// A name, in this folder, of the photo that a device calls by this key.
+    pub fn name_by_key(&self, by: &Device, key: &str, folder: &RelPath) -> Result<Option<RelPath>, Refusal> {
+        let (primary, home, label) = (self.primary()?, home(&by.person), by.label());
+        let Some(hash) = primary.catalogue.read(|r| r.content_by_client_key(&label, key))? else {
+            return Ok(None);
+        };
+        let names = primary.catalogue.read(|r| r.names_between(&home, &hash, &hash))?;
+        let is_in =
+            |path: &RelPath| path.parent().is_some_and(|parent| parent.fold_key() == folder.fold_key());
+        Ok(names.into_iter().map(|name| name.name.path).find(is_in))
     }
 
     /// Which of these keys stand for photos that are here and good.

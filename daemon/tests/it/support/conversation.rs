@@ -71,11 +71,12 @@ fn check(first: &str, answer: &Reply, lines: &[&str], noted: &mut Noted) {
 }
 
 fn fill(text: &str, noted: &Noted) -> String {
-    let all =
-        noted.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value));
-    let left = all.split_once('{').is_some_and(|(_, rest)| rest.contains('}'));
-    assert!(!left, "what stands for {all} is not known yet");
-    all
+    let value = |name: &str| {
+        let known =
+            noted.get(name).unwrap_or_else(|| panic!("what stands for {name} in {text} is not known yet"));
+        known.as_str()
+    };
+    pieces(text).into_iter().map(|piece| piece.unwrap_or_else(value)).collect()
 }
 
 /// Whether a pattern is all of a text, or somewhere in it. Notes what it stands for.
@@ -146,6 +147,8 @@ fn fits_here<'t>(
 #[test]
 fn a_conversation_that_went_otherwise_is_noticed() {
     let mut noted = Noted::new();
+    let known = Noted::from([("x".to_owned(), "1".to_owned())]);
+    assert_eq!(fill("{\"a\":{x}, \"b\":{}}", &known), "{\"a\":1, \"b\":{}}");
     assert!(fits("{\"a\":\"{x}\"}", "{\"a\":\"1-b\"}", &mut noted, true));
     assert_eq!(noted["x"], "1-b");
     assert!(!fits("{x}", "1-c", &mut noted, true), "noted otherwise");

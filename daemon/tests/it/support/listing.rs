@@ -34,6 +34,11 @@ fn walk(dir: &Path, prefix: &str, all: &mut BTreeMap<String, String>) {
     }
 }
 
+/// The names of all files below `dir`.
+pub(crate) fn files(dir: &Path) -> Vec<String> {
+    listing(dir).into_iter().filter(|(_, hash)| !hash.is_empty()).map(|(name, _)| name).collect()
+}
+
 /// The hashes of all files below `dir`.
 pub(crate) fn hashes(dir: &Path) -> Vec<String> {
     listing(dir).into_values().filter(|hash| !hash.is_empty()).collect()

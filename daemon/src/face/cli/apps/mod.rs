@@ -10,6 +10,7 @@ use crate::model::account::{DeviceKind, Slug};
 mod lomorage;
 mod nextcloud;
 mod programs;
+mod sumu;
 mod webdav;
 
 /// An app.
@@ -25,6 +26,8 @@ pub(super) enum App {
     Webdav,
     /// Lomorage, for iOS and Android.
     Lomorage,
+    /// Sumu Backup, for iOS.
+    Sumu,
     /// rclone, and what is built on it.
     Rclone,
     /// Immich's command line, and immich-go.
@@ -34,12 +37,13 @@ pub(super) enum App {
 }
 
 impl App {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Nextcloud,
         Self::PhotoSync,
         Self::FolderSync,
         Self::Webdav,
         Self::Lomorage,
+        Self::Sumu,
         Self::Rclone,
         Self::Immich,
         Self::Files,
@@ -53,6 +57,7 @@ impl App {
             Self::FolderSync => "foldersync",
             Self::Webdav => "webdav",
             Self::Lomorage => "lomorage",
+            Self::Sumu => "sumu",
             Self::Rclone => "rclone",
             Self::Immich => "immich",
             Self::Files => "files",
@@ -67,6 +72,7 @@ impl App {
             Self::FolderSync => "FolderSync for Android: uploads folders by itself",
             Self::Webdav => "any other app or program that uploads to WebDAV",
             Self::Lomorage => "Lomorage for iPhone and Android: uploads by itself, Live Photos as pairs",
+            Self::Sumu => "Sumu Backup for iPhone: built by its owner, uploads at a tap",
             Self::Rclone => "rclone on a computer, and Round Sync on Android",
             Self::Immich => "Immich's command line and immich-go on a computer",
             Self::Files => "the file manager of Linux, Windows or a Mac",
@@ -76,9 +82,12 @@ impl App {
     /// What a device with it usually is.
     pub(super) const fn kind(self) -> DeviceKind {
         match self {
-            Self::Nextcloud | Self::PhotoSync | Self::FolderSync | Self::Webdav | Self::Lomorage => {
-                DeviceKind::Phone
-            }
+            Self::Nextcloud
+            | Self::PhotoSync
+            | Self::FolderSync
+            | Self::Webdav
+            | Self::Lomorage
+            | Self::Sumu => DeviceKind::Phone,
             Self::Rclone | Self::Immich | Self::Files => DeviceKind::Computer,
         }
     }
@@ -91,6 +100,7 @@ impl App {
             | Self::FolderSync
             | Self::Webdav
             | Self::Lomorage
+            | Self::Sumu
             | Self::Rclone
             | Self::Immich
             | Self::Files => false,
@@ -105,11 +115,14 @@ impl App {
             Self::FolderSync => webdav::foldersync(device),
             Self::Webdav => webdav::any(device),
             Self::Lomorage => lomorage::setup(device),
+            Self::Sumu => sumu::setup(device),
             Self::Rclone => programs::rclone(device),
             Self::Immich => programs::immich(device),
             Self::Files => programs::files(device),
         };
         let folder = match device.kind {
+            // By album, or by month.
+            _ if self == Self::Sumu => format!("photos/{}/", device.person),
             DeviceKind::Phone => format!("photos/{}/{}/", device.person, device.device),
             DeviceKind::Computer => format!("photos/{}/", device.person),
         };

@@ -8,10 +8,10 @@ use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::auth;
+use super::query::value;
 use super::reply::{self, Deny, Reply};
 use super::{Shared, upload as bodies};
 use crate::model::account::Device;
@@ -68,14 +68,6 @@ impl Cx {
     fn query(&self, name: &str) -> Option<String> {
         value(&self.query, name)
     }
-}
-
-/// A value of a query, decoded.
-fn value(query: &str, name: &str) -> Option<String> {
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let (_, text) = pairs.into_iter().find(|(key, _)| *key == name)?;
-    // A plus is a plus: the app encodes blanks as %20, and dates have a plus before their zone.
-    Some(percent_decode_str(text).decode_utf8().ok()?.into_owned())
 }
 
 /// The device that asks: with the app's word for its password to sign in, with what it got for that afterwards.
@@ -239,13 +231,5 @@ mod tests {
             [kind("/asset"), kind("/assets"), kind("/login/"), kind("/systems"), kind("/")],
             [None; 5]
         );
-    }
-
-    #[test]
-    fn values_of_a_query() {
-        let query = "ext=heic&createtime=2024-03-05T12%3A33%3A44+01%3A00&x";
-        assert_eq!(value(query, "ext").as_deref(), Some("heic"));
-        assert_eq!(value(query, "createtime").as_deref(), Some("2024-03-05T12:33:44+01:00"));
-        assert_eq!((value(query, "x"), value(query, "token"), value("a=%ff", "a")), (None, None, None));
     }
 }
