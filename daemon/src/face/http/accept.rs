@@ -197,7 +197,7 @@ pub(super) async fn connection<S, H, F>(
     talk: Talk,
     handler: H,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
@@ -232,7 +232,8 @@ pub(super) async fn connection<S, H, F>(
         .max_header_size(limits.head_bytes)
         .max_buf_size(limits.piece)
         .keep_alive(true)
-        .serve_connection(TokioIo::new(wire), service);
+        .serve_connection(TokioIo::new(wire), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         biased;
