@@ -188,3 +188,170 @@ pub fn unhear(tx: &Tx<'_>, device: &str, entity: Option<&str>) -> Result<(), Cat
         .tried("forget what was heard")
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::catalogue::Catalogue;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn do_it(catalogue: &Catalogue, sql: &str) {
+        catalogue.write(|tx| tx.execute_batch(sql).tried("try")).unwrap();
+    }
+
+    fn store(catalogue: &Catalogue, fold: &str, hash: Option<&[u8]>) {
+        let parent = fold.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let hash = hash.map(|content| *ContentHash::of(content).as_bytes());
+        let put = |tx: &Tx<'_>| {
+            tx.execute(
+                "INSERT OR IGNORE INTO name (fold, parent, path, shelf, hash, mtime, received, by)
+                 VALUES (?1, ?2, ?1, 'photos', ?3, 0, 0, 'anna/phone')",
+                params![fold, parent, hash],
+            )
+            .tried("store")
+        };
+        catalogue.write(put).unwrap();
+    }
+
+    /// What changed after a change, and where the last one is.
+    fn since(catalogue: &Catalogue, home: &str, about: About, after: i64) -> (Vec<Touched>, i64) {
+        let read = |r: &Reader<'_>| {
+            let end = r.feed_end()?;
+            Ok((r.feed(home, about, (after, end), 100)?, end))
+        };
+        catalogue.read(read).unwrap()
+    }
+
+    fn photos(catalogue: &Catalogue, after: i64) -> Vec<ContentHash> {
+        since(catalogue, "anna", About::Photos, after).0.into_iter().filter_map(|t| t.hash).collect()
+    }
+
+    fn followed() -> Catalogue {
+        let catalogue = Catalogue::in_memory().unwrap();
+        catalogue.write(|tx| follow(tx, "anna/phone", "anna", NOW, NOW)).unwrap();
+        assert!(catalogue.write(|tx| fill(tx, "anna", 100)).unwrap());
+        catalogue
+    }
+
+    #[test]
+    fn nothing_is_noted_for_whom_nobody_follows() {
+        let catalogue = followed();
+        for fold in ["ben/2026-11/a.jpg", "annabel/a.jpg", "ann/a.jpg", "loose.jpg"] {
+            store(&catalogue, fold, Some(b"a"));
+        }
+        assert_eq!(catalogue.read(|r| r.feed_end()).unwrap(), 0);
+        store(&catalogue, "anna/2026-11/a.jpg", Some(b"a"));
+        assert_eq!(photos(&catalogue, 0), [ContentHash::of(b"a")]);
+        catalogue.write(|tx| unfollow(tx, "anna/phone")).unwrap();
+        store(&catalogue, "anna/2026-11/b.jpg", Some(b"b"));
+        assert_eq!(catalogue.read(|r| r.feed_end()).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_was_there_is_filled_in_whatever_the_steps_and_what_changes_meanwhile_is_further_on() {
+        let catalogue = Catalogue::in_memory().unwrap();
+        for n in 0..7 {
+            store(&catalogue, &format!("anna/trip/{n}.jpg"), Some(format!("{n}").as_bytes()));
+            store(&catalogue, &format!("ben/trip/{n}.jpg"), Some(b"ben"));
+        }
+        store(&catalogue, "anna/empty", None);
+        catalogue.write(|tx| follow(tx, "anna/phone", "anna", NOW, NOW)).unwrap();
+        assert!(!catalogue.write(|tx| fill(tx, "anna", 3)).unwrap());
+        do_it(&catalogue, "DELETE FROM name WHERE fold = 'anna/trip/5.jpg'");
+        while !catalogue.write(|tx| fill(tx, "anna", 3)).unwrap() {}
+        assert!(catalogue.write(|tx| fill(tx, "anna", 3)).unwrap());
+        let hashes = photos(&catalogue, 0);
+        assert_eq!(hashes.len(), 7, "the one that went is told of as gone");
+        let (folders, _) = since(&catalogue, "anna", About::Folders, 0);
+        let folders: Vec<&str> = folders.iter().map(|t| t.folder.as_str()).collect();
+        assert_eq!(folders, ["anna/trip", "anna/empty"]);
+        assert_eq!(since(&catalogue, "anna", About::Members, 0).0.len(), 7);
+    }
+
+    /// Each kind of change moves what it is about to the end, once.
+    #[test]
+    fn every_change_is_noted() {
+        let catalogue = followed();
+        let a = hex_of(b"a");
+        do_it(
+            &catalogue,
+            "INSERT INTO drive (id, role, adopted) VALUES ('d', 'primary', 0), ('m', 'mirror', 0)",
+        );
+        do_it(&catalogue, &format!("INSERT INTO asset (hash, size, received) VALUES (x'{a}', 1, 0)"));
+        store(&catalogue, "anna/trip/a.jpg", Some(b"a"));
+        let copy = |drive| {
+            format!(
+                "INSERT INTO copy (name, drive, hash, at, state, big, since) SELECT id, '{drive}', hash, path, 'wanted', 0, 0 FROM name"
+            )
+        };
+        do_it(&catalogue, &copy("d"));
+        do_it(&catalogue, &copy("m"));
+        let (_, mut end) = since(&catalogue, "anna", About::Photos, 0);
+        let changes = [
+            format!("UPDATE asset SET sha1 = 'x' WHERE hash = x'{a}'"),
+            "UPDATE copy SET state = 'settled' WHERE drive = 'd'".to_owned(),
+            format!("INSERT OR REPLACE INTO media (hash, kind, structure) VALUES (x'{a}', 'jpeg', 'whole')"),
+            "UPDATE name SET mtime = 5".to_owned(),
+            "UPDATE OR REPLACE name SET fold = 'anna/trip/b.jpg', path = 'anna/trip/b.jpg'".to_owned(),
+            "UPDATE name SET shelf = 'scratch'".to_owned(),
+            "UPDATE name SET shelf = 'photos'".to_owned(),
+            "DELETE FROM name".to_owned(),
+        ];
+        for change in changes {
+            do_it(&catalogue, &change);
+            assert_eq!(photos(&catalogue, end), [ContentHash::of(b"a")], "{change}");
+            let (members, last) = since(&catalogue, "anna", About::Members, end);
+            assert_eq!(members.len(), 1, "{change}");
+            end = last;
+        }
+        assert_eq!(photos(&catalogue, 0).len(), 1);
+        // Not what makes no difference.
+        store(&catalogue, "anna/trip/a.jpg", Some(b"a"));
+        do_it(&catalogue, &copy("m"));
+        let (_, end) = since(&catalogue, "anna", About::Photos, 0);
+        do_it(&catalogue, &format!("UPDATE asset SET sha1 = 'x', received = 7 WHERE hash = x'{a}'"));
+        do_it(&catalogue, "UPDATE copy SET state = 'settled' WHERE drive = 'm'");
+        do_it(&catalogue, "UPDATE name SET changed = 7");
+        assert_eq!(catalogue.read(|r| r.feed_end()).unwrap(), end);
+    }
+
+    fn hex_of(content: &[u8]) -> String {
+        crate::model::hash::hex(ContentHash::of(content).as_bytes())
+    }
+
+    #[test]
+    fn the_halves_of_a_live_photo_touch_each_other_and_nothing_else() {
+        let catalogue = followed();
+        for (fold, content) in
+            [("anna/x.y/img.heic", "still"), ("anna/x.y/img2.heic", "other"), ("anna/x.y/plain", "plain")]
+        {
+            store(&catalogue, fold, Some(content.as_bytes()));
+        }
+        let (_, end) = since(&catalogue, "anna", About::Photos, 0);
+        store(&catalogue, "anna/x.y/img.mov", Some(b"moves"));
+        let touched = photos(&catalogue, end);
+        assert!(touched.contains(&ContentHash::of(b"still")) && touched.len() == 2, "{touched:?}");
+        let (_, end) = since(&catalogue, "anna", About::Photos, 0);
+        // Its folder has a dot, and it has none.
+        store(&catalogue, "anna/x.y/another", Some(b"another"));
+        assert_eq!(photos(&catalogue, end), [ContentHash::of(b"another")]);
+    }
+
+    #[test]
+    fn what_was_heard_only_rises() {
+        let catalogue = followed();
+        let heard = |catalogue: &Catalogue| catalogue.read(|r| r.heard("anna/phone")).unwrap();
+        catalogue.write(|tx| hear(tx, "anna/phone", "AssetV2", 7, NOW)).unwrap();
+        catalogue.write(|tx| hear(tx, "anna/phone", "AssetV2", 3, NOW)).unwrap();
+        catalogue.write(|tx| hear(tx, "ben/phone", "AssetV2", 3, NOW)).unwrap();
+        assert_eq!(heard(&catalogue), [("AssetV2".to_owned(), 7)]);
+        catalogue.write(|tx| unhear(tx, "anna/phone", Some("AssetV2"))).unwrap();
+        assert_eq!(heard(&catalogue), []);
+        catalogue.write(|tx| hear(tx, "anna/phone", "AssetV2", 7, NOW)).unwrap();
+        catalogue.write(|tx| follow(tx, "anna/phone", "anna", NOW, NOW)).unwrap();
+        assert_eq!(heard(&catalogue), [], "whoever begins anew has heard nothing");
+        catalogue.write(|tx| forget_idle(tx, Timestamp::from_second(1).unwrap())).unwrap();
+        assert_eq!(catalogue.read(|r| r.follower("anna/phone")).unwrap(), None);
+    }
+}

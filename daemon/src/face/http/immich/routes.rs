@@ -199,13 +199,13 @@ pub(super) const TABLE: &[Line] = &[
     nothing("/api/tags", "[]"),
 ];
 
-/// `UserPreferencesResponseDto` of SDK 3.2: nothing that is not here is shown.
+/// `UserPreferencesResponseDto` of SDK 3.2, and what 3.3 adds: nothing that is not here is shown.
 const PREFERENCES: &str = concat!(
     r#"{"albums":{"defaultAssetOrder":"desc"},"cast":{"gCastEnabled":false},"#,
     r#""download":{"archiveSize":4294967296,"includeEmbeddedVideos":false},"#,
     r#""emailNotifications":{"albumInvite":false,"albumUpdate":false,"enabled":false},"#,
     r#""folders":{"enabled":false,"sidebarWeb":false},"memories":{"duration":5,"enabled":false,"sidebarWeb":false},"#,
-    r#""people":{"enabled":false,"minimumFaces":3,"sidebarWeb":false},"#,
+    r#""people":{"enabled":false,"minimumFaces":3,"sidebarWeb":false,"updateStrategy":"self"},"#,
     r#""purchase":{"hideBuyButtonUntil":"2100-01-01T00:00:00.000Z","showSupportBadge":false},"#,
     r#""ratings":{"enabled":false},"recentlyAdded":{"sidebarWeb":false},"sharedLinks":{"enabled":false,"sidebarWeb":false},"#,
     r#""tags":{"enabled":false,"sidebarWeb":false}}"#

@@ -143,7 +143,9 @@ pub(super) fn stream(library: &Library, device: &Device, body: &[u8]) -> Result<
 fn broken(deny: Deny) -> Refusal {
     match deny {
         Deny::Refused(refusal) => refusal,
-        _ => Refusal::Unavailable { why: "a line could not be written".to_owned() },
+        Deny::Bad(_) | Deny::Status(..) | Deny::Condition(..) | Deny::Locked(_) | Deny::Method(_) => {
+            Refusal::Unavailable { why: "a line could not be written".to_owned() }
+        }
     }
 }
 
@@ -162,10 +164,12 @@ impl Stream {
                     lines.complete(feed.until, &self.asked.all())?;
                     self.ended = true;
                 }
-                kind => match self.asked.entities(kind) {
-                    Some(entities) => self.page(kind, entities, &mut lines)?,
-                    None => self.kind = kind.next(),
-                },
+                kind @ (Kind::Photos | Kind::Details | Kind::Albums | Kind::Owners | Kind::Members) => {
+                    match self.asked.entities(kind) {
+                        Some(entities) => self.page(kind, entities, &mut lines)?,
+                        None => self.kind = kind.next(),
+                    }
+                }
             }
             if !lines.text.is_empty() {
                 return Ok(lines.text);
