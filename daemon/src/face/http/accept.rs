@@ -59,8 +59,7 @@ impl Default for Limits {
     }
 }
 
-/// At least this often the loop reports that it is alive.
-/// Seldom: it wakes a box that has nothing else to do.
+/// At least this often the loop reports that it is alive. Seldom: it wakes a box that has nothing else to do.
 const BEAT: Duration = Duration::from_secs(20);
 /// So long after the last connection ended, what serving took is given back. Not at once: programs that open one after the
 /// other would pay for it each time.
