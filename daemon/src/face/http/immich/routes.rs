@@ -256,7 +256,7 @@ mod tests {
             ("GET", "/api/assets//"),
             ("GET", "/api/assets/x/y"),
             ("GET", "/API/users/me"),
-            ("GET", "/api/users/m%65"),
+            ("GET", "/api/us%65rs/me"),
             ("GET", "/api/admin/users"),
         ] {
             assert_eq!(found(method, path), None, "{method} {path}");
