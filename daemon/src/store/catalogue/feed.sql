@@ -35,8 +35,9 @@ CREATE VIEW touch (fold, parent, hash) AS SELECT fold, parent, hash FROM name WH
 CREATE TRIGGER touch_file INSTEAD OF INSERT ON touch WHEN NEW.hash IS NOT NULL AND EXISTS
   (SELECT 1 FROM followed WHERE home = substr(NEW.fold, 1, instr(NEW.fold || '/', '/') - 1))
 BEGIN
-  DELETE FROM feed WHERE home = substr(NEW.fold, 1, instr(NEW.fold || '/', '/') - 1)
-    AND ((folder = '' AND hash = NEW.hash) OR (folder = NEW.parent AND hash IN (NEW.hash, x'')));
+  -- Two, and not one with OR, which would look through all of the home's.
+  DELETE FROM feed WHERE home = substr(NEW.fold, 1, instr(NEW.fold || '/', '/') - 1) AND folder = '' AND hash = NEW.hash;
+  DELETE FROM feed WHERE home = substr(NEW.fold, 1, instr(NEW.fold || '/', '/') - 1) AND folder = NEW.parent AND hash IN (NEW.hash, x'');
   INSERT OR REPLACE INTO feed (home, folder, hash) SELECT substr(NEW.fold, 1, instr(NEW.fold || '/', '/') - 1), f, h
     FROM (SELECT '' AS f, NEW.hash AS h UNION SELECT NEW.parent, NEW.hash UNION SELECT NEW.parent, x'');
 END;
