@@ -1,5 +1,6 @@
 //! Composes settings, pool, workers and faces; runs them; stops them in one order. Decides nothing.
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::work::media::Looking;
 use crate::work::mirror::Mirror;
 use crate::work::parts::Parts;
 use crate::work::pool::{Options, Pool, Wake};
+use crate::work::previews::{Keeping, Previews};
 use crate::work::scrub::{Manners, Scrub};
 use crate::work::snapshots::Snapshots;
 use crate::work::supervisor::{Patience, Supervisor};
@@ -98,6 +100,7 @@ impl App {
             parts: Parts::new(Arc::clone(&self.pool)),
             tree: Tree::new(Arc::clone(&self.pool)),
             library: Library::new(Arc::clone(&self.pool)),
+            previews: previews(&self.pool, settings),
             immich: Immich {
                 announced: settings.immich.version.parse().map_err(anyhow::Error::msg)?,
                 phone_app: settings.immich.phone_app,
@@ -280,6 +283,13 @@ fn own_names(settings: &Settings) -> Vec<String> {
     names.extend(nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()));
     names.retain(|name| !name.is_empty());
     names
+}
+
+/// They are drawn by this very program, also where an update has put another one in its place meanwhile.
+fn previews(pool: &Arc<Pool>, settings: &Settings) -> Previews {
+    let keeping =
+        Keeping { folder: settings.previews.cache.clone(), most: settings.previews.cache_mib << 20 };
+    Previews::new(Tree::new(Arc::clone(pool)), keeping, Path::new("/proc/self/exe"))
 }
 
 fn signed(duration: Duration) -> SignedDuration {

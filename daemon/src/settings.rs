@@ -38,6 +38,8 @@ pub struct Settings {
     pub scratch: Scratch,
     /// `[health]`
     pub health: Health,
+    /// `[previews]`
+    pub previews: Previews,
     /// `[immich]`
     pub immich: Immich,
     /// `[log]`
@@ -130,6 +132,15 @@ pub struct Health {
     pub space_warn_percent: u64,
     /// A drive fuller than this is an alarm.
     pub space_alarm_percent: u64,
+}
+
+/// Small pictures of photos, for apps that show many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previews {
+    /// Where they are kept; `None`: nowhere.
+    pub cache: Option<PathBuf>,
+    /// How much of them, MiB.
+    pub cache_mib: u64,
 }
 
 /// What clients of Immich are told.
@@ -231,6 +242,12 @@ impl Default for Health {
     }
 }
 
+impl Default for Previews {
+    fn default() -> Self {
+        Self { cache: Some("/var/cache/shoebox/previews".into()), cache_mib: 256 }
+    }
+}
+
 impl Default for Immich {
     fn default() -> Self {
         Self { version: "3.0.0".to_owned(), phone_app: false }
@@ -288,7 +305,8 @@ impl Settings {
 
 /// The one list of keys.
 fn walk(settings: &mut Settings, visit: &mut impl Visit) {
-    let Settings { http, drives, control, mirror, rescan, trash, scratch, health, immich, log } = settings;
+    let Settings { http, drives, control, mirror, rescan, trash, scratch, health, previews, immich, log } =
+        settings;
 
     visit.section("http");
     visit.value("listen", &mut http.listen, |all| distinct(all, "an address"));
@@ -334,6 +352,18 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     visit.time("probe_stuck_seconds", 1, &mut health.probe_stuck, 1..=3600);
     visit.number("space_warn_percent", &mut health.space_warn_percent, 1..=100);
     visit.number("space_alarm_percent", &mut health.space_alarm_percent, 1..=100);
+
+    visit.section("previews");
+    let mut cache = previews.cache.clone().unwrap_or_default();
+    visit.value(
+        "cache",
+        &mut cache,
+        |cache| {
+            if cache.as_os_str().is_empty() { Ok(()) } else { absolute(cache) }
+        },
+    );
+    previews.cache = Some(cache).filter(|cache| !cache.as_os_str().is_empty());
+    visit.number("cache_mib", &mut previews.cache_mib, 1..=1_000_000);
 
     visit.section("immich");
     visit.value("version", &mut immich.version, |version| three_numbers(version));

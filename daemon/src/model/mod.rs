@@ -16,6 +16,7 @@ pub mod offer;
 pub mod password;
 pub mod path;
 pub mod place;
+pub mod preview;
 pub mod receipt;
 pub mod snapshot;
 pub mod upload;

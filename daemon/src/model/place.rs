@@ -67,6 +67,11 @@ impl Place {
         Self(format!("{RESERVED}/drive.toml"))
     }
 
+    /// The same once more, in other blocks of the medium.
+    pub fn marker_copy() -> Self {
+        Self(format!("{RESERVED}/drive.copy.toml"))
+    }
+
     /// The staging directory: whatever lies here is nobody's yet and is swept at start.
     pub fn incoming() -> Self {
         Self(format!("{RESERVED}/incoming"))
@@ -190,6 +195,14 @@ impl Place {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
+    /// Which part of the drive's own folders this is in, without the names of people and photos: `.shoebox/trash/2026-11-21`.
+    pub fn own_part(&self) -> String {
+        match self.0.strip_prefix(RESERVED) {
+            Some(_) => self.0.split('/').take(3).collect::<Vec<_>>().join("/"),
+            None => self.0.split('/').take(1).collect(),
+        }
+    }
+
     /// A directory entry found below this directory, as the drive spells it. `None` for `.`, `..`, or a name with `/`.
     pub fn entry(&self, name: &str) -> Option<Self> {
         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
@@ -228,11 +241,12 @@ impl Place {
         self.is_below(&Self::manifests())
     }
 
-    /// Whether our program may replace what lies here in one go: probe, ballast, marker, the catalogue's seal and what is derived
+    /// Whether our program may replace what lies here in one go: probe, ballast, marker and its copy, the catalogue's seal and what is derived
     /// beside the manifests.
     pub fn may_be_rewritten(&self) -> bool {
         self.is_own_filling()
             || *self == Self::marker()
+            || *self == Self::marker_copy()
             || (self.is_below(&Self::manifests()) && self.0.ends_with(".sha256"))
     }
 }
@@ -280,6 +294,7 @@ mod tests {
             Place::quarantine("2026-11-21", 1, &name),
             Place::manifest("2026-11.jsonl"),
             Place::marker(),
+            Place::marker_copy(),
             Place::catalogue(),
             Place::manifest("catalogue.db.aside-7"),
             Place::snapshots(),

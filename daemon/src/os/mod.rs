@@ -1,6 +1,8 @@
 //! Floor 2: Linux, one fact or act per file. Asks the kernel and the service manager, decides nothing.
 
 pub mod clock;
+pub mod confine;
+pub mod errand;
 pub mod inotify;
 pub mod mounts;
 pub mod process;

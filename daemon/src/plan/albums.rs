@@ -28,6 +28,13 @@ fn is_month(folder: &str) -> bool {
         && matches!(&bytes[5..], b"10" | b"11" | b"12" | [b'0', b'1'..=b'9'])
 }
 
+/// Whether a person's folder of this name is the box's own, so that no device may be called so: it would be its folder, too.
+pub fn is_reserved(folder: &str) -> bool {
+    let folded = fold_text(folder);
+    // The other spelling would be taken for it, by people.
+    folded == FAVORITES || folded == "favourites" || is_month(&folded)
+}
+
 /// Whether a folder of a person is something else than an album. `is_device`: whether a device has that name.
 fn is_taken(folder: &str, is_device: &impl Fn(&str) -> bool) -> bool {
     let folded = fold_text(folder);
@@ -58,6 +65,16 @@ pub fn album_of(folder: &str, is_device: impl Fn(&str) -> bool) -> Option<String
 mod tests {
     use super::*;
     use jiff::civil::date;
+
+    #[test]
+    fn names_that_no_device_may_have() {
+        for name in ["favorites", "Favourites", "2026-11"] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["favorite", "phone", "2026-13", "2026"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
     use proptest::prelude::*;
 
     fn is_phone(folder: &str) -> bool {

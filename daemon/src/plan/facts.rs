@@ -93,6 +93,8 @@ pub struct DriveFacts {
     pub nowhere: u64,
     /// Copies not re-read within the period.
     pub unread: u64,
+    /// Parts of its own folders that could not be read when it was opened.
+    pub unreadable: Vec<String>,
     /// How bringing it up to date goes.
     pub steps: StepFacts,
     /// The id of another of our drives that is on the same disk.
@@ -118,6 +120,7 @@ impl Default for DriveFacts {
             missing: 0,
             nowhere: 0,
             unread: 0,
+            unreadable: Vec::new(),
             steps: StepFacts::default(),
             same_disk_as: None,
         }

@@ -15,6 +15,7 @@ pub mod naming;
 pub mod pairing;
 pub mod parts;
 pub mod placing;
+pub mod previewing;
 pub mod quota;
 pub mod restoring;
 pub mod retrying;

@@ -17,6 +17,8 @@ const HALF_A_DAY: SignedDuration = SignedDuration::from_hours(12);
 /// A copy nobody has read back yet is left alone for so long: right after it was written, the drive's own memory would answer,
 /// and that proves nothing about the medium.
 const SETTLES: SignedDuration = SignedDuration::from_mins(10);
+/// So long uploads are let go before a copy that nobody has read back yet.
+const FIRST_WAITS: SignedDuration = SignedDuration::from_hours(1);
 /// A date of proof may be ahead of the clock by as much as clocks are set now and then.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(24);
 
@@ -53,6 +55,27 @@ pub fn haste(tail: bool, reread: Option<Timestamp>, now: Timestamp) -> Haste {
         None => Haste::First,
         Some(at) if now.duration_since(at) > CYCLE + PATIENCE => Haste::Late,
         Some(_) => Haste::Steady,
+    }
+}
+
+/// What the scrub does while uploads go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Nothing is read.
+    Pause,
+    /// A little is, so that all of it is through in time.
+    Slowly,
+}
+
+/// What it does once there have been uploads without a pause for `busy`, with the copy that is next. One that has days waits for as long
+/// as it has them: from the day on which it is late, a month's term is kept, slowly. One that nobody has read back yet waits an hour. The
+/// tail of an unclean stop waits for nothing: whether a drive lost what was acknowledged is to be known soon.
+pub fn under_load(haste: Haste, tail: bool, busy: SignedDuration) -> Load {
+    match haste {
+        _ if tail => Load::Slowly,
+        Haste::Steady => Load::Pause,
+        Haste::First if busy < FIRST_WAITS => Load::Pause,
+        Haste::First | Haste::Late => Load::Slowly,
     }
 }
 
@@ -147,6 +170,19 @@ mod tests {
             assert!(allowance(0, haste) >= allowance(0, Haste::Steady));
             assert!(allowance(u64::MAX, haste) > 0);
         }
+    }
+
+    #[test]
+    fn what_has_time_waits_for_uploads_and_what_is_late_goes_on() {
+        let day = SignedDuration::from_hours(24);
+        let now: Timestamp = "2026-11-21T18:00:00Z".parse().unwrap();
+        for busy in [SignedDuration::ZERO, day * 4] {
+            assert_eq!(under_load(haste(false, Some(now - day * 25), now), false, busy), Load::Pause);
+            assert_eq!(under_load(haste(false, Some(now - day * 27), now), false, busy), Load::Slowly);
+            assert_eq!(under_load(haste(true, Some(now), now), true, busy), Load::Slowly);
+        }
+        let first = |minutes| under_load(haste(false, None, now), false, SignedDuration::from_mins(minutes));
+        assert_eq!((first(59), first(60)), (Load::Pause, Load::Slowly));
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
         verdict.lag(drive);
         verdict.steps(drive);
         verdict.twins(drive);
+        verdict.unreadable(drive);
     }
     verdict.quotas();
     verdict.catalogue();
@@ -426,7 +427,7 @@ impl Verdict<'_> {
                 photos(all),
                 parts.join(", ")
             ),
-            "Look at them: shoebox changes show. If it was you: shoebox changes it-was-me. If not, find out what did it, and \
+            "Look at them: shoebox changes show, which says how to answer if it was you. If not, find out what did it, and \
              then: shoebox changes put-it-back brings everything back. New photos are taken and copied all the while.",
         );
     }

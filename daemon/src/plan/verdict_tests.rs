@@ -121,8 +121,13 @@ fn clones(facts: &mut Facts, of: u8, role: DriveRole, diverged: &[bool]) {
 }
 
 /// Rows about drives that are not what they should be.
-fn strange_rows() -> [(&'static str, Change, Change); 9] {
+fn strange_rows() -> [(&'static str, Change, Change); 10] {
     [
+        (
+            "amber drive-unreadable aaaa",
+            |f| f.drives[0].unreadable.push(".shoebox/incoming".to_owned()),
+            |_| {},
+        ),
         ("red drive-failing aaaa", |f| fails(f, 0, true), |_| {}),
         ("red drive-failing aaaa", |f| fails(f, 0, false), |_| {}),
         ("red drive-failing bbbb", |f| fails(f, 1, true), |_| {}),

@@ -58,15 +58,15 @@ impl<'v> Around<'v> {
 
 /// Whether an error in reading is about the blocks that were read. A drive that was pulled, or whose bus is being reset, gives nothing
 /// else from its medium either, and its record is not to be taken for a shorter one.
-pub(super) fn is_bad_block(volume: &dyn Volume, error: &VolumeError) -> bool {
-    let gives_other_things = || {
-        volume.prove()?;
-        let mut marker = volume.open_medium(&Place::marker())?;
-        Ok::<_, VolumeError>(!marker.next()?.is_empty())
-    };
+pub(crate) fn is_bad_block(volume: &dyn Volume, error: &VolumeError) -> bool {
+    let gives = |place: Place| Ok::<_, VolumeError>(!volume.open_medium(&place)?.next()?.is_empty());
+    // The marker may be the very thing that cannot be read.
+    let gives_other_things =
+        || [Place::marker(), Place::marker_copy()].into_iter().any(|at| gives(at).unwrap_or(false));
     matches!(error, VolumeError::Io { .. })
         && error.doubts_the_drive()
-        && gives_other_things().unwrap_or(false)
+        && volume.prove().is_ok()
+        && gives_other_things()
 }
 
 /// Whether what memory shows of a file is what the medium has, and all of it can be read.

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
@@ -48,6 +49,8 @@ struct Inner {
     one_journal: bool,
     /// The marker's exact bytes at attachment; compared on every operation.
     marker: Vec<u8>,
+    /// The marker itself could not be read: its copy is compared.
+    by_copy: AtomicBool,
 }
 
 /// What lies at a path that was asked to be a drive.
@@ -68,8 +71,8 @@ pub fn look(path: &Path) -> Found {
         Ok(root) => root,
         Err(e) => return Found::Nothing(e.to_string()),
     };
-    let text = match marker::read(&root) {
-        Ok(text) => text,
+    let (text, by_copy) = match marker::read(&root) {
+        Ok(read) => read,
         Err(Errno::ENOENT) => return Found::Unmarked,
         Err(e) => return Found::Nothing(e.desc().to_owned()),
     };
@@ -83,7 +86,8 @@ pub fn look(path: &Path) -> Found {
     match syscall::whereabouts(Some(root.as_fd()), c"") {
         Ok(here) => {
             let (gate, one_journal) = (Gate::default(), journal::orders_all(&root, here.device));
-            let inner = Inner { path: path.to_owned(), at, root, here, gate, one_journal, marker: text };
+            let (path, by_copy) = (path.to_owned(), AtomicBool::new(by_copy));
+            let inner = Inner { path, at, root, here, gate, one_journal, marker: text, by_copy };
             Found::Marked(DiskVolume { inner: Arc::new(inner) }, Box::new(marker))
         }
         Err(e) => Found::Nothing(e.to_string()),
@@ -279,7 +283,7 @@ impl Volume for DiskVolume {
         }
         // Opening reaches the filesystem even when stat and statfs answer from memory (reliability: a yanked drive
         // still answers those).
-        match marker::is(&self.inner.root, &self.inner.marker) {
+        match marker::is(&self.inner.root, &self.inner.marker, &self.inner.by_copy) {
             Ok(true) => Ok(()),
             Ok(false) => Err(gone("its marker changed")),
             // This process is short of something, and the drive is none the worse for it.
@@ -293,6 +297,20 @@ impl Volume for DiskVolume {
 
     fn let_go(&self) {
         self.inner.gate.close();
+    }
+
+    fn is_known_by_copy(&self) -> bool {
+        self.inner.by_copy.load(Ordering::Relaxed)
+    }
+
+    fn double_marker(&self) -> Result<(), VolumeError> {
+        if self.is_known_by_copy() {
+            self.write_small(&Place::marker(), &self.inner.marker)?;
+            self.inner.by_copy.store(false, Ordering::Relaxed);
+        } else if !marker::is_twofold(&self.inner.root, &self.inner.marker) {
+            self.write_small(&Place::marker_copy(), &self.inner.marker)?;
+        }
+        Ok(())
     }
 
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {

@@ -1,7 +1,9 @@
-//! A drive's marker as a file: reading it, comparing it before every operation, writing it once.
+//! A drive's marker as a file: reading it, comparing it before every operation, writing it once. It lies on the drive twice, because
+//! without it nothing there can be proved ours (docs/decisions/0025).
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat2};
@@ -39,21 +41,57 @@ pub(super) fn write(root: &OwnedFd, text: &[u8]) -> Result<(), VolumeError> {
     Ok(())
 }
 
-fn open(root: &OwnedFd) -> Result<File, Errno> {
-    openat2(root, Place::marker().as_str(), beneath(OFlag::O_RDONLY | OFlag::O_CLOEXEC)).map(File::from)
+fn open(root: &OwnedFd, place: &Place) -> Result<File, Errno> {
+    openat2(root, place.as_str(), beneath(OFlag::O_RDONLY | OFlag::O_CLOEXEC)).map(File::from)
 }
 
-/// All of it.
-pub(super) fn read(root: &OwnedFd) -> Result<Vec<u8>, Errno> {
+/// Whether an answer says that the medium does not give a file, or what the filesystem knows of it (its checksum is wrong). That there
+/// is none, or that it belongs to somebody else, says no such thing: only what cannot be read is looked for in its copy.
+fn is_of_the_medium(errno: Errno) -> bool {
+    matches!(errno, Errno::EIO | Errno::EBADMSG | Errno::EUCLEAN)
+}
+
+/// All of it. `true`: the marker itself cannot be read, and this is its copy.
+pub(super) fn read(root: &OwnedFd) -> Result<(Vec<u8>, bool), Errno> {
+    match read_at(root, &Place::marker()) {
+        Ok(bytes) => Ok((bytes, false)),
+        Err(e) if is_of_the_medium(e) => {
+            read_at(root, &Place::marker_copy()).map(|bytes| (bytes, true)).map_err(|_| e)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn read_at(root: &OwnedFd, place: &Place) -> Result<Vec<u8>, Errno> {
     let mut bytes = Vec::with_capacity(1024);
-    io::Read::read_to_end(&mut io::Read::take(open(root)?, 16 * 1024), &mut bytes).map_err(errno)?;
+    io::Read::read_to_end(&mut io::Read::take(open(root, place)?, 16 * 1024), &mut bytes).map_err(errno)?;
     Ok(bytes)
+}
+
+/// Whether the copy is these bytes.
+pub(super) fn is_twofold(root: &OwnedFd, marker: &[u8]) -> bool {
+    read_at(root, &Place::marker_copy()).is_ok_and(|copy| copy == marker)
 }
 
 /// Whether the marker is these bytes. Asked before every operation, so in as few calls as can be: with room for one byte more
 /// than there should be, a whole marker and nothing else is one read (read(2): fewer bytes than asked for are the end of a file).
-pub(super) fn is(root: &OwnedFd, marker: &[u8]) -> Result<bool, Errno> {
-    let mut file = open(root)?;
+/// `by_copy`: it could not be read before, and each attempt may take a drive seconds; from then on its copy is asked.
+pub(super) fn is(root: &OwnedFd, marker: &[u8], by_copy: &AtomicBool) -> Result<bool, Errno> {
+    if by_copy.load(Ordering::Relaxed) {
+        return is_at(root, &Place::marker_copy(), marker);
+    }
+    match is_at(root, &Place::marker(), marker) {
+        Err(e) if is_of_the_medium(e) => {
+            let same = is_at(root, &Place::marker_copy(), marker).map_err(|_| e)?;
+            by_copy.store(same, Ordering::Relaxed);
+            Ok(same)
+        }
+        other => other,
+    }
+}
+
+fn is_at(root: &OwnedFd, place: &Place, marker: &[u8]) -> Result<bool, Errno> {
+    let mut file = open(root, place)?;
     let mut found = vec![0; marker.len() + 1];
     let mut held = 0;
     while held < marker.len() {
@@ -80,7 +118,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(".shoebox")).unwrap();
         let root = OwnedFd::from(File::open(dir.path()).unwrap());
-        assert_eq!(is(&root, b"format = 1").unwrap_err(), Errno::ENOENT);
+        let by_copy = AtomicBool::default();
+        let is = |marker: &[u8]| is(&root, marker, &by_copy);
+        assert_eq!(is(b"format = 1").unwrap_err(), Errno::ENOENT);
         let put = |text: &[u8]| std::fs::write(dir.path().join(".shoebox/drive.toml"), text).unwrap();
         for (there, same) in [
             (&b"format = 1"[..], true),
@@ -90,11 +130,23 @@ mod tests {
             (b"", false),
         ] {
             put(there);
-            assert_eq!(is(&root, b"format = 1"), Ok(same), "{there:?}");
-            assert_eq!(read(&root).as_deref(), Ok(there));
+            assert_eq!(is(b"format = 1"), Ok(same), "{there:?}");
+            assert_eq!(read(&root), Ok((there.to_vec(), false)));
         }
         std::fs::remove_file(dir.path().join(".shoebox/drive.toml")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join(".shoebox/drive.toml")).unwrap();
-        assert!(is(&root, b"format = 1").is_err());
+        assert!(is(b"format = 1").is_err());
+    }
+
+    /// Only what cannot be read is looked for elsewhere: whoever takes the marker away takes the drive out of the pool.
+    #[test]
+    fn a_marker_that_is_not_there_has_no_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".shoebox")).unwrap();
+        let root = OwnedFd::from(File::open(dir.path()).unwrap());
+        std::fs::write(dir.path().join(".shoebox/drive.copy.toml"), b"format = 1").unwrap();
+        assert_eq!(read(&root), Err(Errno::ENOENT));
+        assert_eq!(is(&root, b"format = 1", &AtomicBool::default()), Err(Errno::ENOENT));
+        assert!(is_twofold(&root, b"format = 1") && !is_twofold(&root, b"format = 2"));
     }
 }

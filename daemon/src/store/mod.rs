@@ -1,7 +1,8 @@
 //! Floor 2: durable things. Drives as volumes, their manifests, the catalogue. Knows no HTTP and decides nothing.
 
 pub(crate) mod aligned;
-mod around;
+pub(crate) mod around;
+pub mod cache;
 pub mod catalogue;
 pub mod contract;
 pub mod disk;

@@ -3,6 +3,7 @@
 //! Two implementations: `disk::DiskVolume` on a real directory, and the power-cut simulation in `tests/sim`.
 //! Durability is explicit: nothing is durable until the call that says so returned `Ok`.
 use std::io;
+use std::os::fd::OwnedFd;
 
 use jiff::Timestamp;
 
@@ -17,6 +18,16 @@ pub trait Volume: Send + Sync {
     /// Lets go of the drive for good: every later call, also on what was opened before, answers `Gone`. Its files close as
     /// their users take that answer, and then it can be unmounted.
     fn let_go(&self);
+
+    /// Whether the marker could not be read, and the drive is known by the marker's copy.
+    fn is_known_by_copy(&self) -> bool {
+        false
+    }
+
+    /// Has the marker be there twice, both readable, with the bytes that the drive was recognised by and no others.
+    fn double_marker(&self) -> Result<(), VolumeError> {
+        Ok(())
+    }
 
     /// Opens a nameless new file, with room for `expected` bytes set aside where the filesystem can.
     fn stage(&self, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError>;
@@ -137,6 +148,11 @@ pub trait ReadAt: Send {
     /// The same as far as it takes no waiting for the drive, because memory holds the bytes. 0: nothing is known without waiting.
     fn read_cached(&mut self, _buf: &mut [u8], _offset: u64) -> usize {
         0
+    }
+
+    /// The same file, open for reading only, at its beginning: for a process of its own. `None`: there is no such thing here.
+    fn descriptor(&self) -> Option<OwnedFd> {
+        None
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::PoisonError;
 
 use crate::model::account::{App, Device, DeviceKind, Slug, Token};
 use crate::model::lomorage;
+use crate::plan::albums::is_reserved;
 use crate::store::catalogue::accounts::{self, DeviceRow};
 use crate::work::changes::Change;
 use crate::work::error::Refusal;
@@ -121,8 +122,12 @@ impl Pool {
         self.load_accounts(&primary)
     }
 
-    /// Whether a device can be added: `NotFound` (the person), `Exists` (one of that name that may sign in).
+    /// Whether a device can be added: `NotFound` (the person), `Exists` (one of that name that may sign in), `Reserved` (a folder of
+    /// that name is the box's own).
     pub(super) fn may_be_added(&self, device: &Device) -> Result<(), Refusal> {
+        if is_reserved(device.name.as_str()) {
+            return Err(Refusal::Reserved);
+        }
         let primary = self.primary()?;
         let (known, devices) =
             primary.catalogue.read(|r| Ok((r.has_person(&device.person)?, r.devices()?)))?;

@@ -12,6 +12,7 @@ use crate::model::hash::{Also, ContentHash, Digests};
 use crate::model::offer::Expect;
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
+use crate::plan::braking::Alarm;
 use crate::plan::mirroring;
 use crate::store::catalogue::changes::{ChangeRow, KeptRow};
 use crate::store::catalogue::names::NameRow;
@@ -56,6 +57,15 @@ impl Lost {
         let NameRow { path, size, mtime, received, by, .. } = row;
         Some(Self { path, hash: row.hash?, size, mtime, received, sender: by })
     }
+}
+
+/// The number of the question that all that vanished and was changed makes up.
+fn question(primary: &Primary, alarm: Option<Alarm>) -> Result<String, Refusal> {
+    let from = alarm.map_or(i64::MAX, |alarm| alarm.from);
+    let numbers = primary.catalogue.read(|r| r.question(primary.attached.id(), from))?;
+    let mut text = ContentHash::of(format!("{numbers:?}").as_bytes()).to_string();
+    text.truncate(8);
+    Ok(text)
 }
 
 /// Whether an answer is about this name: no folder or file named means all.
@@ -111,7 +121,8 @@ impl Pool {
                 lines.push(ChangeLine { kind, path, at: since, by, size, hash });
             }
         }
-        Ok(ChangesPage { summary, missing, lines, next: more.then_some(at) })
+        let question = question(&primary, alarm)?;
+        Ok(ChangesPage { summary, missing, question, lines, next: more.then_some(at) })
     }
 
     /// Puts back what vanished, and what was changed in an alarm, each from any copy that is proved good while it is read.
@@ -153,15 +164,20 @@ impl Pool {
     }
 
     /// Lets through what was changed in an alarm, and takes what vanished for deleted: it reaches the other drives' trash in its
-    /// time. `below`: only what vanished of these names and folders, and the alarm stays.
+    /// time. `below`: only what vanished of these names and folders, and the alarm stays. `seen`: the number of the question that was
+    /// shown; if more was changed or vanished since, nothing is answered (`Changed`).
     pub fn it_was_me(
         &self,
         below: &[RelPath],
+        seen: Option<&str>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Answered, Refusal> {
         let _one_at_a_time = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
         let primary = self.primary()?;
         let (id, mut after) = (primary.attached.id(), 0);
+        if seen.is_some() && seen != Some(question(&primary, self.alarm(&primary)?)?.as_str()) {
+            return Err(Refusal::Changed);
+        }
         let files_total = primary.catalogue.read(|r| r.count_missing(id))?;
         let mut report = Answered::default();
         loop {

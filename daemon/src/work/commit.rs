@@ -471,6 +471,7 @@ fn broke_off(refusal: &Refusal) -> bool {
         | Refusal::Changed
         | Refusal::Overlap
         | Refusal::Forbidden
+        | Refusal::Reserved
         | Refusal::WrongLength { .. }
         | Refusal::NotWhole(_)
         | Refusal::TooMany(_)

@@ -32,6 +32,9 @@ impl Pool {
         match error {
             VolumeError::Io { .. } if error.doubts_the_drive() => {
                 drive.note_error(Kind::Read);
+                if let VolumeError::Io { place, .. } = error {
+                    drive.suspect_reading(&error.to_string(), place);
+                }
                 let mut doubts = self.doubts();
                 if doubts.iter().filter(|(id, _)| *id == drive.id()).count() < MOST {
                     doubts.insert((drive.id(), name));

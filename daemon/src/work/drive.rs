@@ -6,15 +6,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::drive::{DriveId, DriveRole, Marker};
+use crate::model::place::Place;
 use crate::os::clock;
 use crate::plan::facts::StepFacts;
 use crate::plan::failing::Kind;
+use crate::store::around;
 use crate::store::manifest::Manifest;
 use crate::store::volume::{Volume, VolumeError};
 
 /// What only reads: an error in it says nothing about what was written.
 const READING: [&str; 7] =
     ["read", "read from the medium", "open", "list", "look at", "drop from memory", "measure memory of"];
+
+/// More than these parts of a drive's own folders are not told.
+const UNREADABLE: usize = 8;
 
 /// A drive that was recognised and opened.
 pub struct Attached {
@@ -27,6 +32,8 @@ pub struct Attached {
     /// Whose turn it is.
     pub turns: Turns,
     doubt: Mutex<Doubt>,
+    /// A probe passed, or the drive is gone.
+    judged: Condvar,
     /// How bringing it up to date goes. Forgotten when it is gone: another `Attached` comes in its place.
     steps: Mutex<StepFacts>,
     /// The writing end of its manifest, for every drive but the primary (whose committer holds it). `None` before the
@@ -40,20 +47,40 @@ pub struct Attached {
     seals: Mutex<Option<bool>>,
     /// Names of copies that it failed at: others come first.
     failed_at: Mutex<BTreeSet<i64>>,
+    /// Parts of its own folders that could not be read when it was opened.
+    unreadable: Mutex<BTreeSet<String>>,
 }
 
 /// What is known against a drive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doubt {
-    /// A write, flush or read failed; until a probe passes nothing is acknowledged on it.
+    /// A write, a flush, or a read of its record failed; until a probe passes nothing is written to it.
     pub suspect: Option<String>,
+    /// A block of a file could not be read; until a probe passes, which reads beside it, too, nothing is acknowledged on it.
+    pub unread: Option<Unread>,
     /// It is gone: to be detached and looked for again.
     pub gone: Option<String>,
     /// It takes no writes.
     pub read_only: bool,
     /// The worst that failed since a probe last said that it is there: an incident, if it turns out to be.
     pub incident: Option<Kind>,
+    /// Probes that passed.
+    pub passed: u64,
 }
+
+/// A block that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// What was answered.
+    pub why: String,
+    /// Of which file.
+    pub place: Place,
+    /// How often nothing beside it could be read either.
+    pub alone: u32,
+}
+
+/// So long a client's change waits for the probe after a read that failed, which is made at once, before it is told to come back.
+const PROBE_PATIENCE: Duration = Duration::from_secs(8);
 
 impl Attached {
     /// A drive just recognised, free of doubt.
@@ -64,12 +91,14 @@ impl Attached {
             mount,
             turns: Turns::default(),
             doubt: Mutex::default(),
+            judged: Condvar::default(),
             steps: Mutex::default(),
             manifest: Mutex::default(),
             enrolled: AtomicBool::default(),
             closed: AtomicBool::default(),
             seals: Mutex::default(),
             failed_at: Mutex::default(),
+            unreadable: Mutex::default(),
         }
     }
 
@@ -153,7 +182,10 @@ impl Attached {
                 let kind = if READING.contains(op) { Kind::Read } else { Kind::Write };
                 doubt.incident = doubt.incident.max(Some(kind));
             }
-            VolumeError::Gone { .. } => doubt.gone = Some(error.to_string()),
+            VolumeError::Gone { .. } => {
+                doubt.gone = Some(error.to_string());
+                self.judged.notify_all();
+            }
             VolumeError::ReadOnly { .. } => doubt.read_only = true,
             VolumeError::Io { .. }
             | VolumeError::Full { .. }
@@ -184,8 +216,20 @@ impl Attached {
     }
 
     /// Whether clients' changes may be acknowledged on it; otherwise why not. The box's own go by [`Attached::takes_writes`]: what is
-    /// on a failing drive has still to be brought to safety.
+    /// on a failing drive has still to be brought to safety. Blocking: a probe that is due is waited for, so that one bad
+    /// block refuses nobody anything.
     pub fn takes_changes(&self) -> Result<(), String> {
+        let doubt = self.lock();
+        let passed = doubt.passed;
+        // One that passed meanwhile is enough, whatever cannot be read since.
+        let in_doubt =
+            |doubt: &mut Doubt| doubt.unread.is_some() && doubt.passed == passed && doubt.gone.is_none();
+        let judged = self.judged.wait_timeout_while(doubt, PROBE_PATIENCE, in_doubt);
+        let (doubt, _) = judged.unwrap_or_else(PoisonError::into_inner);
+        if let Some(unread) = doubt.unread.as_ref().filter(|_| doubt.passed == passed) {
+            return Err(unread.why.clone());
+        }
+        drop(doubt);
         self.takes_writes()?;
         if self.closed.load(Ordering::Acquire) {
             return Err("the main drive is failing and takes nothing new".to_owned());
@@ -203,29 +247,78 @@ impl Attached {
     }
 
     /// Draws the consequence of an error in reading one file of this drive: while the drive still proves itself, a block that
-    /// cannot be read is that file's problem alone, told in words. Everything else is passed on like by [`Attached::heed`].
+    /// cannot be read is that file's problem, told in words, and the drive is suspect until a probe passes. Everything else is passed on
+    /// like by [`Attached::heed`].
     pub fn file_only(&self, error: VolumeError) -> Result<String, VolumeError> {
         let words = error.to_string();
-        match error {
-            VolumeError::Io { .. } => {
+        match &error {
+            VolumeError::Io { place, .. } => {
                 self.volume.prove().map_err(|e| self.heed(e))?;
+                if error.doubts_the_drive() {
+                    self.suspect_reading(&words, place);
+                }
                 Ok(words)
             }
-            other @ (VolumeError::Full { .. }
+            VolumeError::Full { .. }
             | VolumeError::Gone { .. }
             | VolumeError::ReadOnly { .. }
             | VolumeError::Exists { .. }
             | VolumeError::NotFound { .. }
             | VolumeError::NotEmpty { .. }
-            | VolumeError::Unsupported { .. }) => Err(self.heed(other)),
+            | VolumeError::Unsupported { .. } => Err(self.heed(error)),
         }
+    }
+
+    /// A block of a file could not be read: until a probe passes, nothing is acknowledged.
+    pub(super) fn suspect_reading(&self, why: &str, place: &Place) {
+        let mut doubt = self.lock();
+        doubt.unread.get_or_insert_with(|| Unread { why: why.to_owned(), place: place.clone(), alone: 0 });
+    }
+
+    /// Draws the consequence of an error that a step of opening this drive met at `place`. While the drive gives other things, a block
+    /// that cannot be read is passed over and told: what it held is nobody's only photo, and the drive is more. Everything else
+    /// is passed on like by [`Attached::heed`].
+    pub(super) fn pass_over(&self, place: &Place, error: VolumeError) -> Result<(), VolumeError> {
+        if !around::is_bad_block(&*self.volume, &error) {
+            return Err(self.heed(error));
+        }
+        log::error!("{error}: passed over");
+        self.note_error(Kind::Read);
+        let mut known = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < UNREADABLE {
+            known.insert(place.own_part());
+        }
+        Ok(())
+    }
+
+    /// What could not be read when it was opened.
+    pub(super) fn unreadable(&self) -> Vec<String> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// A probe wrote, flushed and read back: what was suspected no longer holds. Gone stays gone.
     pub fn cleared(&self) {
         let mut doubt = self.lock();
         doubt.suspect = None;
+        doubt.unread = None;
         doubt.read_only = false;
+        doubt.passed += 1;
+        self.judged.notify_all();
+    }
+
+    /// The same, but nothing was read beside what could not be read. More often than a few times that is not waited for: what a drive
+    /// writes and reads back is safe on it, and of what it cannot read there may be no more than this.
+    pub(super) fn cleared_but_for_reading(&self) {
+        const ALONE: u32 = 3;
+        let mut doubt = self.lock();
+        doubt.suspect = None;
+        doubt.read_only = false;
+        doubt.unread = doubt.unread.take().map(|unread| Unread { alone: unread.alone + 1, ..unread });
+        if doubt.unread.as_ref().is_some_and(|unread| unread.alone >= ALONE) {
+            doubt.unread = None;
+            doubt.passed += 1;
+            self.judged.notify_all();
+        }
     }
 
     /// Whether writes may be acknowledged on it; otherwise why not.
@@ -287,17 +380,19 @@ impl Turns {
         *self.stirred.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::monotonic());
     }
 
+    /// Whether there was no upload for as long as `calm`.
+    pub fn is_calm(&self, calm: Duration) -> bool {
+        let stirred = *self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
+        let under_way = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).under_way > 0;
+        !under_way && stirred.is_none_or(|at| clock::monotonic().saturating_duration_since(at) >= calm)
+    }
+
     /// For work that has weeks: returns when there was no upload for as long as `calm`, or when `patience` is at its end.
     pub fn wait_for_calm(&self, calm: Duration, patience: Duration) {
         const PAUSE: Duration = Duration::from_millis(50);
         let began = clock::monotonic();
         loop {
-            let now = clock::monotonic();
-            let stirred = *self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
-            let under_way = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).under_way > 0;
-            let since = stirred.map(|at| now.saturating_duration_since(at));
-            let quiet = !under_way && since.is_none_or(|since| since >= calm);
-            if quiet || now.saturating_duration_since(began) >= patience {
+            if self.is_calm(calm) || clock::monotonic().saturating_duration_since(began) >= patience {
                 return;
             }
             std::thread::sleep(PAUSE.min(patience));

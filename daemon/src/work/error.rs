@@ -44,6 +44,9 @@ pub enum Refusal {
     /// The name is taken and may not be replaced.
     #[error("already there")]
     Exists,
+    /// The box has a folder of its own under this name.
+    #[error("the box keeps this name for a folder of its own")]
+    Reserved,
     /// What the client expected of the name no longer holds (412).
     #[error("changed meanwhile")]
     Changed,

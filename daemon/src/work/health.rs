@@ -283,6 +283,7 @@ fn attached_facts(slot: &Slot, id: DriveId, known: Known, now: Timestamp, slots:
         missing: slot.tally.missing,
         nowhere: slot.tally.nowhere,
         unread: slot.tally.overdue,
+        unreadable: slot.attached.as_ref().map(|attached| attached.unreadable()).unwrap_or_default(),
         steps: slot.attached.as_ref().map(|attached| attached.steps()).unwrap_or_default(),
         same_disk_as: twin.and_then(|t| t.attached.as_ref()).map(|a| a.id().short()),
     }

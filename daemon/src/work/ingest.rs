@@ -28,6 +28,9 @@ use crate::work::primary::Primary;
 use crate::work::quotas::Promise;
 use crate::work::tree::Node;
 
+/// By so much the length of a form is not that of the file in it.
+const FRAMED: u64 = 64 << 10;
+
 /// Takes uploads.
 #[derive(Clone)]
 pub struct Ingest {
@@ -56,7 +59,9 @@ impl Ingest {
         primary.attached.takes_changes().map_err(|why| Refusal::Unavailable { why })?;
         let Unnamed { by, expected, declared, also } = unnamed;
         let quota = primary.catalogue.read(|r| r.quota(&by.person))?;
-        let promise = quota.map(|quota| self.pool.promise(&primary, &by.person, quota, 0, expected));
+        let length = expected.saturating_sub(FRAMED)..=expected.saturating_add(FRAMED);
+        let promise =
+            quota.map(|quota| self.pool.promise(&primary, &by.person, (quota, 0), (expected, length)));
         let promise = promise.transpose()?;
         let available = self.pool.space_for_uploads(&primary)?;
         if expected > available {
@@ -125,8 +130,9 @@ impl Ingest {
             Expect::FreeOrSame => 0,
             Expect::Anything | Expect::Absent | Expect::Content(_) => row.map_or(0, |row| row.size),
         };
-        let promise =
-            quota.map(|quota| self.pool.promise(primary, &offer.by.person, quota, replaced, needed));
+        let promise = quota.map(|quota| {
+            self.pool.promise(primary, &offer.by.person, (quota, replaced), (needed, needed..=needed))
+        });
         promise.transpose()
     }
 }
@@ -229,6 +235,9 @@ impl Received {
     /// Names it, and returns once name, manifest and catalogue are durable. Blocking.
     pub fn settle(self) -> Result<Ack, Refusal> {
         let Self { pool, primary, mut offer, synced, digests, dated, promise, announced } = self;
+        if let Some(promise) = &promise {
+            promise.admits(&primary, &digests.content, digests.size)?;
+        }
         // Held until the name is in the catalogue, where the next one finds it.
         let _naming = match offer.expect {
             Expect::FreeOrSame => {

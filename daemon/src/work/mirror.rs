@@ -191,6 +191,9 @@ impl Mirror {
         };
         let result = end.step(&self.pool, primary, go_on);
         end.is_level &= !matches!(result, Ok(true));
+        if matches!(result, Ok(false)) && end.has_all_there_is(primary)? {
+            self.pool.note_filled(id, primary, changes);
+        }
         if matches!(result, Ok(false)) && end.has_all(primary)? {
             self.pool.note_level(id, primary, changes);
             // Somebody may wait to unplug it: its lists are the last that is done.
@@ -250,7 +253,7 @@ impl End {
     /// Recovery of a drive that just came: staging swept, its manifest's tail carried into the catalogue, its queue
     /// filled if it is new.
     fn open(attached: Arc<Attached>, primary: &Primary, now: Timestamp) -> Result<Self, Refusal> {
-        sweep(&attached).map_err(|e| Refusal::Drive(attached.heed(e)))?;
+        sweep(&attached).map_err(Refusal::Drive)?;
         record::enrol(&attached, &primary.catalogue, now)?;
         let last = primary.catalogue.read(|r| r.drive(attached.id()))?.map_or(0, |row| row.position.seq);
         let back = unrecorded::undo(&attached, &primary.catalogue, last)?;
@@ -280,6 +283,11 @@ impl End {
     /// Whether this drive lacks nothing of what the primary has.
     fn has_all(&self, primary: &Primary) -> Result<bool, Refusal> {
         Ok(self.told.is_some() && !primary.catalogue.read(|r| r.lacks_any(self.attached.id()))?)
+    }
+
+    /// Whether it lacks nothing that can be copied: the rest no drive has good.
+    fn has_all_there_is(&self, primary: &Primary) -> Result<bool, Refusal> {
+        Ok(self.told.is_some() && !primary.catalogue.read(|r| r.lacks_what_is_good(self.attached.id()))?)
     }
 
     fn heed(&self, error: VolumeError) -> Refusal {

@@ -144,7 +144,13 @@ fn set_aside(attached: &Attached, now: Timestamp) -> Result<(), VolumeError> {
 /// Puts the newest good snapshot in the catalogue's place, if there is one that this drive's manifest goes on from. Answers how far it
 /// reaches.
 fn from_snapshot(attached: &Attached, now: Timestamp) -> Result<Option<u64>, Refusal> {
-    let mut all = kept(attached)?;
+    let mut all = match kept(attached) {
+        Ok(all) => all,
+        Err(Refusal::Drive(e)) => {
+            attached.pass_over(&Place::snapshots(), e).map(|()| Vec::new()).map_err(Refusal::Drive)?
+        }
+        Err(refusal) => return Err(refusal),
+    };
     all.retain(|kept| kept.snapshot.is_of(attached.id()));
     all.sort_by_key(|kept| std::cmp::Reverse(kept.snapshot.seq));
     for kept in all {
@@ -163,7 +169,13 @@ fn from_snapshot(attached: &Attached, now: Timestamp) -> Result<Option<u64>, Ref
 fn install(attached: &Attached, kept: &Kept, now: Timestamp) -> Result<Result<(), String>, Refusal> {
     let (volume, heed) = (&*attached.volume, |e| Refusal::Drive(attached.heed(e)));
     let from = Place::snapshot(&kept.snapshot);
-    let size = volume.stat(&from).map_err(heed)?.size;
+    let size = match volume.stat(&from) {
+        Ok(stat) => stat.size,
+        Err(e) => {
+            attached.pass_over(&from, e).map_err(Refusal::Drive)?;
+            return Ok(Err("it cannot be read".to_owned()));
+        }
+    };
     let load = Load { from, hash: kept.snapshot.hash, size, mtime: now };
     let mut synced = match carry::carry_hashing(&load, attached, attached, Also::default(), &|| true)? {
         Carried::Proved(synced, _) => synced,
@@ -209,9 +221,14 @@ fn take_seal(attached: &Attached) -> Result<Option<ContentHash>, VolumeError> {
     let (volume, place) = (&*attached.volume, Place::catalogue_seal());
     let mut text = [0; 64];
     let read = match volume.open(&place) {
-        Ok(mut reader) => reader.read_at(&mut text, 0)?,
+        Ok(mut reader) => reader.read_at(&mut text, 0),
         Err(VolumeError::NotFound { .. }) => return Ok(None),
-        Err(e) => return Err(e),
+        Err(e) => Err(e),
+    };
+    // One that cannot be read is none: the catalogue is checked all through.
+    let read = match read {
+        Ok(read) => read,
+        Err(e) => attached.pass_over(&place, e).map(|()| 0)?,
     };
     let seal = std::str::from_utf8(&text[..read]).ok().and_then(|text| text.parse().ok());
     volume.discard(&place)?;

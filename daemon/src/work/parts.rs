@@ -141,7 +141,7 @@ impl Parts {
         for id in all.iter().filter(|other| other.person() == id.person()) {
             waiting += look(primary, id)?.map_or(0, |upload| upload.received());
         }
-        self.pool.promise(primary, &person, quota.saturating_sub(waiting), 0, size).map(Some)
+        self.pool.promise(primary, &person, (quota.saturating_sub(waiting), 0), (size, size..=size)).map(Some)
     }
 
     /// Throws a part away. `NotFound`.

@@ -12,6 +12,7 @@ use crate::model::event::What;
 use crate::model::hash::ContentHash;
 use crate::model::path::RelPath;
 use crate::model::place::Place;
+use crate::store::around::is_bad_block;
 use crate::store::catalogue::read::Reader;
 use crate::store::catalogue::{self, Catalogue, accounts, copies};
 use crate::store::manifest::Manifest;
@@ -59,7 +60,8 @@ impl Primary {
         now: Timestamp,
     ) -> Result<(Self, Recovered), Refusal> {
         let heed = |e| Refusal::Drive(attached.heed(e));
-        let mut recovered = Recovered { swept: sweep(&attached).map_err(heed)?, ..Recovered::default() };
+        let mut recovered =
+            Recovered { swept: sweep(&attached).map_err(Refusal::Drive)?, ..Recovered::default() };
         ballast::throw(&attached).map_err(heed)?;
         let id = attached.id();
         let row = catalogue.read(|r| r.drive(id))?;
@@ -195,14 +197,42 @@ impl Primary {
     }
 }
 
+/// In a staging directory that cannot be read nothing can be named either, and no probe passes: it is put beside, and another one made
+/// in its place. Asked before a drive of ours is probed for the first time.
+pub(crate) fn staging_anew(attached: &Attached) -> Result<(), VolumeError> {
+    const TRIES: u32 = 16;
+    let (volume, is) = (&attached.volume, Place::incoming());
+    match volume.list(&is) {
+        Err(e) if is_bad_block(&**volume, &e) => attached.pass_over(&is, e)?,
+        // The power went between the two.
+        Err(VolumeError::NotFound { .. }) => return volume.make_dir(&is).map(drop),
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    for number in 0..TRIES {
+        match volume.rename_new(&is, &is.set_aside(&number.to_string())) {
+            Ok(()) => return volume.make_dir(&is).map(drop),
+            Err(VolumeError::Exists { .. }) => {}
+            // Older kernels read a directory that they rename.
+            Err(e) => return attached.pass_over(&is, e),
+        }
+    }
+    Ok(())
+}
+
 /// Empties the staging directory: nothing in it was ever acknowledged. Also used for the other drives.
 pub(crate) fn sweep(attached: &Attached) -> Result<u64, VolumeError> {
     let mut swept = 0;
-    for entry in attached.volume.list(&Place::incoming())? {
+    let entries = match attached.volume.list(&Place::incoming()) {
+        Ok(entries) => entries,
+        Err(e) => return attached.pass_over(&Place::incoming(), e).map(|()| 0),
+    };
+    for entry in entries {
         let place = entry.name.as_deref().and_then(|name| Place::incoming().entry(name));
         if let (EntryKind::File, Some(place)) = (entry.kind, place) {
-            attached.volume.discard(&place)?;
-            swept += 1;
+            match attached.volume.discard(&place) {
+                Ok(()) => swept += 1,
+                Err(e) => attached.pass_over(&place, e)?,
+            }
         }
     }
     Ok(swept)

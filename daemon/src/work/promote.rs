@@ -32,6 +32,8 @@ pub(super) struct Roles {
     last: Option<(DriveId, Arc<AtomicU64>)>,
     /// With which primary's how many changes each other drive had all there was.
     level: HashMap<DriveId, (DriveId, u64)>,
+    /// The same, but for what no drive has good.
+    filled: HashMap<DriveId, (DriveId, u64)>,
 }
 
 /// Why a drive could not be promoted.
@@ -95,7 +97,9 @@ pub(super) fn raise(attached: &Attached, generation: u64) -> Result<(), Refusal>
 fn write_marker(attached: &Attached, marker: &Marker) -> Result<(), Refusal> {
     // A marker is ids, words and numbers: nothing that TOML cannot spell.
     let text = toml::to_string(marker).map_err(|e| Refusal::Unavailable { why: e.to_string() })?;
-    let written = attached.volume.write_small(&Place::marker(), text.as_bytes());
+    // The copy first: should the marker not be readable one day, its copy tells of what was begun, and never of what was before.
+    let copied = attached.volume.write_small(&Place::marker_copy(), text.as_bytes());
+    let written = copied.and_then(|()| attached.volume.write_small(&Place::marker(), text.as_bytes()));
     written.map_err(|e| Refusal::Drive(attached.heed(e)))
 }
 
@@ -133,12 +137,25 @@ impl Pool {
         roles.retired = retired.into_iter().map(|(id, _)| id).collect();
         roles.last = Some((primary.attached.id(), Arc::clone(&primary.changes)));
         roles.level.clear();
+        roles.filled.clear();
         Ok(())
     }
 
     /// A drive had all there was when the primary had taken so many changes.
     pub(super) fn note_level(&self, drive: DriveId, primary: &Primary, changes: u64) {
         self.roles().level.insert(drive, (primary.attached.id(), changes));
+    }
+
+    /// A drive had all that can be copied to it when the primary had taken so many changes.
+    pub(super) fn note_filled(&self, drive: DriveId, primary: &Primary, changes: u64) {
+        self.roles().filled.insert(drive, (primary.attached.id(), changes));
+    }
+
+    /// Whether a drive is known to have everything but what no drive has good.
+    pub(super) fn is_filled(&self, drive: DriveId) -> bool {
+        let roles = self.roles();
+        let Some((last, changes)) = &roles.last else { return false };
+        roles.filled.get(&drive) == Some(&(*last, changes.load(Ordering::Acquire)))
     }
 
     /// Whether a drive is known to have everything that the primary had last.

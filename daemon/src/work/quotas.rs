@@ -1,9 +1,11 @@
 //! Quotas of people: what is used, and room promised to uploads under way, so that those that come at once do not exceed it
 //! together.
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::account::Slug;
+use crate::model::hash::ContentHash;
 use crate::plan::quota::Use;
 use crate::work::changes::Change;
 use crate::work::error::Refusal;
@@ -29,6 +31,10 @@ pub(super) struct Promise {
     /// Bytes that the upload takes the place of.
     replaced: u64,
     held: u64,
+    /// How long the upload may turn out to be, as far as is known.
+    length: RangeInclusive<u64>,
+    /// The quota is full: only what the person has already is settled, which takes none of it.
+    only_known: bool,
 }
 
 impl Quotas {
@@ -67,17 +73,17 @@ impl Pool {
         Ok(used)
     }
 
-    /// Promises room in a person's quota, before a byte has come, to an upload that takes the place of `replaced` bytes.
+    /// Promises room in a person's quota, before a byte has come, to an upload that takes the place of `replaced` bytes. Where there is
+    /// none, and the person has a file of such a `length`, the upload is let in all the same: it may be that very file.
     pub(super) fn promise(
         self: &Arc<Self>,
         primary: &Primary,
         person: &Slug,
-        quota: u64,
-        replaced: u64,
-        needed: u64,
+        (quota, replaced): (u64, u64),
+        (needed, length): (u64, RangeInclusive<u64>),
     ) -> Result<Promise, Refusal> {
-        let mut promise =
-            Promise { pool: Arc::clone(self), person: person.clone(), quota, replaced, held: 0 };
+        let (pool, person) = (Arc::clone(self), person.clone());
+        let mut promise = Promise { pool, person, quota, replaced, held: 0, length, only_known: false };
         promise.grow(primary, needed)?;
         Ok(promise)
     }
@@ -102,6 +108,9 @@ impl Promise {
     /// Promises room for `bytes` in all. Refused only after counting anew: what was deleted meanwhile, or sent twice, is none
     /// of the use any more.
     pub(super) fn grow(&mut self, primary: &Primary, bytes: u64) -> Result<(), Refusal> {
+        if self.only_known && bytes <= *self.length.end() {
+            return Ok(());
+        }
         let more = bytes.saturating_sub(self.replaced).saturating_sub(self.held);
         if more == 0 {
             return Ok(());
@@ -113,11 +122,32 @@ impl Promise {
         }
         if !known.used.fits(self.quota, more) {
             let available = known.used.left(self.quota).saturating_add(self.held);
-            return Err(Refusal::OverQuota { needed: bytes, available });
+            let lengths = bytes.max(*self.length.start())..=*self.length.end();
+            self.only_known =
+                !lengths.is_empty() && primary.catalogue.read(|r| r.has_file_of(&self.person, &lengths))?;
+            return if self.only_known {
+                Ok(())
+            } else {
+                Err(Refusal::OverQuota { needed: bytes, available })
+            };
         }
         known.used.promised += more;
         self.held += more;
         Ok(())
+    }
+
+    /// Refuses content that the person has not, where the quota has no room for it.
+    pub(super) fn admits(&self, primary: &Primary, content: &ContentHash, bytes: u64) -> Result<(), Refusal> {
+        if !self.only_known {
+            return Ok(());
+        }
+        let known = primary.catalogue.read(|r| r.has_content(&self.person, content))?;
+        if known {
+            return Ok(());
+        }
+        let all = self.pool.quotas.lock();
+        let available = all.get(&self.person).map_or(0, |known| known.used.left(self.quota));
+        Err(Refusal::OverQuota { needed: bytes, available })
     }
 
     /// The upload is acknowledged: what was promised is used.
@@ -126,7 +156,7 @@ impl Promise {
         if let Some(known) = all.get_mut(&self.person) {
             known.used.since = known.used.since.saturating_add(self.held);
             known.used.promised = known.used.promised.saturating_sub(self.held);
-            if self.replaced > 0 {
+            if self.replaced > 0 || self.only_known {
                 // What it took the place of may have another name, and count as before.
                 known.at = None;
             }

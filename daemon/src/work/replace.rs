@@ -8,6 +8,7 @@ use crate::work::changes::Change;
 use crate::work::eject::EjectError;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Slot, Wake};
+use crate::work::primary::Primary;
 use crate::work::promote::PromoteError;
 use crate::work::views::{DriveView, Progress, Replacement};
 use crate::work::watch::AdoptError;
@@ -41,6 +42,16 @@ pub enum ReplaceError {
     /// The new drive does not get what it lacks.
     #[error("the new drive is not being filled: {0}")]
     NotFilled(String),
+    /// All that can be copied is on the new drive.
+    #[error(
+        "{count} photos and videos have no good copy on any drive, and cannot be copied to the new one: {names}"
+    )]
+    Hopeless {
+        /// How many.
+        count: u64,
+        /// The first of them.
+        names: String,
+    },
     /// The record of it failed.
     #[error("could not replace: {0}")]
     Refused(#[from] Refusal),
@@ -56,10 +67,23 @@ enum Old {
     Dead,
 }
 
+/// What keeps a drive from being filled, named.
+fn hopeless(primary: &Primary, id: DriveId) -> Result<ReplaceError, Refusal> {
+    const NAMED: usize = 10;
+    let read = primary.catalogue.read(|r| Ok((r.hopeless(id)?, r.hopeless_names(id, NAMED)?)));
+    let (hopeless, names) = read?;
+    let count = hopeless.wanted + hopeless.bad;
+    let mut names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    if count > names.len() as u64 {
+        names.push("\u{2026}".to_owned());
+    }
+    Ok(ReplaceError::Hopeless { count, names: names.join(", ") })
+}
+
 impl Pool {
     /// Replaces a drive, named by its role or the beginning of its id, by the one mounted at `with`. Blocking until the new one
     /// has everything, as long as the old one is needed until then. `agreed`: although something may be missing on the drive
-    /// that takes a dead primary's place.
+    /// that takes a dead primary's place, or no drive has a good copy of something.
     pub fn replace(
         &self,
         old: &str,
@@ -83,13 +107,13 @@ impl Pool {
             Old::Copy(id, _) => {
                 // A drive that works is a copy more until the new one has all of it.
                 if self.attached(id).is_some_and(|there| there.takes_writes().is_ok()) {
-                    self.fill(new, progress)?;
+                    self.fill(new, agreed, progress)?;
                     self.eject(id)?;
                 }
                 self.retire(id)?;
             }
             Old::Primary(id) => {
-                self.swap(id, new, progress)?;
+                self.swap(id, new, agreed, progress)?;
                 self.retire(id)?;
             }
         }
@@ -152,11 +176,20 @@ impl Pool {
             };
         }
         let drive = self.adopt(with, role)?;
-        drive.id.ok_or_else(|| ReplaceError::Unfit(drive.standing.word().to_owned()))
+        drive
+            .id
+            .filter(|_| drive.standing.takes_writes())
+            .ok_or_else(|| ReplaceError::Unfit(drive.standing.word().to_owned()))
     }
 
-    /// Waits until a drive has everything. The mirror fills it, whether somebody waits or not.
-    fn fill(&self, id: DriveId, progress: &mut dyn FnMut(&Progress)) -> Result<(), ReplaceError> {
+    /// Waits until a drive has everything. The mirror fills it, whether somebody waits or not. What no drive has good is waited for by
+    /// nobody: unless that is `agreed`, it is said as soon as all the rest is there.
+    fn fill(
+        &self,
+        id: DriveId,
+        agreed: bool,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<(), ReplaceError> {
         let lost = |why: &str| ReplaceError::NotFilled(why.to_owned());
         let mut last: Option<(u64, Instant)> = None;
         let (mut files_total, mut bytes_total) = (0, 0);
@@ -164,6 +197,9 @@ impl Pool {
         while !self.is_level(id) {
             let primary = self.primary()?;
             self.attached(id).ok_or_else(|| lost("it is gone"))?;
+            if self.is_filled(id) && !self.is_level(id) {
+                return if agreed { Ok(()) } else { Err(hopeless(&primary, id)?) };
+            }
             let tally = primary.catalogue.read(|r| r.tally(id, self.now())).map_err(Refusal::from)?;
             files_total = tally.wanted.max(files_total);
             bytes_total = tally.wanted_bytes.max(bytes_total);
@@ -192,18 +228,20 @@ impl Pool {
         &self,
         old: DriveId,
         new: DriveId,
+        agreed: bool,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(), ReplaceError> {
         const TRIES: u32 = 100;
         for _ in 0..TRIES {
-            self.fill(new, progress)?;
+            self.fill(new, agreed, progress)?;
             // Only the mount point: whoever holds on to the drive keeps its files open.
             let there = |s: &&Slot| s.drive().is_some_and(|(id, _)| id == old);
             let mount = self.slots().iter().find(there).map(|s| s.mount.clone());
             let mount = mount.ok_or(EjectError::NotThere)?;
             let let_go = self.eject(old);
-            let promoted = match (let_go, self.is_level(new)) {
-                (Ok(_), true) => Some(self.promote(new, false)),
+            let level = self.is_level(new);
+            let promoted = match (let_go, level || (agreed && self.is_filled(new))) {
+                (Ok(_), true) => Some(self.promote(new, !level)),
                 (Ok(_), false) => None,
                 (Err(e), _) => Some(Err(PromoteError::NotReady(e.to_string()))),
             };

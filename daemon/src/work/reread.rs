@@ -92,6 +92,8 @@ impl Pool {
                 if row.state != CopyState::Damaged {
                     drive.note_error(Kind::Read);
                 }
+                // Probed now: whoever uploads waits for that.
+                self.wake(Wake::Drives);
                 Some(words)
             }
         };

@@ -9,11 +9,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::model::drive::{DriveId, DriveRole};
+use crate::plan::scrubbing::Load;
 use crate::plan::{retrying, scrubbing};
 use crate::store::aligned;
 use crate::store::catalogue::copies::CopyRow;
 use crate::work::carry::GoOn;
-use crate::work::drive::Attached;
+use crate::work::drive::{Attached, Turns};
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
@@ -34,15 +35,21 @@ const PASSED_AT_MOST: usize = 10_000;
 pub struct Manners {
     /// Nothing is read until there was no upload for so long.
     pub calm: Duration,
-    /// A piece is read after this all the same, so that a box that is busy day and night is scrubbed, too.
+    /// Where something has to be read all the same, a piece is read after this.
     pub patience: Duration,
+    /// In the middle of a file that has time, a piece is read after this: a long film is not begun anew for every upload.
+    pub pause: Duration,
 }
 
 impl Manners {
-    /// A megabyte a second beside uploads without a pause.
-    pub const GENTLE: Self = Self { calm: Duration::from_secs(1), patience: Duration::from_secs(1) };
+    /// Nothing beside uploads without a pause; what is late, a megabyte a second.
+    pub const GENTLE: Self = Self {
+        calm: Duration::from_secs(1),
+        patience: Duration::from_secs(1),
+        pause: Duration::from_secs(60),
+    };
     /// Waits for nobody.
-    pub const NONE: Self = Self { calm: Duration::ZERO, patience: Duration::ZERO };
+    pub const NONE: Self = Self { calm: Duration::ZERO, patience: Duration::ZERO, pause: Duration::ZERO };
 }
 
 /// Re-reads what is on the drive at one mount point.
@@ -56,13 +63,17 @@ pub struct Scrub {
     /// Copies that could not be read, and since when they are remembered.
     passed: BTreeSet<(DriveId, i64)>,
     passed_since: Option<Timestamp>,
+    /// Since when there were uploads whenever it looked.
+    busy_since: Option<Timestamp>,
+    /// It left something for them.
+    paused: bool,
 }
 
 impl Scrub {
     /// For one mount point of the pool.
     pub fn new(pool: Arc<Pool>, mount: PathBuf, manners: Manners) -> Self {
-        let (minute, used, passed, passed_since) = (None, 0, BTreeSet::new(), None);
-        Self { pool, mount, manners, minute, used, passed, passed_since }
+        let (minute, used, passed, passed_since, busy_since) = (None, 0, BTreeSet::new(), None, None);
+        Self { pool, mount, manners, minute, used, passed, passed_since, busy_since, paused: false }
     }
 
     /// The drive there, if it is one whose copies are known.
@@ -81,6 +92,7 @@ impl Scrub {
         let primary = self.pool.primary()?;
         let Some(drive) = self.drive() else { return Ok(false) };
         let now = self.pool.now();
+        self.paused = false;
         if retrying::is_due(self.minute, MINUTE, now) {
             (self.minute, self.used) = (Some(now), 0);
         }
@@ -96,6 +108,7 @@ impl Scrub {
         let rows = self.next(&primary, &drive, now)?;
         let held = space.total.saturating_sub(space.available);
         let (manners, uploads) = (self.manners, &primary.attached.turns);
+        let busy = self.busy(uploads, now);
         let (mut batch, mut moved, mut more) = (Reread::default(), 0, rows.len() == BATCH);
         let of = rows.len();
         for row in rows {
@@ -107,9 +120,13 @@ impl Scrub {
                 more = false;
                 break;
             }
+            let load = scrubbing::under_load(haste, row.tail, busy.unwrap_or_default());
+            if load == Load::Pause && self.busy(uploads, now).is_some() {
+                (self.paused, more) = (true, false);
+                break;
+            }
             let found = self.pool.reread(&primary, &drive, &row, &mut batch, &mut || {
-                uploads.wait_for_calm(manners.calm, manners.patience);
-                go_on();
+                give_way(uploads, manners, load, go_on);
                 Ok(())
             })?;
             match found {
@@ -131,6 +148,14 @@ impl Scrub {
         Ok(more && moved < of)
     }
 
+    /// For how long there have been uploads whenever it looked; `None`: there are none.
+    fn busy(&mut self, uploads: &Turns, now: Timestamp) -> Option<SignedDuration> {
+        let calm = self.manners.patience.is_zero() || uploads.is_calm(self.manners.calm);
+        // A date that has not come yet is the trace of a clock that was wrong.
+        self.busy_since = (!calm).then(|| self.busy_since.map_or(now, |since| since.min(now)));
+        self.busy_since.map(|since| now.duration_since(since))
+    }
+
     /// The next copies that are due, without those that could not be read a moment ago.
     fn next(&mut self, primary: &Primary, drive: &Attached, now: Timestamp) -> Result<Vec<CopyRow>, Refusal> {
         if retrying::is_due(self.passed_since, PASSED_FOR, now) {
@@ -145,13 +170,24 @@ impl Scrub {
     }
 }
 
+/// Before the next piece of a file that is begun.
+fn give_way(uploads: &Turns, manners: Manners, load: Load, go_on: GoOn<'_>) {
+    let mut left = if load == Load::Pause { manners.pause } else { manners.patience };
+    while go_on() && !left.is_zero() && !uploads.is_calm(manners.calm) {
+        let slice = left.min(manners.patience);
+        uploads.wait_for_calm(manners.calm, slice);
+        left = left.saturating_sub(slice);
+    }
+}
+
 impl Worker for Scrub {
     fn name(&self) -> &'static str {
         "scrub"
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(60)
+        // Uploads are over between two looks of a minute, or are not: what was left for them is gone on with soon.
+        Duration::from_secs(if self.paused { 2 } else { 60 })
     }
 
     fn critical(&self) -> bool {

@@ -10,7 +10,9 @@ use crate::model::hash::{Also, ContentHash, Hasher};
 use crate::model::place::Place;
 use crate::model::snapshot::Snapshot;
 use crate::os::clock;
+use crate::plan::failing::Kind;
 use crate::plan::snapshots::{self, Now};
+use crate::store::around::is_bad_block;
 use crate::store::catalogue::accounts::DriveRow;
 use crate::store::catalogue::snapshot::{self, AtRest};
 use crate::store::catalogue::{CatalogueError, Doubt, Unproved};
@@ -210,7 +212,8 @@ impl Pool {
         Ok(Some(Kept { snapshot, at: now }))
     }
 
-    /// Brings a drive the newest snapshot: the bytes that were checked, read back from its medium before they get their name.
+    /// Brings a drive the newest snapshot: the bytes that were checked, read back from its medium, opened there and checked once more, before
+    /// they get their name.
     fn carry_snapshot(
         &self,
         primary: &Primary,
@@ -227,14 +230,24 @@ impl Pool {
             primary.attached.volume.stat(&from).map_err(|e| Refusal::Drive(primary.attached.heed(e)))?.size;
         let load = Load { from, hash: newest.snapshot.hash, size, mtime: newest.at };
         match carry::carry_hashing(&load, &primary.attached, other, Also::default(), go_on) {
-            Ok(Carried::Proved(mut synced, _)) => {
-                name(other, |place| synced.publish(place), &newest.snapshot).map_err(heed)?;
+            Ok(Carried::Proved(synced, _)) => {
+                let staged = Place::staged("snapshot.db");
+                if let Err(trouble) = check(other, &staged, synced)? {
+                    drop(other.volume.discard(&staged));
+                    let path = primary.attached.volume.os_path(&load.from);
+                    if path.is_some_and(|path| snapshot::check(&path).is_err_and(|e| e.proves_damage())) {
+                        throw_away(&primary.attached, &load.from)?;
+                    }
+                    return Err(trouble.into());
+                }
+                name(other, |place| other.volume.rename_new(&staged, place), &newest.snapshot)
+                    .map_err(heed)?;
             }
-            // Not what was checked any more: another one is made in its place.
+            // Not what was checked any more: another one is made in its place. What could not be read just now stays, for the next time.
             Ok(Carried::BadSource(_)) => {
-                log::error!("{} is damaged and is thrown away", load.from);
-                let heed = |e| Refusal::Drive(primary.attached.heed(e));
-                primary.attached.volume.discard(&load.from).map_err(heed)?;
+                if is_proved_bad(&primary.attached, &load, go_on)? {
+                    throw_away(&primary.attached, &load.from)?;
+                }
             }
             Ok(Carried::BadReadBack) => return Err(carry::lied(other, load.from)),
             Ok(Carried::Stopped) => {}
@@ -268,6 +281,32 @@ impl Pool {
 struct Copied {
     synced: Box<dyn Synced>,
     hash: ContentHash,
+}
+
+/// Whether the medium has other bytes than were checked, or cannot give them although it gives others.
+fn is_proved_bad(drive: &Attached, load: &Load, go_on: GoOn<'_>) -> Result<bool, Refusal> {
+    let read = reading::hash_medium(&*drive.volume, &load.from, Also::default(), &mut || {
+        drop(drive.turns.background());
+        go_on();
+        Ok(())
+    });
+    match read {
+        Ok(found) => Ok(found.content != load.hash),
+        Err(VolumeError::NotFound { .. }) => Ok(false),
+        Err(e) if is_bad_block(&*drive.volume, &e) => {
+            drive.note_error(Kind::Read);
+            Ok(true)
+        }
+        Err(e) => drive.file_only(e).map_err(Refusal::Drive).map(|why| {
+            log::warn!("a snapshot of the catalogue was not carried: {why}");
+            false
+        }),
+    }
+}
+
+fn throw_away(drive: &Attached, snapshot: &Place) -> Result<(), Refusal> {
+    log::error!("{snapshot} is damaged and is thrown away");
+    drive.volume.discard(snapshot).map_err(|e| Refusal::Drive(drive.heed(e)))
 }
 
 /// The snapshots on a drive.

@@ -74,16 +74,16 @@ fn begin(drive: &Attached, end: u64, go_on: GoOn<'_>) -> Result<Option<u64>, Ref
     let mut back = LOOK_BACK;
     loop {
         let after = end.saturating_sub(back);
-        let mut records = Vec::new();
+        let mut records = tail::Records::default();
         let mut take = |line: Line| {
             if line.event.seq <= end {
-                records.push((line.event.seq, line.event.at));
+                records.take(line.event.seq, line.event.at);
             }
             line.event.seq < end
         };
         let read = manifest::read_lines(&*drive.volume, after, &mut take);
         read.map_err(|e| Refusal::Drive(drive.heed(e)))?;
-        match tail::begins(&records) {
+        match records.begins() {
             Some(seq) => return Ok(Some(seq)),
             None if after == 0 => return Ok(Some(1)),
             None if !go_on() => return Ok(None),

@@ -1,5 +1,6 @@
 //! The tree a device sees: finding, listing, reading, and the changes it may make. Blocking; answered from the catalogue.
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use crate::model::account::{Device, Slug};
 use crate::model::copy::CopyState;
 use crate::model::drive::PoolId;
 use crate::model::hash::ContentHash;
-use crate::model::media::Pixels;
+use crate::model::media::Media;
 use crate::model::offer::{Expect, Offer};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
@@ -22,6 +23,7 @@ use crate::work::ingest::{Ingest, Outcome};
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::{Pool, Wake};
 use crate::work::primary::Primary;
+use crate::work::sums::Sums;
 
 /// A file or folder under a name. Paths are full, below `photos/`; the face cuts the device's root off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +101,10 @@ impl ReadAt for Reading {
     fn read_cached(&mut self, buf: &mut [u8], offset: u64) -> usize {
         self.reader.read_cached(buf, offset)
     }
+
+    fn descriptor(&self) -> Option<OwnedFd> {
+        self.reader.descriptor()
+    }
 }
 
 impl Node {
@@ -142,25 +148,30 @@ pub struct About {
     pub properties: bool,
     /// SHA-1, where it is known.
     pub sha1: bool,
-    /// How large a picture is.
-    pub pixels: bool,
+    /// What the bytes say of themselves.
+    pub media: bool,
+    /// How many bytes lie below a folder.
+    pub sizes: bool,
 }
 
 /// Details of a file or folder: those that were asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Details {
     /// Dead properties.
     pub properties: Vec<Property>,
     /// SHA-1, lower-case hex.
     pub sha1: Option<String>,
-    /// As displayed.
-    pub pixels: Option<Pixels>,
+    /// What the bytes say of themselves; `None` also where they were not read yet.
+    pub media: Option<Media>,
+    /// Bytes below a folder.
+    pub below: Option<u64>,
 }
 
 /// The tree.
 #[derive(Clone)]
 pub struct Tree {
     pool: Arc<Pool>,
+    sums: Arc<Sums>,
 }
 
 impl From<NameRow> for Node {
@@ -185,7 +196,7 @@ impl From<NameRow> for Node {
 impl Tree {
     /// The tree of a pool.
     pub fn new(pool: Arc<Pool>) -> Self {
-        Self { pool }
+        Self { pool, sums: Arc::default() }
     }
 
     /// Whose tree it is.
@@ -203,6 +214,12 @@ impl Tree {
     pub fn find(&self, path: &RelPath) -> Result<Option<Node>, Refusal> {
         let primary = self.pool.proved_primary()?;
         Ok(primary.catalogue.read(|r| r.name(&path.fold_key()))?.map(Node::from))
+    }
+
+    /// What has this row id.
+    pub fn find_by_id(&self, id: i64) -> Result<Option<Node>, Refusal> {
+        let primary = self.pool.proved_primary()?;
+        Ok(primary.catalogue.read(|r| r.name_by_id(id))?.map(Node::from))
     }
 
     /// Up to `limit` children of a folder in name order, starting after the fold key `after`.
@@ -539,14 +556,19 @@ impl Tree {
                     if about.sha1 {
                         known.sha1 = r.asset(hash)?.and_then(|asset| asset.sha1);
                     }
-                    if about.pixels {
-                        known.pixels = r.media(hash)?.and_then(|media| media.size);
+                    if about.media {
+                        known.media = r.media(hash)?;
                     }
                 }
                 all.insert(node.id, known);
             }
             Ok(all)
-        })?;
+        });
+        let mut details: HashMap<i64, Details> = details?;
+        for folder in nodes.iter().filter(|node| about.sizes && node.kind == NodeKind::Folder) {
+            let below = self.sums.of(&primary, folder)?;
+            details.entry(folder.id).or_default().below = Some(below);
+        }
         Ok(details)
     }
 

@@ -12,7 +12,7 @@ use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
 use crate::store::catalogue::Catalogue;
 use crate::store::catalogue::names::NameRow;
-use crate::store::volume::{EntryKind, VolumeError};
+use crate::store::volume::{Entry, EntryKind, VolumeError};
 use crate::work::commit::EVENTS_TOGETHER;
 use crate::work::directories::Directories;
 use crate::work::drive::Attached;
@@ -62,11 +62,10 @@ impl Unrecorded {
         numbered: &Place,
         fresh: bool,
     ) -> Result<(), Refusal> {
-        let heed = |e| Refusal::Drive(attached.heed(e));
         let volume = &*attached.volume;
         let mut todo = vec![numbered.clone()];
         while let Some(dir) = todo.pop() {
-            for entry in volume.list(&dir).map_err(heed)? {
+            for entry in entries_of(attached, &dir)? {
                 let Some(place) = entry.name.as_deref().and_then(|n| dir.entry(n)) else { continue };
                 let below = place.as_str().strip_prefix(numbered.as_str()).and_then(|p| p.strip_prefix('/'));
                 let Some(path) = below.and_then(RelPath::from_disk) else { continue };
@@ -88,13 +87,19 @@ impl Unrecorded {
                     Ok(_) if entry.kind == EntryKind::Dir => todo.push(place),
                     // One file under both names: the crash came before the name was taken over, and nothing happened.
                     Ok(home) => {
-                        let there = volume.stat(&place).map_err(heed)?;
+                        let there = match volume.stat(&place) {
+                            Ok(there) => there,
+                            Err(e) => {
+                                attached.pass_over(&place, e).map_err(Refusal::Drive)?;
+                                continue;
+                            }
+                        };
                         if there.inode != home.inode && (fresh || is_half(attached, catalogue, &place, &row)?)
                         {
                             self.replaced.push((row.path, place));
                         }
                     }
-                    Err(e) => return Err(heed(e)),
+                    Err(e) => attached.pass_over(&row.place(), e).map_err(Refusal::Drive)?,
                 }
             }
         }
@@ -138,11 +143,10 @@ struct Undone {
 }
 
 fn undo_below(attached: &Attached, catalogue: &Catalogue, numbered: &Place) -> Result<Undone, Refusal> {
-    let heed = |e| Refusal::Drive(attached.heed(e));
     let (mut found, mut todo) = (Undone::default(), vec![numbered.clone()]);
     let (mut names, mut trash) = (BTreeSet::new(), Vec::new());
     while let Some(dir) = todo.pop() {
-        for entry in attached.volume.list(&dir).map_err(heed)? {
+        for entry in entries_of(attached, &dir)? {
             let Some(place) = entry.name.as_deref().and_then(|n| dir.entry(n)) else { continue };
             if entry.kind == EntryKind::Dir {
                 todo.push(place);
@@ -228,7 +232,7 @@ fn put_back(attached: &Attached, from: &Place, to: &Place) -> Result<(), Refusal
     match attached.volume.rename_new(from, to) {
         // The folder above is gone as well: other hands; the rescan says what is missing.
         Ok(()) | Err(VolumeError::NotFound { .. }) => {}
-        Err(e) => return Err(heed(e)),
+        Err(e) => attached.pass_over(from, e).map_err(Refusal::Drive)?,
     }
     for dir in [from.parent(), to.parent()].into_iter().flatten() {
         match attached.volume.sync_dir(&dir) {
@@ -239,12 +243,16 @@ fn put_back(attached: &Attached, from: &Place, to: &Place) -> Result<(), Refusal
     Ok(())
 }
 
+/// What is in a folder. One that cannot be read is passed over: what a crash may have left there stays there.
+fn entries_of(attached: &Attached, dir: &Place) -> Result<Vec<Entry>, Refusal> {
+    match attached.volume.list(dir) {
+        Ok(entries) => Ok(entries),
+        Err(VolumeError::NotFound { .. }) => Ok(Vec::new()),
+        Err(e) => attached.pass_over(dir, e).map(|()| Vec::new()).map_err(Refusal::Drive),
+    }
+}
+
 fn dirs_in(attached: &Attached, dir: &Place) -> Result<Vec<Place>, Refusal> {
-    let entries = match attached.volume.list(dir) {
-        Ok(entries) => entries,
-        Err(VolumeError::NotFound { .. }) => return Ok(Vec::new()),
-        Err(e) => return Err(Refusal::Drive(attached.heed(e))),
-    };
-    let dirs = entries.into_iter().filter(|e| e.kind == EntryKind::Dir);
+    let dirs = entries_of(attached, dir)?.into_iter().filter(|e| e.kind == EntryKind::Dir);
     Ok(dirs.filter_map(|e| dir.entry(e.name.as_deref()?)).collect())
 }

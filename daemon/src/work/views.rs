@@ -373,6 +373,9 @@ pub struct ChangesPage {
     pub summary: Option<ChangesSummary>,
     /// Names whose file is gone, held back or not.
     pub missing: u64,
+    /// The number of the question: an answer that names it is for this, and for nothing that came since.
+    #[serde(default)]
+    pub question: String,
     /// What vanished, and with `summary` what was changed.
     pub lines: Vec<ChangeLine>,
     /// Where the next page starts; `None`: there is none.

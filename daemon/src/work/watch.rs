@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::account::TokenKey;
 use crate::model::drive::{DriveId, DriveRole, Id, Marker, Standing};
-use crate::model::place::Place;
 use crate::plan::failing::Kind;
 use crate::plan::{mirroring, retrying};
 use crate::store::catalogue::{Doubt, copies};
@@ -19,6 +18,8 @@ use crate::work::clones::{self, Seen};
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
 use crate::work::pool::{Pool, Slot};
+use crate::work::primary;
+use crate::work::probe::{glance, probe, reads_beside};
 use crate::work::promote::PromoteError;
 use crate::work::views::DriveView;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
@@ -118,7 +119,8 @@ impl DriveWatch {
         self.pool.commit_what_follows(attached);
         // Whether it is still the drive it was: cheap, and every few seconds.
         let proved = attached.volume.prove();
-        let doubtful = attached.takes_writes().is_err() || attached.doubt().incident.is_some();
+        let doubt = attached.doubt();
+        let doubtful = attached.takes_writes().is_err() || doubt.incident.is_some() || doubt.unread.is_some();
         let due = retrying::is_due(self.probed, PROBE_EVERY, now) || doubtful;
         let due = due && self.pool.is_known(attached);
         let probed = match proved {
@@ -138,7 +140,18 @@ impl DriveWatch {
                 // Before it takes anything again.
                 self.pool.note_incident(attached, now);
                 self.pool.stands(attached, now);
-                attached.cleared();
+                match doubt.unread {
+                    Some(unread) if !reads_beside(attached, &unread.place) => {
+                        log::error!(
+                            "drive {} cannot be read beside {} either",
+                            attached.id().short(),
+                            unread.place
+                        );
+                        attached.cleared_but_for_reading();
+                    }
+                    Some(_) | None => attached.cleared(),
+                }
+                self.double_marker(attached);
                 self.pool.update_slot(&self.mount, |slot| slot.probe_ms = u64::try_from(took).ok());
                 // While `probing_since` stands: if the catalogue never answers, that is said of this drive.
                 if attached.role() == DriveRole::Primary {
@@ -161,6 +174,32 @@ impl DriveWatch {
         }
         self.conclude(attached, now);
         Ok(())
+    }
+
+    /// Has the marker of a drive of ours be there twice. Where it could not be read, it is made anew, and held in its new file: the old
+    /// one is held until then, so that no other program takes the drive meanwhile.
+    fn double_marker(&self, attached: &Attached) {
+        let by_copy = attached.volume.is_known_by_copy();
+        if by_copy {
+            log::error!(
+                "the marker of drive {} cannot be read; it is known by its copy",
+                attached.id().short()
+            );
+            attached.note_error(Kind::Read);
+        }
+        match attached.volume.double_marker() {
+            Ok(()) if by_copy => {
+                if let Found::Marked(volume, marker) = disk::look(&self.mount)
+                    && *marker == attached.marker
+                    && let Ok(Some(hold)) = volume.hold()
+                {
+                    self.pool.holds().insert(self.mount.clone(), hold);
+                }
+            }
+            // On a drive that is full there is no room for it: later.
+            Ok(()) | Err(VolumeError::Full { .. }) => {}
+            Err(e) => log::warn!("the marker of drive {} is there once only: {e}", attached.id().short()),
+        }
     }
 
     /// Whether the catalogue on it is to be opened anew.
@@ -189,7 +228,7 @@ impl DriveWatch {
             self.again = true;
             return;
         }
-        let standing = if let Some(why) = doubt.suspect {
+        let standing = if let Some(why) = doubt.suspect.or(doubt.unread.map(|unread| unread.why)) {
             Standing::Suspect { why }
         } else if doubt.read_only {
             Standing::ReadOnly
@@ -243,36 +282,6 @@ impl Worker for DriveWatch {
     }
 }
 
-/// Writes, flushes, and reads back from the medium. Only real I/O shows that a drive is there: statfs and the mount
-/// table go on looking healthy after it was pulled (invariant I20).
-fn probe(attached: &Attached) -> Result<(), VolumeError> {
-    let _lane = attached.turns.background();
-    let mut bytes = vec![0; 4096];
-    let no_random = |e: getrandom::Error| VolumeError::Io {
-        op: "probe",
-        place: Place::probe(),
-        source: std::io::Error::other(e.to_string()),
-    };
-    getrandom::fill(&mut bytes).map_err(no_random)?;
-    attached.volume.write_small(&Place::probe(), &bytes)?;
-    let mut medium = attached.volume.open_medium(&Place::probe())?;
-    if medium.next()? == bytes.as_slice() {
-        return Ok(());
-    }
-    let source = std::io::Error::other("what was read back differs from what was written");
-    Err(VolumeError::Io { op: "probe", place: Place::probe(), source })
-}
-
-/// Reads what the last probe wrote from the medium.
-fn glance(attached: &Attached) -> Result<(), VolumeError> {
-    match attached.volume.open_medium(&Place::probe()) {
-        Ok(mut medium) => medium.next().map(drop),
-        // Other hands: the next probe writes it again.
-        Err(VolumeError::NotFound { .. }) => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
 impl Pool {
     /// Looks at a mount point where nothing of ours is open, and opens what belongs to us.
     pub(super) fn look_at(&self, mount: &Path) -> Result<(), Refusal> {
@@ -314,7 +323,10 @@ impl Pool {
                     let drive = self.is_known(&attached).then(|| (attached.id(), attached.role()));
                     // Only a drive that writes, flushes and reads back is taken into use, also after a failure
                     // closed it. A full one still serves what it has; uploads are refused by their size.
-                    let probed = if drive.is_some() { probe(&attached) } else { glance(&attached) };
+                    let probed = match drive {
+                        Some(_) => primary::staging_anew(&attached).and_then(|()| probe(&attached)),
+                        None => glance(&attached),
+                    };
                     match probed {
                         Ok(()) | Err(VolumeError::Full { .. }) => {}
                         Err(VolumeError::ReadOnly { .. }) => return refused(drive, Standing::ReadOnly),

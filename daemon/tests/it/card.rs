@@ -1,4 +1,4 @@
-//! The card that the box itself runs from is full, can only be read, or breaks down: nothing of the box's is on it, so everything
+//! The card that the box itself runs from is full, can only be read, or breaks down: nothing but previews is on it, so everything
 //! goes on, and it starts again (goals 8 and 10). The real binary, the card a real ext4.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -72,7 +72,7 @@ impl Parts {
         }
     }
 
-    /// What is on the card: inode, size, and when it was last changed. Without what the test itself writes there.
+    /// What is on the card: inode, size, and when it was last changed. Without what the test itself writes there, and previews.
     fn looks(&self) -> BTreeMap<PathBuf, (u64, u64, i64)> {
         let (mut found, mut todo) = (BTreeMap::new(), vec![self.at.clone()]);
         let card = fs::metadata(&self.at).unwrap().dev();
@@ -80,7 +80,7 @@ impl Parts {
             for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
                 let look = entry.metadata().unwrap();
                 if look.dev() != card
-                    || ["log", "config.toml", "x"].iter().any(|own| entry.file_name() == *own)
+                    || ["log", "config.toml", "x", CACHE].iter().any(|own| entry.file_name() == *own)
                 {
                     continue;
                 }
@@ -93,6 +93,10 @@ impl Parts {
         found
     }
 }
+
+/// Where the test's box keeps previews.
+const CACHE: &str = "previews";
+const PICTURE: &[u8] = include_bytes!("../fixtures/media/bare.jpg");
 
 /// What a family does in a day, in names that end in `day`.
 fn a_day(daemon: &mut Daemon, who: &Account, day: u64) {
@@ -108,6 +112,11 @@ fn a_day(daemon: &mut Daemon, who: &Account, day: u64) {
     assert_eq!(ask(daemon, "MOVE", "b", &to, b""), 201);
     assert_eq!(ask(daemon, "DELETE", "c", "", b""), 204);
     let names = [format!("anna/a{day}"), format!("anna/trip{day}/b")];
+    // Previews are kept on the card; where they cannot be, they are shown all the same.
+    let (name, picture) = (format!("picture{day}.jpg"), [PICTURE, &day.to_le_bytes()].concat());
+    assert_eq!(daemon.request(who, "PUT", &format!("/dav/{name}"), "", &picture).status, 201);
+    let preview = format!("/index.php/core/preview?file={name}&x=1000&y=1000");
+    assert_eq!(daemon.request(who, "GET", &preview, "", b"").status, 200);
     daemon.until("B has them", |d| names.iter().all(|name| d.is_mirrored(name)));
     let phone = daemon.add_device("anna", &format!("phone{day}"), "phone");
     assert_eq!(daemon.request(&phone, "PUT", "/dav/p", "", b"from the phone").status, 201);
@@ -204,7 +213,7 @@ fn changes_something(line: &str) -> bool {
 }
 
 #[test]
-fn nothing_is_opened_for_writing_but_the_drives_and_the_socket() {
+fn nothing_is_opened_for_writing_but_the_drives_the_socket_and_previews() {
     let parts = match Parts::mount() {
         Ok(parts) => parts,
         Err(why) => return leave_out("what-is-written-where", &why),
@@ -237,7 +246,9 @@ fn nothing_is_opened_for_writing_but_the_drives_and_the_socket() {
     let changing: Vec<&str> = text.lines().filter(|line| changes_something(line)).collect();
     // A descriptor's path is in angle brackets, what a call was given in quotes. The socket is named by a number and a name.
     let mut allowed = vec!["/control.sock".to_owned()];
-    for own in ["a", "b", "run"].map(|below| parts.at.join(below)) {
+    // Whoever draws a preview says nothing, and asks the kernel to be the first to go.
+    allowed.extend(["\"/dev/null\"", "\"/proc/self/oom_score_adj\""].map(str::to_owned));
+    for own in ["a", "b", "run", CACHE].map(|below| parts.at.join(below)) {
         let ways = [("<", ">"), ("<", "/"), ("\"", "\""), ("\"", "/")];
         allowed.extend(ways.map(|(before, after)| format!("{before}{}{after}", own.display())));
     }

@@ -55,6 +55,52 @@ fn finding(daemon: &Daemon, code: &str) -> bool {
     status["findings"].as_array().unwrap().iter().any(|f| f["code"] == code)
 }
 
+/// Of one photo no drive has a good copy: that is said at once, with its name, and it is gone on without it if that is wanted.
+#[test]
+fn a_drive_is_replaced_although_a_photo_is_past_hope() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut daemon, who) = furnish(dir.path());
+    for n in 0..3u8 {
+        assert_eq!(put(&daemon, &who, &format!("{n}.jpg"), &luck::bytes(n.into(), 50_000)), 201);
+    }
+    daemon.until("B has all", |d| has_everything(d, "b") && d.is_mirrored("anna/2.jpg"));
+    daemon.kill();
+    for drive in ["a", "b"] {
+        let file = dir.path().join(drive).join("photos/anna/1.jpg");
+        let dated = fs::metadata(&file).unwrap().modified().unwrap();
+        fs::write(&file, luck::bytes(99, 50_000)).unwrap();
+        // No hand did that.
+        fs::File::open(&file).unwrap().set_modified(dated).unwrap();
+    }
+    daemon.spawn();
+    daemon.until("both are ready", |d| {
+        let (_, text) = d.run(&["drive", "list", "--json"]);
+        text.matches("\"standing\":\"ready\"").count() == 2
+    });
+    assert_ne!(daemon.run(&["verify"]).0, 0);
+    let c = dir.path().join("c");
+    let replace = ["drive", "replace", "primary", "--with", c.to_str().unwrap(), "--json"];
+    let began = std::time::Instant::now();
+    let (code, text) = daemon.run(&replace);
+    assert_eq!(code, 1, "{text}\n{}", daemon.log());
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_eq!(
+        (state(&daemon, "a").as_str(), state(&daemon, "c").as_str()),
+        ("primary ready", "mirror ready")
+    );
+    let (code, text) = daemon.run(&[&replace[..], &["--yes"]].concat());
+    assert_eq!(code, 0, "{text}\n{}", daemon.log());
+    assert_eq!(state(&daemon, "c"), "primary ready");
+    for n in [0, 2u8] {
+        let reply = daemon.request(&who, "GET", &format!("/dav/{n}.jpg"), "", b"");
+        assert!(reply.body == luck::bytes(n.into(), 50_000), "{n}");
+    }
+    assert!(
+        fs::read(dir.path().join("a/photos/anna/1.jpg")).unwrap() == luck::bytes(99, 50_000),
+        "what is left of it"
+    );
+}
+
 #[test]
 fn the_main_drive_dies_and_the_box_goes_on_with_the_copy_and_a_new_drive() {
     let dir = tempfile::tempdir().unwrap();
@@ -289,6 +335,8 @@ fn people_devices_and_receipts_come_back_from_a_bare_copy() {
         assert_eq!(put(&daemon, &anna, &format!("{n}.jpg"), &luck::bytes(n.into(), 5000)), 201);
         assert_eq!(put(&daemon, &bob, &format!("{n}.jpg"), &luck::bytes(100 + u64::from(n), 5000)), 201);
     }
+    // What is deleted below is there as well.
+    daemon.until("B has all that was sent", |d| has_everything(d, "b"));
     let to = format!("Destination: http://{}/dav/renamed.jpg\r\n", daemon.address);
     assert_eq!(daemon.request(&anna, "MOVE", "/dav/4.jpg", &to, b"").status, 201);
     assert_eq!(daemon.request(&anna, "DELETE", "/dav/3.jpg", "", b"").status, 204);

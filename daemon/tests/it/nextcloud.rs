@@ -115,13 +115,13 @@ impl Speaker {
     }
 }
 
-fn speak(file: &str, agent: &'static str) {
+fn speak(file: &str, agent: &'static str, kind: &str) {
     let text =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nextcloud").join(file))
             .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::furnish(dir.path(), 5);
-    let who = daemon.add_person("anna", "phone", "phone");
+    let who = daemon.add_person("anna", "phone", kind);
     drop(daemon.add_person("ben", "phone", "phone"));
     let mut speaker = Speaker { daemon, who, agent };
     let all = conversation(&text);
@@ -135,12 +135,17 @@ fn speak(file: &str, agent: &'static str) {
 
 #[test]
 fn the_android_app_is_answered_as_it_needs() {
-    speak("android.txt", "Mozilla/5.0 (Android) Nextcloud-android/3.33.0");
+    speak("android.txt", "Mozilla/5.0 (Android) Nextcloud-android/3.33.0", "phone");
 }
 
 #[test]
 fn the_ios_app_is_answered_as_it_needs() {
-    speak("ios.txt", "Mozilla/5.0 (iOS) Nextcloud-iOS/7.1.0");
+    speak("ios.txt", "Mozilla/5.0 (iOS) Nextcloud-iOS/7.1.0", "phone");
+}
+
+#[test]
+fn the_desktop_client_is_answered_as_it_needs() {
+    speak("desktop.txt", "Mozilla/5.0 (Linux) mirall/3.16.7 (Nextcloud)", "computer");
 }
 
 const TAGS: &str = "<d:propfind xmlns:d=\"DAV:\"><d:prop><d:getetag/></d:prop></d:propfind>";
@@ -315,4 +320,47 @@ fn what_is_no_upload_is_refused_and_changes_nothing() {
     assert_eq!(fs::read_dir(daemon.photos().join("anna/phone")).unwrap().count(), 0);
     let left = fs::read_dir(dir.path().join("a/.shoebox/uploads"));
     assert_eq!(left.map_or(0, Iterator::count), 0);
+}
+
+/// A property of a folder, and those of the folders in it, in the order they are listed.
+fn sizes(daemon: &Daemon, who: &Account, folder: &str) -> Vec<u64> {
+    let body = "<d:propfind xmlns:d=\"DAV:\" xmlns:oc=\"http://owncloud.org/ns\"><d:prop><oc:size/></d:prop></d:propfind>";
+    let target = format!("/remote.php/dav/files/anna/{folder}");
+    let reply = daemon.request(who, "PROPFIND", &target, "Depth: 1\r\n", body.as_bytes());
+    let text = String::from_utf8(reply.body).unwrap();
+    text.split("<oc:size>").skip(1).map(|rest| rest.split('<').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn a_folder_is_as_large_as_all_that_is_below_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let who = daemon.add_person("anna", "laptop", "computer");
+    let files = "/remote.php/dav/files/anna";
+    assert_eq!(sizes(&daemon, &who, ""), [0], "nothing was ever put there");
+    for folder in ["a", "a/deep", "a/deep/deeper", "b"] {
+        assert_eq!(daemon.request(&who, "MKCOL", &format!("{files}/{folder}"), "", b"").status, 201);
+    }
+    let put = |d: &Daemon, name: &str, bytes: usize| {
+        let reply = d.request(&who, "PUT", &format!("{files}/{name}"), "", &luck::bytes(bytes as u64, bytes));
+        assert!(matches!(reply.status, 201 | 204), "{name}: {}", reply.text);
+    };
+    assert_eq!(sizes(&daemon, &who, ""), [0, 0, 0]);
+    put(&daemon, "a/deep/deeper/1.jpg", 1000);
+    put(&daemon, "a/deep/2.jpg", 200);
+    put(&daemon, "3.jpg", 30);
+    assert_eq!(sizes(&daemon, &who, ""), [1230, 30, 1200, 0]);
+    assert_eq!(sizes(&daemon, &who, "a/deep/"), [1200, 200, 1000]);
+    put(&daemon, "a/deep/2.jpg", 500);
+    let to = format!("Destination: {files}/b/1.jpg\r\n");
+    assert_eq!(daemon.request(&who, "MOVE", &format!("{files}/a/deep/deeper/1.jpg"), &to, b"").status, 201);
+    assert_eq!(sizes(&daemon, &who, ""), [1530, 30, 500, 1000]);
+    // Another catalogue may give the same numbers to other folders.
+    daemon.kill();
+    for end in ["", "-wal"] {
+        let _there_or_not = fs::remove_file(dir.path().join(format!("a/.shoebox/catalogue.db{end}")));
+    }
+    daemon.start();
+    assert_eq!(daemon.request(&who, "DELETE", &format!("{files}/b/1.jpg"), "", b"").status, 204);
+    assert_eq!(sizes(&daemon, &who, ""), [530, 30, 500, 0]);
 }

@@ -141,3 +141,19 @@ fn a_phone_only_adds() {
     let trash = listing(&daemon.dir.join("a/.shoebox/trash"));
     assert!(trash.values().any(|content| *content == crate::support::listing::hash(b"photo")), "{trash:?}");
 }
+
+#[test]
+fn no_device_is_called_like_a_folder_of_the_boxs() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::furnish(dir.path(), 5);
+    drop(daemon.add_person("anna", "phone", "phone"));
+    let ways = [&["--kind", "phone"][..], &["--app", "nextcloud", "--one-time"]];
+    for more in ways {
+        let add = |name: &str| daemon.run(&[&["device", "add", "anna", name][..], more].concat()).0;
+        for name in ["favorites", "favourites", "2026-11"] {
+            assert_eq!(add(name), 2, "{name} {more:?}");
+        }
+        assert_eq!(add(&format!("favorite{}", more.len())), 0, "{more:?}");
+    }
+    assert!(!daemon.photos().join("anna/favorites").exists());
+}

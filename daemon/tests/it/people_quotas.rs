@@ -141,3 +141,38 @@ fn uploads_at_one_time_do_not_exceed_it_together() {
     // What was promised to those that were refused is given back.
     assert_eq!(put(&daemon, &anna, "small.jpg", &luck::bytes(99, 100 * KB)), 201);
 }
+
+#[test]
+fn a_photo_that_is_here_already_needs_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::furnish(dir.path(), 5);
+    let anna = daemon.add_person("anna", "laptop", "computer");
+    let phone = daemon.add_device("anna", "phone", "phone");
+    let photo = luck::bytes(1, 400 * KB);
+    assert_eq!(put(&daemon, &anna, "a.jpg", &photo), 201);
+    assert_eq!(daemon.run(&["person", "quota", "anna", "410K"]).0, 0);
+    // Under another name, by another device, in a dialect that finds names by itself, and in a form around it.
+    assert_eq!(put(&daemon, &anna, "b.jpg", &photo), 201);
+    assert_eq!(put(&daemon, &phone, "c.jpg", &photo), 201);
+    let inbox = |body: &[u8]| daemon.request(&phone, "PUT", "/inbox/c.jpg", "", body).status;
+    assert!(matches!(inbox(&photo), 200 | 201 | 204));
+    let form = |bytes: &[u8]| {
+        let date = "Content-Disposition: form-data; name=\"fileCreatedAt\"\r\n\r\n2026-11-30T10:00:00.000Z\r\n--x\r\n";
+        let file = "Content-Disposition: form-data; name=\"assetData\"; filename=\"d.jpg\"\r\n\r\n";
+        let body = [format!("--x\r\n{date}{file}").as_bytes(), bytes, b"\r\n--x--\r\n"].concat();
+        let more =
+            format!("x-api-key: {}\r\nContent-Type: multipart/form-data; boundary=x\r\n", phone.password);
+        wire::request(daemon.address, "none", "POST", "/api/assets", &more, &body).unwrap()
+    };
+    let reply = form(&photo);
+    assert!(reply.status == 200 && reply.text.contains("duplicate"), "{}", reply.text);
+    assert_eq!(quota(&daemon, "anna"), (Some(410_000), Some(400_000)));
+    // Another photo that happens to be as long is found to be another one, and nothing of it is left.
+    let other = luck::bytes(2, 400 * KB);
+    assert_eq!(put(&daemon, &anna, "e.jpg", &other), 507);
+    assert_eq!(inbox(&other), 507);
+    let reply = form(&other);
+    assert!(reply.status == 400 && reply.text.contains("Quota has been exceeded!"), "{}", reply.text);
+    assert_eq!(quota(&daemon, "anna"), (Some(410_000), Some(400_000)));
+    assert!(!daemon.photos().join("anna/e.jpg").exists());
+}

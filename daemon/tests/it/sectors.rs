@@ -11,15 +11,15 @@ use crate::support::mounted::{Mounted, leave_out};
 const NAME: &str = "anna/a.jpg";
 const MKFS: &[&str] = &["mkfs.ext4", "-q", "-F"];
 
-struct Box {
-    daemon: Daemon,
-    who: Account,
-    _mounted: [Mounted; 2],
-    disks: [Disk; 2],
-    photo: Vec<u8>,
+pub(crate) struct Box {
+    pub(crate) daemon: Daemon,
+    pub(crate) who: Account,
+    pub(crate) mounted: [Mounted; 2],
+    pub(crate) disks: [Disk; 2],
+    pub(crate) photo: Vec<u8>,
 }
 
-fn furnish(dir: &Path) -> Result<Box, String> {
+pub(crate) fn furnish(dir: &Path) -> Result<Box, String> {
     let mount = |drive: &str| {
         fs::create_dir(dir.join(drive)).unwrap();
         Disk::mounted(64, MKFS, &dir.join(drive))
@@ -35,18 +35,18 @@ fn furnish(dir: &Path) -> Result<Box, String> {
         daemon.until("B has it", |d| d.is_mirrored(&format!("anna/{name}")));
     }
     assert_eq!(daemon.run(&["verify"]).0, 0);
-    Ok(Box { daemon, who, _mounted: [at_a, at_b], disks: [a, b], photo })
+    Ok(Box { daemon, who, mounted: [at_a, at_b], disks: [a, b], photo })
 }
 
 impl Box {
-    fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         let reply = self.daemon.request(&self.who, "GET", "/dav/a.jpg", "", b"");
         reply.status == 200 && reply.body == self.photo
     }
 }
 
 /// What is in memory of it would be read from there.
-fn forget(path: &Path) {
+pub(crate) fn forget(path: &Path) {
     let file = fs::File::open(path).unwrap();
     file.sync_all().unwrap();
     nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();

@@ -61,7 +61,7 @@ fn struck(kinds: (Kind, Kind)) -> World {
 }
 
 fn answer(world: &World, back: bool) -> Result<Answered, shoebox::work::error::Refusal> {
-    if back { world.pool.put_it_back(&[], &mut |_| ()) } else { world.pool.it_was_me(&[], &mut |_| ()) }
+    if back { world.pool.put_it_back(&[], &mut |_| ()) } else { world.pool.it_was_me(&[], None, &mut |_| ()) }
 }
 
 /// Whether a drive has these bytes in a file below one of these folders.

@@ -436,7 +436,7 @@ impl World {
         }
         self.note(format!("it was me: {:?}", page.summary));
         let missing = self.missing_on_a()?;
-        let answered = self.pool.it_was_me(&[], &mut |_| ()).map_err(|e| e.to_string())?;
+        let answered = self.pool.it_was_me(&[], None, &mut |_| ()).map_err(|e| e.to_string())?;
         if answered.open {
             return Err("P5: answered, and the question is still open".to_owned());
         }

@@ -66,12 +66,15 @@ pub(super) struct PutItBack {
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  shoebox changes it-was-me
+  shoebox changes it-was-me --seen 4f9a12c0
   shoebox changes it-was-me anna/album/old")]
 pub(super) struct ItWasMe {
     /// Only what vanished of these files and folders of photos/
     #[arg(value_name = "PATH", value_parser = below_photos)]
     below: Vec<RelPath>,
+    /// What was seen: the number that 'shoebox changes show' gives. If more has changed since, nothing is answered
+    #[arg(long, value_name = "NUMBER", required_unless_present = "below")]
+    seen: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -87,7 +90,7 @@ impl Changes {
                 told(cx, back.json, &answered, &put_back(&answered))
             }
             Self::ItWasMe(it) => {
-                let request = Request::ItWasMe { below: it.below };
+                let request = Request::ItWasMe { below: it.below, seen: it.seen };
                 let answered: Answered = cx.ask_and_watch(&request, "letting go")?;
                 told(cx, it.json, &answered, &let_go(&answered))
             }
@@ -142,18 +145,20 @@ fn headline(page: &ChangesPage, zone: &TimeZone) -> String {
             0 => "Nothing vanished, and nothing waits for an answer.\n".to_owned(),
             some => format!(
                 "{} gone from drive A without a request. The other copies stay. To put them back: shoebox changes \
-                 put-it-back. If it was meant so: shoebox changes it-was-me\n",
-                if some == 1 { "1 file is".to_owned() } else { format!("{some} files are") }
+                 put-it-back. If it was meant so: shoebox changes it-was-me --seen {}\n",
+                if some == 1 { "1 file is".to_owned() } else { format!("{some} files are") },
+                page.question
             ),
         };
     };
     format!(
         "Since {}: {} vanished from drive A, {} changed, {} deleted. The other drives and the trash keep all they have until \
-         you answer:\n  shoebox changes it-was-me     lets it through\n  shoebox changes put-it-back   brings it all back\n",
+         you answer:\n  shoebox changes it-was-me --seen {}   lets it through\n  shoebox changes put-it-back                 brings it all back\n",
         screen::moment(all.since, zone),
         all.vanished,
         all.changed,
-        all.deleted
+        all.deleted,
+        page.question
     )
 }
 
@@ -223,7 +228,8 @@ mod tests {
             hash: ContentHash::of(b"x"),
         };
         let summary = ChangesSummary { since: at, vanished: 300, changed: 2, deleted: 1 };
-        let quiet = ChangesPage { summary: None, missing: 0, lines: Vec::new(), next: None };
+        let question = "4f9a12c0".to_owned();
+        let quiet = ChangesPage { summary: None, missing: 0, question, lines: Vec::new(), next: None };
         let answered = Answered {
             done: 3,
             already: 1,
@@ -242,11 +248,11 @@ mod tests {
         expect_test::expect![[r#"
             Nothing vanished, and nothing waits for an answer.
 
-            1 file is gone from drive A without a request. The other copies stay. To put them back: shoebox changes put-it-back. If it was meant so: shoebox changes it-was-me
+            1 file is gone from drive A without a request. The other copies stay. To put them back: shoebox changes put-it-back. If it was meant so: shoebox changes it-was-me --seen 4f9a12c0
 
             Since 21 Nov 2026 18:02:11: 300 vanished from drive A, 2 changed, 1 deleted. The other drives and the trash keep all they have until you answer:
-              shoebox changes it-was-me     lets it through
-              shoebox changes put-it-back   brings it all back
+              shoebox changes it-was-me --seen 4f9a12c0   lets it through
+              shoebox changes put-it-back                 brings it all back
 
             deleted   21 Nov 2026 18:02:11  anna/a.jpg by anna/mac
             3 files put back, 1 were as they had been.

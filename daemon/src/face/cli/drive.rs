@@ -111,7 +111,8 @@ Examples:
         /// Where the new drive is mounted
         #[arg(long, value_name = "PATH")]
         with: PathBuf,
-        /// Although something may be missing on the copy that takes a dead main drive's place
+        /// Although something may be missing on the copy that takes a dead main drive's place, or no drive has a good copy of
+        /// something, which stays on OLD
         #[arg(long)]
         yes: bool,
         /// Print one JSON object

@@ -21,6 +21,7 @@ mod completions;
 mod demo;
 mod device;
 mod doctor;
+mod draw_preview;
 mod drive;
 mod exit;
 mod find;
@@ -81,6 +82,7 @@ enum Command {
     Rebuild(rebuild::Rebuild),
     Doctor(doctor::Doctor),
     Man(man::Man),
+    DrawPreview(draw_preview::DrawPreview),
     Completions(completions::Completions),
 }
 
@@ -128,6 +130,7 @@ impl CommandLine {
             Command::Rebuild(command) => command.run(&mut cx),
             Command::Doctor(command) => command.run(&mut cx),
             Command::Man(command) => command.run(&mut cx),
+            Command::DrawPreview(command) => command.run(&mut cx),
             Command::Completions(command) => command.run(&mut cx),
         }
     }

@@ -9,6 +9,7 @@ use super::wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusRep
 use crate::model::account::{Slug, Token};
 use crate::model::health::Light;
 use crate::model::password::Password;
+use crate::model::path::RelPath;
 use crate::work::eject::EjectError;
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
@@ -84,7 +85,26 @@ pub(super) fn answer(
         Request::PutItBack { below } => {
             json(&pool.put_it_back(&below, progress).map_err(refused("such name"))?)
         }
-        Request::ItWasMe { below } => json(&pool.it_was_me(&below, progress).map_err(refused("such name"))?),
+        Request::ItWasMe { below, seen } => it_was_me(pool, &below, seen.as_deref(), progress),
+    }
+}
+
+/// All of it is answered for only by whoever has seen all of it.
+fn it_was_me(
+    pool: &Pool,
+    below: &[RelPath],
+    seen: Option<&str>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Value, Fault> {
+    let look = "`shoebox changes show` shows it, and how to answer for it";
+    if below.is_empty() && seen.is_none() {
+        return Err(Fault::new(FaultKind::BadRequest, "it is not said what the answer is for", look));
+    }
+    match pool.it_was_me(below, seen, progress) {
+        Err(Refusal::Changed) => {
+            Err(Fault::new(FaultKind::Declined, "more has changed since that was shown: look again", look))
+        }
+        answered => json(&answered.map_err(|refusal| Fault::refused(&refusal, "such name"))?),
     }
 }
 
@@ -122,6 +142,8 @@ fn add_fault(refusal: &Refusal, person: &Slug, name: &Slug) -> Fault {
         fault.remedy = format!(
             "choose another name; or, if its password is lost: shoebox device revoke {person} {name}, and add it again"
         );
+    } else if matches!(refusal, Refusal::Reserved) {
+        fault.remedy = format!("choose another name, e.g. {name}-phone");
     }
     fault
 }
@@ -227,6 +249,13 @@ fn replace_fault(error: &ReplaceError) -> Fault {
         ReplaceError::Unfit(_) | ReplaceError::Adopt(_) => {
             Fault::new(FaultKind::Declined, one_line(error), "")
         }
+        ReplaceError::Hopeless { .. } => Fault::new(
+            FaultKind::Declined,
+            one_line(error),
+            "everything else is on the new drive. Let the phones that still have them send them once more, or plug in another drive \
+             that may have them, and repeat the command; with --yes it goes on without them, and what is left of them stays on the \
+             old drive",
+        ),
         ReplaceError::NotFilled(_) => Fault::new(FaultKind::Unavailable, one_line(error), again),
         ReplaceError::Refused(refusal) => {
             Fault { remedy: again.to_owned(), ..Fault::refused(refusal, "such drive") }

@@ -153,6 +153,9 @@ pub enum Request {
     ItWasMe {
         /// Only these names and folders; none: all.
         below: Vec<RelPath>,
+        /// The number of the question as it was shown; needed for all.
+        #[serde(default)]
+        seen: Option<String>,
     },
 }
 
@@ -306,6 +309,11 @@ impl Fault {
             Refusal::Exists => {
                 Self::new(FaultKind::BadRequest, format!("{what} is there already"), "choose another name")
             }
+            Refusal::Reserved => Self::new(
+                FaultKind::BadRequest,
+                format!("{what} cannot be added: {refusal} (favourites, or a month)"),
+                "choose another name",
+            ),
             Refusal::Drive(_) | Refusal::Catalogue(_) => {
                 Self::new(FaultKind::Unavailable, refusal.to_string(), look)
             }

@@ -23,6 +23,7 @@ use crate::work::error::Refusal;
 use crate::work::ingest::Ingest;
 use crate::work::library::Library;
 use crate::work::pool::{Pool, SignedIn};
+use crate::work::previews::Previews;
 use crate::work::tree::Tree;
 use auth::Throttle;
 use pages::session::{self, Sessions};
@@ -47,6 +48,7 @@ pub mod metrics;
 mod multipart;
 mod nextcloud;
 mod pages;
+mod previews;
 mod reply;
 mod route;
 mod silence;
@@ -67,6 +69,8 @@ pub struct Face {
     pub tree: Tree,
     /// People's photos, for dialects that know no folders.
     pub library: Library,
+    /// Small pictures of photos.
+    pub previews: Previews,
     /// What clients of Immich are told.
     pub immich: Immich,
     /// Renders the figures for `/metrics`; must not block.

@@ -44,7 +44,7 @@ pub(super) fn status(method: &Method, refusal: &Refusal) -> StatusCode {
         }
         Refusal::Full { .. } | Refusal::OverQuota { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::NotFound => StatusCode::NOT_FOUND,
-        Refusal::NoParent | Refusal::NotAFolder => StatusCode::CONFLICT,
+        Refusal::NoParent | Refusal::NotAFolder | Refusal::Reserved => StatusCode::CONFLICT,
         // RFC 4918 §9.7.2: PUT on a collection.
         Refusal::IsAFolder if method == Method::PUT => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::IsAFolder => StatusCode::CONFLICT,
@@ -80,6 +80,7 @@ pub(super) fn words(refusal: &Refusal) -> String {
         | Refusal::Changed
         | Refusal::Overlap
         | Refusal::Forbidden
+        | Refusal::Reserved
         | Refusal::NotWhole(_)
         | Refusal::TooMany(_)
         | Refusal::WrongLength { .. } => refusal.to_string(),

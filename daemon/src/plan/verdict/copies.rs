@@ -42,8 +42,8 @@ impl Verdict<'_> {
             are(drive.missing),
             name(drive)
         );
-        let put_back = "shoebox changes put-it-back brings them back. If somebody removed them on purpose: shoebox changes it-was-me \
-                        (shoebox changes show lists them).";
+        let put_back = "shoebox changes put-it-back brings them back. If somebody removed them on purpose: \
+                        shoebox changes show lists them, and says how to answer.";
         let (sentence, remedy) = if drive.nowhere == 0 {
             (gone, format!("They are still on another drive: {put_back}"))
         } else {

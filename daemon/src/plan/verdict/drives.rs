@@ -30,6 +30,24 @@ impl Verdict<'_> {
         );
     }
 
+    /// A drive that was opened around blocks of its own that cannot be read.
+    pub(super) fn unreadable(&mut self, drive: &DriveFacts) {
+        if drive.unreadable.is_empty() {
+            return;
+        }
+        self.find(
+            "drive-unreadable",
+            &About::drive(drive, Light::Amber),
+            &format!(
+                "{} has bad spots: {} could not be read when it was opened; photos are kept and taken as before",
+                name(drive),
+                drive.unreadable.join(", ")
+            ),
+            "A drive that gets more bad spots is to be replaced (shoebox drive replace). What was in the trash there cannot be \
+             put back; the message goes when the drive is opened and can be read.",
+        );
+    }
+
     /// One finding for all that say they are the same drive.
     pub(super) fn clone_of(&mut self, drive: &DriveFacts, of: Id, role: DriveRole) {
         let same =

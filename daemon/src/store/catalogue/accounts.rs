@@ -1,4 +1,6 @@
 //! People, devices and drives in the catalogue.
+use std::ops::RangeInclusive;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
@@ -6,6 +8,7 @@ use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
 use crate::model::agent::Agent;
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::event::LineSum;
+use crate::model::hash::ContentHash;
 use crate::model::password::PasswordHash;
 use crate::store::catalogue::read::{Reader, at, at_or_none, count, parsed};
 use crate::store::catalogue::{CatalogueError, Tried, Tx, nanos};
@@ -249,6 +252,34 @@ impl Reader<'_> {
             )
             .and_then(|mut s| s.query_row([format!("{person}/"), format!("{person}0")], |row| count(row, 0)))
             .tried("count what a person uses")
+    }
+
+    /// Whether a person has a file of one of these sizes.
+    pub fn has_file_of(&self, person: &Slug, sizes: &RangeInclusive<u64>) -> Result<bool, CatalogueError> {
+        let size = |bytes: &u64| i64::try_from(*bytes).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM name WHERE fold >= ?1 AND fold < ?2 AND shelf = 'photos' AND hash IS NOT NULL
+                 AND size BETWEEN ?3 AND ?4)",
+            )
+            .and_then(|mut s| {
+                let (from, to) = (format!("{person}/"), format!("{person}0"));
+                s.query_row(params![from, to, size(sizes.start()), size(sizes.end())], |row| row.get(0))
+            })
+            .tried("look for a file by its size")
+    }
+
+    /// Whether a person has this content under any name.
+    pub fn has_content(&self, person: &Slug, content: &ContentHash) -> Result<bool, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM name WHERE hash = ?3 AND fold >= ?1 AND fold < ?2 AND shelf = 'photos')",
+            )
+            .and_then(|mut s| {
+                let (from, to) = (format!("{person}/"), format!("{person}0"));
+                s.query_row(params![from, to, content.as_bytes()], |row| row.get(0))
+            })
+            .tried("look for a person's content")
     }
 
     /// What came on each day from `from` on.

@@ -127,6 +127,24 @@ impl Reader<'_> {
             .tried("count changes")
     }
 
+    /// Numbers that stand for all that is missing from a drive, and all that was changed since `from`: when anything comes or goes,
+    /// they are others.
+    pub fn question(&self, drive: DriveId, from: i64) -> Result<[i64; 5], CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT m.*, t.* FROM
+                   (SELECT count(*), coalesce(sum(name), 0), coalesce(sum(name * (name % 8191)), 0)
+                    FROM copy WHERE drive = ?1 AND state = 'missing') m,
+                   (SELECT count(*), coalesce(max(id), 0) FROM trashed WHERE open = 1 AND id >= ?2) t",
+            )
+            .and_then(|mut s| {
+                s.query_row(params![drive.to_string(), from], |row| {
+                    Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?])
+                })
+            })
+            .tried("name the question")
+    }
+
     /// How many files of a drive are gone.
     pub fn count_missing(&self, drive: DriveId) -> Result<u64, CatalogueError> {
         self.connection

@@ -129,6 +129,12 @@ impl CatalogueError {
         matches!(self.source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure))
     }
 
+    /// Whether the bytes are at fault, and not a drive that hiccups or a process that is short of something.
+    pub fn proves_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        matches!(self.source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    }
+
     fn doubt(&self) -> Doubt {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
         match self.source.sqlite_error_code() {

@@ -134,6 +134,21 @@ impl Reader<'_> {
             .tried("list a folder")
     }
 
+    /// Bytes of the files directly in a folder, and the folders in it.
+    pub fn directly_in(&self, parent: &str) -> Result<(u64, Vec<NameRow>), CatalogueError> {
+        let files = "SELECT coalesce(sum(size), 0) FROM name WHERE parent = ?1 AND hash IS NOT NULL";
+        let folders = format!("SELECT {COLUMNS} FROM name WHERE parent = ?1 AND hash IS NULL");
+        let bytes = self
+            .connection
+            .prepare_cached(files)
+            .and_then(|mut s| s.query_row([parent], |row| count(row, 0)));
+        let folders = self
+            .connection
+            .prepare_cached(&folders)
+            .and_then(|mut s| s.query_map([parent], name_row)?.collect());
+        bytes.and_then(|bytes| Ok((bytes, folders?))).tried("add a folder up")
+    }
+
     /// Shows up to `limit` children of a folder after a fold key, in that order, and copies none. The key to go on after, if
     /// there may be more.
     pub fn look_through(

@@ -160,6 +160,34 @@ impl Reader<'_> {
             .tried("count what has no good copy")
     }
 
+    /// Their names, the first of them.
+    pub fn hopeless_names(&self, drive: DriveId, limit: usize) -> Result<Vec<RelPath>, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT n.path FROM copy c JOIN name n ON n.id = c.name
+                 WHERE c.drive = ?1 AND c.state IN ('wanted', 'missing', 'damaged')
+                   AND NOT EXISTS (SELECT 1 FROM copy g WHERE g.name = c.name AND g.state IN ('settled', 'verified'))
+                 ORDER BY n.path LIMIT ?2",
+            )
+            .and_then(|mut s| {
+                s.query_map(params![drive.to_string(), limit as i64], |row| path(row, 0))?.collect()
+            })
+            .tried("read what has no good copy")
+    }
+
+    /// Whether anything is missing on a drive, or bad, of which there is a good copy, or is not where it belongs.
+    pub fn lacks_what_is_good(&self, drive: DriveId) -> Result<bool, CatalogueError> {
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM copy c
+                                WHERE c.drive = ?1 AND c.state IN ('wanted', 'missing', 'damaged')
+                                  AND EXISTS (SELECT 1 FROM copy g WHERE g.name = c.name AND g.state IN ('settled', 'verified')))
+                     OR EXISTS (SELECT 1 FROM copy WHERE drive = ?1 AND moved = 1)",
+            )
+            .and_then(|mut s| s.query_row([drive.to_string()], |row| row.get(0)))
+            .tried("look for what could be copied")
+    }
+
     /// Whether anything is missing on a drive, bad, or not where it belongs.
     pub fn lacks_any(&self, drive: DriveId) -> Result<bool, CatalogueError> {
         self.connection

@@ -22,6 +22,7 @@ use crate::work::ingest::Outcome;
 use crate::work::tree::PropertyChange;
 
 mod heal;
+mod replaced;
 mod store;
 mod tree;
 

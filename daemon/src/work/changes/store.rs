@@ -486,35 +486,6 @@ impl Committer {
         Ok(draft)
     }
 
-    /// Both files are on the drive, the old one in the trash and the new one under the name. The record follows what is.
-    pub(super) fn draft_record_replaced(
-        &mut self,
-        path: &RelPath,
-        to: &Place,
-        now: Timestamp,
-    ) -> Result<Draft, Refusal> {
-        let row = self.row(path)?.ok_or(Refusal::NotFound)?;
-        let volume = Arc::clone(&self.attached.volume);
-        let place = row.place();
-        let stat = volume.stat(&place).map_err(|e| self.heed(e))?;
-        volume.sync_file(&place).map_err(|e| self.heed(e))?;
-        let digests = reading::hash_medium(&*volume, &place, Also::default(), &mut || Ok(()))
-            .map_err(|e| self.heed(e))?;
-        // The name has the content that is on record: the file in the trash is of some other time.
-        if row.hash == Some(digests.content) {
-            return Ok(Draft::default());
-        }
-        let mut draft = Draft { name: Some(row.path.clone()), ..Draft::default() };
-        for dir in [place.parent(), to.parent()].into_iter().flatten() {
-            self.ensure(&dir, &mut draft.dirs)?;
-            draft.dirs.insert(dir);
-        }
-        let (by, why) = (String::new(), "replaced".to_owned());
-        draft.events.push(What::Trashed { path: row.path.clone(), to: to.as_str().to_owned(), by, why });
-        draft.events.push(stored(&row.path, &digests, (stat.mtime, None), String::new(), now));
-        Ok(draft)
-    }
-
     /// Where a file without a row came from, if it was renamed: a name with its content whose file is not there any more, or
     /// the temporary name whose file it is a link of. Of two uploads of the same bytes nobody can tell whose it is.
     fn other_end(&self, place: &Place, digests: &Digests) -> Result<Option<NameRow>, Refusal> {

@@ -1,11 +1,13 @@
 //! Metadata: what a photo's or video's own bytes say of it. Whatever they are: bounded in bytes, time and memory, and no panic gets past here.
 mod boxes;
+mod embedded;
 mod exif;
 mod jpeg;
 mod looking;
 mod movie;
 mod pictures;
 mod source;
+mod thumbnail;
 mod xmp;
 
 use std::io;
@@ -17,7 +19,9 @@ use crate::model::media::{Media, MediaKind, Pixels, Structure};
 use crate::store::volume::{ReadAt, VolumeError};
 use source::{Bytes, Source};
 
+pub use embedded::{Embedded, embedded};
 pub use looking::Looking;
+pub use thumbnail::point_at_thumbnail;
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +48,13 @@ pub fn read(file: &mut dyn ReadAt, size: u64, zone: &TimeZone) -> Result<Media, 
 pub fn read_bytes(bytes: &[u8], zone: &TimeZone) -> Media {
     let mut file = Bytes(bytes);
     let mut source = Source::new(&mut file, bytes.len() as u64);
-    let known = kind(&bytes[..bytes.len().min(HEAD)]);
+    let known = kind_of(bytes);
     look(&mut source, known, zone)
+}
+
+/// What a file is, by its bytes.
+pub fn kind_of(bytes: &[u8]) -> MediaKind {
+    kind(&bytes[..bytes.len().min(HEAD)])
 }
 
 /// What bytes are, by how they begin.

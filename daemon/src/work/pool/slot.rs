@@ -100,7 +100,7 @@ impl Slot {
 
 impl From<Slot> for DriveView {
     fn from(slot: Slot) -> Self {
-        let drive = slot.drive();
+        let drive = slot.recognised();
         let seconds_left = slot.pace.as_ref().and_then(|pace| pace.left(slot.tally.wanted_bytes));
         let attached = slot.attached.as_ref().map(|a| a.id());
         let reread = slot.reread.filter(|(of, ..)| attached == Some(*of)).map(|(_, reread, _)| reread);

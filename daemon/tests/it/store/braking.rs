@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 use jiff::SignedDuration;
+use shoebox::work::error::Refusal;
 use shoebox::work::views::Answered;
 
 use super::furnished::{Furnished, computer, path};
@@ -304,7 +305,7 @@ fn what_b_no_longer_has_is_said_and_the_question_stays() {
     );
     assert!(!home.at("a", &name(22)).exists());
     home.mirrored();
-    assert_eq!(home.pool.it_was_me(&[], &mut |_| ()).unwrap().done, 1);
+    assert_eq!(home.pool.it_was_me(&[], None, &mut |_| ()).unwrap().done, 1);
     assert_eq!(findings(&home), []);
 }
 
@@ -329,7 +330,7 @@ fn it_was_me_lets_it_through_in_its_time() {
     let mut home = many();
     struck(&mut home);
     b_is_untouched(&home);
-    let answered = home.pool.it_was_me(&[], &mut |_| ()).unwrap();
+    let answered = home.pool.it_was_me(&[], None, &mut |_| ()).unwrap();
     assert_eq!((answered.done, answered.open), (THIRD as u64, false));
     home.mirrored();
     for number in THIRD..2 * THIRD {
@@ -351,12 +352,29 @@ fn it_was_me_lets_it_through_in_its_time() {
     assert_eq!(findings(&home), []);
 }
 
+/// An answer is for what was shown, and for nothing that came since.
+#[test]
+fn what_changed_after_it_was_shown_is_not_answered_for() {
+    let mut home = many();
+    struck(&mut home);
+    let shown = |home: &Furnished| home.pool.changes(None, 1).unwrap().question;
+    let seen = shown(&home);
+    assert_eq!(seen, shown(&home), "it is the same as long as nothing changes");
+    fs::remove_file(home.at("a", &name(THIRD))).unwrap();
+    home.rescanned();
+    assert!(matches!(home.pool.it_was_me(&[], Some(&seen), &mut |_| ()), Err(Refusal::Changed)));
+    assert_eq!(findings(&home).len(), 1, "nothing is answered by that");
+    b_is_untouched(&home);
+    let seen = shown(&home);
+    assert!(!home.pool.it_was_me(&[], Some(&seen), &mut |_| ()).unwrap().open);
+}
+
 /// What B let go while it was the copy was answered for: as the main drive it does not ask again.
 #[test]
 fn a_promoted_copy_asks_nothing_about_what_was_answered() {
     let mut home = many();
     struck(&mut home);
-    home.pool.it_was_me(&[], &mut |_| ()).unwrap();
+    home.pool.it_was_me(&[], None, &mut |_| ()).unwrap();
     home.mirrored();
     home.pass(25);
     home.mirrored();
@@ -384,7 +402,7 @@ fn a_few_files_that_vanished_can_be_answered_for_one_by_one() {
     assert_eq!((page.summary, page.missing, page.lines.len()), (None, 3, 3));
     assert_eq!(put_it_back(&home, &[&name(0)]).done, 1);
     assert_eq!((home.state(&name(0), "a"), home.state(&name(1), "a")), ("settled", "missing"));
-    assert_eq!(home.pool.it_was_me(&[path(&name(1))], &mut |_| ()).unwrap().done, 1);
+    assert_eq!(home.pool.it_was_me(&[path(&name(1))], None, &mut |_| ()).unwrap().done, 1);
     assert_eq!(home.state(&name(1), "a"), "none");
     assert_eq!(put_it_back(&home, &[]).done, 1);
     home.pass(25);

@@ -91,6 +91,8 @@ fn one_bad_sector_on_the_primary_stops_neither_uploads_nor_the_mirror() {
     assert_eq!((home.state("anna/bad", "a"), home.state("anna/bad", "b")), ("damaged", "wanted"));
     let doubt = home.pool.primary().unwrap().attached.doubt();
     assert_eq!(doubt.suspect, None, "a drive is not its worst sector");
+    // The probe that the daemon's watch makes at once.
+    home.watch("a");
     home.put("anna/next", b"taken");
     // The phone still has it: its bytes heal the name.
     a.step_in(|_, _| Ok(()));

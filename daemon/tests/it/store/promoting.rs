@@ -276,7 +276,7 @@ fn what_was_deleted_on_a_copy_long_ago_is_no_alarm_after_a_promotion() {
     home.pass(3);
     (0..MANY).for_each(|number| home.tree().trash(&computer(), &path(&name(number))).unwrap());
     home.pool.take_census().unwrap();
-    home.pool.it_was_me(&[], &mut |_| ()).unwrap();
+    home.pool.it_was_me(&[], None, &mut |_| ()).unwrap();
     home.pass(48);
     home.mirrored();
     assert!(!home.at("b", &name(0)).exists(), "it reached B");

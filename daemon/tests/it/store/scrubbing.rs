@@ -1,6 +1,7 @@
 //! The scrub: a new copy is read back soon, every other one within a month, the oldest first; what it finds is healed.
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use shoebox::plan::scrubbing;
@@ -175,6 +176,44 @@ fn no_more_is_read_in_a_minute_than_may_be() {
     assert_eq!(due(&home, "a").len(), 3);
 }
 
+/// Under load it pauses; only what would not be through within a month goes on, slowly.
+#[test]
+fn while_uploads_go_on_nothing_is_read_that_has_time() {
+    let short = Duration::from_millis(5);
+    let manners = Manners { calm: short, patience: short, pause: short };
+    let mut home = Furnished::new();
+    for number in 0..3 {
+        home.put(&format!("anna/{number}.jpg"), &luck::bytes(number, 3_000_000));
+    }
+    home.mirrored();
+    home.pass(1);
+    let primary = home.pool.primary().unwrap();
+    let gentle = |drive: &str| Scrub::new(Arc::clone(&home.pool), home.mount(drive), manners);
+    let [mut a, mut b] = ["a", "b"].map(gentle);
+    let upload = primary.attached.turns.upload();
+    assert!(!a.step(&|| true).unwrap());
+    assert_eq!(due(&home, "a").len(), 3, "nobody has read them yet, and uploads go on");
+    home.pass(1);
+    while a.step(&|| true).unwrap() {}
+    assert_eq!(due(&home, "a").len(), 0, "for an hour now");
+    home.pass(25 * 24 - 1);
+    for _ in 0..3 {
+        assert!(!a.step(&|| true).unwrap() && !b.step(&|| true).unwrap());
+        home.pass(1);
+    }
+    assert_eq!((due(&home, "a").len(), due(&home, "b").len()), (3, 3), "they have days");
+    // The uploads are over.
+    drop(upload);
+    std::thread::sleep(short);
+    while b.step(&|| true).unwrap() {}
+    assert_eq!((due(&home, "a").len(), due(&home, "b").len()), (3, 0));
+    // They are not, and there is no more time.
+    let _upload = primary.attached.turns.upload();
+    home.pass(24);
+    while a.step(&|| true).unwrap() {}
+    assert_eq!((due(&home, "a").len(), overdue(&home, "a")), (0, 0));
+}
+
 /// More than a batch of them, and all of them due first.
 #[test]
 fn copies_that_may_not_be_read_keep_no_others_from_being_read() {
@@ -236,9 +275,11 @@ fn a_file_that_cannot_even_be_looked_at_keeps_no_other_from_being_read_and_the_d
     while worker.step(&|| true).unwrap() {}
     let states = ["1.jpg", "2.jpg", "3.jpg"].map(|name| home.state(&format!("anna/{name}"), "a"));
     assert_eq!(states, ["damaged", "verified", "verified"]);
+    home.watch("a");
     // Its name cannot be taken over before the filesystem is checked; the drive is not suspected for that.
     drop(Healer::new(Arc::clone(&home.pool)).step(&|| true));
     assert_eq!(home.pool.primary().unwrap().attached.takes_writes(), Ok(()));
+    home.watch("a");
     home.put("anna/4.jpg", b"uploads go on");
     a.step_in(|_, _| Ok(()));
     home.pass(1);

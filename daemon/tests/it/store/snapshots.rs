@@ -6,8 +6,10 @@ use std::sync::Arc;
 use shoebox::model::hash::ContentHash;
 use shoebox::model::snapshot::Snapshot;
 use shoebox::store::catalogue::snapshot::check;
+use shoebox::store::volume::VolumeError;
 use shoebox::work::snapshots::Snapshots;
 
+use super::decorated::Call;
 use super::furnished::{Furnished, upload};
 
 /// The snapshots on a drive, oldest first, with their files.
@@ -156,4 +158,61 @@ fn a_snapshot_that_rotted_is_not_carried_and_another_is_made() {
     assert!(kept(&home, "b").is_empty() && kept(&home, "a").is_empty(), "{snapshot}");
     a_quiet_day(&home, &mut worker);
     assert_eq!((kept(&home, "a").len(), kept(&home, "b").len()), (1, 1));
+}
+
+/// A process that is short of descriptors, a rule of the system's, a bus that hiccups: none of them says anything about its bytes.
+#[test]
+fn a_snapshot_that_could_not_be_read_for_a_moment_stays_and_is_carried_later() {
+    for errno in [libc::EMFILE, libc::EACCES, libc::EIO] {
+        let home = Furnished::new();
+        home.put("anna/a.jpg", b"a photo");
+        let (home, a, b) = home.decorated();
+        let mut worker = Snapshots::new(Arc::clone(&home.pool));
+        // B has no place for it at first.
+        b.step_in(|call, place| {
+            if matches!(call, Call::Stage(_)) && place.as_str().ends_with("incoming") {
+                return Err(VolumeError::Full { op: "stage", place: place.clone() });
+            }
+            Ok(())
+        });
+        a_quiet_day(&home, &mut worker);
+        let [(snapshot, _)] = kept(&home, "a").try_into().unwrap();
+        assert!(kept(&home, "b").is_empty());
+        b.step_in(|_, _| Ok(()));
+        let left = std::sync::atomic::AtomicBool::new(true);
+        a.step_in(move |call, place| {
+            let first = call == Call::Open
+                && place.as_str().contains("/snapshots/")
+                && left.swap(false, std::sync::atomic::Ordering::SeqCst);
+            let source = std::io::Error::from_raw_os_error(errno);
+            if first { Err(VolumeError::Io { op: "open", place: place.clone(), source }) } else { Ok(()) }
+        });
+        drop(worker.step(&|| true));
+        assert_eq!(kept(&home, "a").len(), 1, "{errno}: nothing is proved against it");
+        worker.step(&|| true).unwrap();
+        let [(on_b, _)] = kept(&home, "b").try_into().unwrap();
+        assert!(on_b == snapshot, "{errno}");
+    }
+}
+
+/// Its bytes are those of its name, and no catalogue: it is opened and checked on each drive before it gets its name there.
+#[test]
+fn what_is_no_catalogue_gets_the_name_of_a_snapshot_on_no_other_drive() {
+    let home = Furnished::new();
+    let mut worker = Snapshots::new(Arc::clone(&home.pool));
+    home.put("anna/a.jpg", b"a photo");
+    a_quiet_day(&home, &mut worker);
+    let [(good, path)] = kept(&home, "a").try_into().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 4096;
+    bytes[last..].fill(0x5a);
+    fs::remove_file(&path).unwrap();
+    let bad = Snapshot { hash: ContentHash::of(&bytes), ..good };
+    fs::write(path.with_file_name(bad.to_string()), &bytes).unwrap();
+    fs::remove_dir_all(home.mount("b").join(".shoebox/snapshots")).unwrap();
+    assert!(worker.step(&|| true).is_err());
+    assert!(kept(&home, "b").is_empty(), "checked there");
+    a_quiet_day(&home, &mut worker);
+    assert_eq!((kept(&home, "a").len(), kept(&home, "b").len()), (1, 1), "another one is made");
+    assert!(kept(&home, "a")[0].0 != bad);
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use shoebox::model::account::DeviceKind;
+use shoebox::model::drive::{DriveRole, Standing};
 use shoebox::model::health::{Finding, Light};
 use shoebox::model::path::RelPath;
-use shoebox::model::place::Shelf;
+use shoebox::model::place::{Place, Shelf};
 use shoebox::plan::facts::{Facts, Limits};
 use shoebox::plan::failing::Kind;
-use shoebox::work::drive::Doubt;
 use shoebox::work::error::Refusal;
 use shoebox::work::health::HealthCheck;
 use shoebox::work::ingest::{Ingest, Outcome};
@@ -62,10 +62,53 @@ fn one_error_in_reading_is_no_damage_and_two_are() {
         });
         verify(&home);
         assert_eq!(home.state("anna/a.jpg", "a"), state);
-        // The drive is used on; what could not be read is held against it.
+        // What could not be read is held against it.
         let incident = (errors == 2).then_some(Kind::Read);
-        assert_eq!(home.pool.primary().unwrap().attached.doubt(), Doubt { incident, ..Doubt::default() });
+        let doubt = home.pool.primary().unwrap().attached.doubt();
+        assert_eq!((doubt.incident, doubt.suspect, doubt.unread.is_some()), (incident, None, errors == 2));
     }
+}
+
+/// Nothing is acknowledged on it until a probe passes, which reads beside the bad block; uploads wait for that, and are refused nothing.
+#[test]
+fn after_a_read_that_failed_uploads_wait_for_a_probe_that_reads_beside_it() {
+    let home = Furnished::new();
+    for name in ["a", "b", "c"] {
+        home.put(&format!("anna/{name}.jpg"), name.as_bytes());
+    }
+    let (home, a, _) = home.decorated();
+    let bad = Arc::new(Mutex::new(vec!["a"]));
+    let known = Arc::clone(&bad);
+    a.step_in(move |call, place| {
+        let is_bad = |name: &&str| place.as_str() == format!("photos/anna/{name}.jpg");
+        if call == Call::Medium && known.lock().unwrap().iter().any(is_bad) {
+            Err(eio(place))
+        } else {
+            Ok(())
+        }
+    });
+    verify(&home);
+    let attached = Arc::clone(&home.pool.primary().unwrap().attached);
+    let uploaded = |name: &'static str| {
+        let pool = Arc::clone(&home.pool);
+        std::thread::spawn(move || upload(&pool, name, name.as_bytes()).map(drop))
+    };
+    let waiting = uploaded("anna/d.jpg");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!waiting.is_finished(), "suspect until a probe passes");
+    home.watch("a");
+    waiting.join().unwrap().expect("one bad block refuses nobody anything");
+    // All the others of its folder cannot be read either: that is more than a bad block.
+    *bad.lock().unwrap() = vec!["a", "b", "c", "d"];
+    attached.file_only(eio(&Place::photo(&path("anna/a.jpg")))).unwrap();
+    let refused = uploaded("anna/e.jpg");
+    home.watch("a");
+    home.watch("a");
+    assert!(!refused.is_finished() && attached.doubt().unread.is_some());
+    assert!(matches!(home.standing("a"), Standing::Suspect { .. }), "{:?}", home.standing("a"));
+    // And for all that goes on what it writes is safe on it: nobody is refused for ever.
+    home.watch("a");
+    refused.join().unwrap().unwrap();
 }
 
 /// A shortage in the daemon itself says nothing about a photo: it is no damage, and verifying does not pass it over either.
@@ -345,10 +388,18 @@ fn a_main_drive_that_cannot_be_opened_is_not_said_to_be_away() {
         let findings = home.pool.findings();
         let mut told: Vec<_> =
             findings.iter().map(|f| (f.code.clone(), f.sentence.starts_with("Drive A (main)"))).collect();
+        // How full the disk is that this test runs on is nothing to it.
         told.retain(|(code, _)| code.starts_with("drive-") || code.starts_with("primary-"));
+        told.retain(|(code, _)| code != "drive-filling");
         told
     };
     assert_eq!(told(&mut check), [("drive-suspect".to_owned(), true)]);
+    let listed = home.pool.drives().into_iter().find(|drive| drive.mount == home.mount("a")).unwrap();
+    assert_eq!(
+        (listed.role, listed.id.is_some()),
+        (Some(DriveRole::Primary), true),
+        "which one it is, is known"
+    );
     fs::remove_dir_all(&probe).unwrap();
     home.watch("a");
     assert_eq!(told(&mut check), []);

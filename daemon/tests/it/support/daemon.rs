@@ -159,7 +159,7 @@ impl Daemon {
         // A third place for a drive, for whoever makes it.
         let mounts: Vec<_> = ["a", "b", "c"].iter().map(|drive| self.dir.join(drive)).collect();
         let mounts: Vec<_> = mounts.iter().filter(|mount| !mount.ends_with("c") || mount.exists()).collect();
-        let socket = &self.socket;
+        let (socket, cache) = (&self.socket, self.dir.join("previews"));
         let (address, other, idle) = (self.address, self.other_address(), self.idle_seconds);
         let (mount, walk, more) = (self.require_mount, self.walk_minutes, &self.more);
         let log = self.log_level;
@@ -167,7 +167,7 @@ impl Daemon {
         format!(
             "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = {connections}\nper_ip = {per_ip}\nheader_seconds = {idle}\n\
              idle_seconds = {idle}\n[drives]\nmounts = {mounts:?}\nrequire_mount = {mount}\n[control]\n\
-             socket = {socket:?}\n[rescan]\nperiod_minutes = {walk}\nquiet_seconds = 1\n[log]\nlevel = \"{log}\"\n{more}"
+             socket = {socket:?}\n[previews]\ncache = {cache:?}\n[rescan]\nperiod_minutes = {walk}\nquiet_seconds = 1\n[log]\nlevel = \"{log}\"\n{more}"
         )
     }
 

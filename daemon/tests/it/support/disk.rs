@@ -386,6 +386,15 @@ impl Disk {
         self.medium.cache.lock().unwrap().unreadable.insert(number as u64)
     }
 
+    /// The same of all sectors that begin with them: how many there are.
+    pub(crate) fn spoil_all(&self, bytes: &[u8]) -> usize {
+        let image = std::fs::read(&self.image).unwrap();
+        let all = (0..).zip(image.chunks(SECTOR)).filter(|(_, sector)| sector.starts_with(bytes));
+        let all: Vec<u64> = all.map(|(number, _)| number).collect();
+        self.medium.cache.lock().unwrap().unreadable.extend(&all);
+        all.len()
+    }
+
     /// The same where several files have such a sector: that one for which `hit` holds. `false`: for none.
     pub(crate) fn spoil_where(&self, bytes: &[u8], hit: impl Fn() -> bool) -> bool {
         let image = std::fs::read(&self.image).unwrap();

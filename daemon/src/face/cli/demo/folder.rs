@@ -68,6 +68,7 @@ impl Folder {
         settings.drives.mounts = vec![self.drive_a(), self.drive_b()];
         settings.drives.require_mount = false;
         settings.control.socket = self.0.join("control.sock");
+        settings.previews.cache = Some(self.0.join("previews"));
         settings.log.level = log::LevelFilter::Warn;
         settings
     }

@@ -121,12 +121,6 @@ pub(super) fn one(library: &Library, device: &Device, id: &str) -> Result<Reply,
     Ok(json(StatusCode::OK, &Described::new(device, &find(library, device, id)?)))
 }
 
-/// A small picture of a photo. None is made here yet; the app shows a grey tile.
-pub(super) fn thumbnail(library: &Library, device: &Device, id: &str) -> Result<Reply, Deny> {
-    find(library, device, id)?;
-    Err(Deny::Status(StatusCode::NOT_FOUND, "there is no small picture of it"))
-}
-
 /// `UpdateAssetDto` and `AssetBulkUpdateDto`, as far as they mean anything here. Whatever else is to change is refused: an answer that
 /// left it out would say that it was done.
 #[derive(Deserialize)]

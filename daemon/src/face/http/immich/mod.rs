@@ -36,6 +36,7 @@ mod signing;
 mod socket;
 mod sync;
 mod telling;
+mod thumbnail;
 mod users;
 
 const NOTHING: Deny = Deny::Status(StatusCode::NOT_FOUND, "nothing here");
@@ -98,6 +99,7 @@ async fn respond(
     let text = upload::collect(body.take(), MOST_JSON, face.limits.body_idle).await?;
     let (library, announced) = (face.library.clone(), face.immich.announced);
     let (pages, phone_app) = (Arc::clone(shared), face.immich.phone_app);
+    let (own, headers) = (Arc::clone(face), parts.headers.clone());
     let (query, argument) = (parts.uri.query().map(str::to_owned), argument.unwrap_or_default().to_owned());
     upload::blocking(&face.pool, move || {
         let (query, argument) = (query.as_deref(), argument.as_str());
@@ -114,6 +116,7 @@ async fn respond(
             Own::Exist => check::exist(&library, &device, &text),
             Own::Trash => assets::trash(&library, &device, &text),
             Own::Asset => assets::one(&library, &device, argument),
+            Own::Thumbnail => thumbnail::of(&own, &device, (argument, query), &headers),
             Own::Search => search::metadata(&library, &pages.pages, &device, &text),
             Own::Albums => albums::all(&library, &device, query),
             Own::MakeAlbum => albums::make(&library, &device, &text),
@@ -170,7 +173,6 @@ async fn app(
         App::User => users::one(&library, &device, &argument),
         App::Change => assets::change(&library, &device, &argument, &text),
         App::ChangeMany => assets::change_many(&library, &device, &text),
-        App::Thumbnail => assets::thumbnail(&library, &device, &argument),
         App::Original => {
             let path = assets::find(&library, &device, &argument)?.path;
             // It may read whatever its person has, as everywhere in this dialect.

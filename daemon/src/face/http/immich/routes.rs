@@ -62,6 +62,8 @@ pub(super) enum Own {
     Trash,
     /// One photo, described.
     Asset,
+    /// A small picture of it.
+    Thumbnail,
     /// Photos, described, page by page.
     Search,
     /// All albums.
@@ -111,8 +113,6 @@ pub(super) enum App {
     Change,
     /// Several.
     ChangeMany,
-    /// A small picture of one.
-    Thumbnail,
     /// Its bytes.
     Original,
     /// Something that there is nothing of here, in the form in which it is expected.
@@ -158,6 +158,7 @@ pub(super) const TABLE: &[Line] = &[
     Line { method: "POST", path: "/api/assets", call: Call::Upload },
     device("DELETE", "/api/assets", Own::Trash),
     device("GET", "/api/assets/*", Own::Asset),
+    device("GET", "/api/assets/*/thumbnail", Own::Thumbnail),
     device("POST", "/api/search/metadata", Own::Search),
     device("GET", "/api/albums", Own::Albums),
     device("POST", "/api/albums", Own::MakeAlbum),
@@ -176,7 +177,6 @@ pub(super) const TABLE: &[Line] = &[
     app("GET", "/api/users/*", App::User),
     app("PUT", "/api/assets", App::ChangeMany),
     app("PUT", "/api/assets/*", App::Change),
-    app("GET", "/api/assets/*/thumbnail", App::Thumbnail),
     app("GET", "/api/assets/*/original", App::Original),
     app("GET", "/api/assets/*/video/playback", App::Original),
     nothing("/api/activities", "[]"),

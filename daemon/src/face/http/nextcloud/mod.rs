@@ -21,6 +21,7 @@ pub(super) mod ids;
 pub(super) mod login;
 mod ocs;
 pub(super) mod policy;
+mod preview;
 pub(super) mod properties;
 mod route;
 pub(super) mod search;
@@ -39,6 +40,7 @@ pub(super) fn answer_anybody(route: &CloudRoute<'_>, parts: &Parts) -> Result<Re
         | CloudRoute::OtherOcs { .. }
         | CloudRoute::Discovery
         | CloudRoute::Files { .. }
+        | CloudRoute::Preview(_)
         | CloudRoute::Uploads { .. } => Err(Deny::Refused(Refusal::NotFound)),
     }
 }
@@ -64,6 +66,7 @@ pub(super) async fn answer(
             let nothing = serde_json::Value::Array(Vec::new());
             Ok(ocs::envelope(parts, v2, StatusCode::NOT_FOUND, nothing))
         }
+        CloudRoute::Preview(pictured) => preview::answer(shared, device, parts, pictured).await,
         CloudRoute::Discovery => discover(shared, device, here, parts, body).await,
         CloudRoute::Files { user, base, rest } => {
             if user.is_some_and(|user| !own(user)) || is_strayed(&parts.method, rest) {

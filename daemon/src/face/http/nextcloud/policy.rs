@@ -57,6 +57,7 @@ pub(super) fn status(method: &Method, deny: &Deny, client: Client) -> StatusCode
             | Refusal::Changed
             | Refusal::Overlap
             | Refusal::Forbidden
+            | Refusal::Reserved
             | Refusal::WrongLength { .. }
             | Refusal::WrongHash(_)
             | Refusal::NotWhole(_)
@@ -140,6 +141,7 @@ mod tests {
             ("changed", Refusal::Changed),
             ("overlap", Refusal::Overlap),
             ("forbidden", Refusal::Forbidden),
+            ("reserved", Refusal::Reserved),
             ("wrong length", Refusal::WrongLength { announced: 2, received: 1 }),
             ("wrong hash", Refusal::WrongHash(sha1)),
             ("not whole", Refusal::NotWhole(Gap::Missing(2))),
@@ -172,6 +174,7 @@ mod tests {
             changed: 412 412 412
             overlap: 403 403 403
             forbidden: 403 403 403
+            reserved: 409 409 409
             wrong length: 503 503 400
             wrong hash: 503 503 400
             not whole: 400 400 400

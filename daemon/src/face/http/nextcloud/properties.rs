@@ -41,6 +41,8 @@ pub(in crate::face::http) struct Showing<'a> {
     pub(in crate::face::http) node: &'a Node,
     pub(in crate::face::http) is_root: bool,
     pub(in crate::face::http) details: &'a Details,
+    /// Whether there is a preview, as far as can be told.
+    pub(in crate::face::http) has_preview: bool,
     /// What may still be stored, and what is used.
     pub(in crate::face::http) room: Option<(u64, u64)>,
 }
@@ -57,7 +59,7 @@ fn is_stored(name: &Name) -> bool {
         "owner-display-name",
         "creation_time",
         "upload_time",
-        "has-preview",
+        HAS_PREVIEW,
         "checksums",
         "data-fingerprint",
         "share-types",
@@ -74,12 +76,15 @@ pub(in crate::face::http) fn about(names: &[Name]) -> About {
     About {
         properties: names.iter().any(is_stored),
         sha1: asks(OC, "checksums"),
-        pixels: asks(NC, SIZE_OF_PHOTO),
+        sizes: asks(OC, "size"),
+        media: asks(NC, SIZE_OF_PHOTO) || asks(NC, HAS_PREVIEW),
     }
 }
 
 /// How large a picture is, as displayed.
 const SIZE_OF_PHOTO: &str = "metadata-photos-size";
+/// Whether a preview can be had.
+const HAS_PREVIEW: &str = "has-preview";
 
 /// One `response`.
 pub(in crate::face::http) fn write(showing: &Showing<'_>, wanted: &Wanted, href: &str, out: &mut String) {
@@ -148,8 +153,7 @@ impl Showing<'_> {
             (DAV, local) => self.dav(local),
             (OC, "id") => Some(self.instance.file_id(self.node)),
             (OC, "fileid") => Some(Instance::number(self.node).to_string()),
-            // Of a folder it would be the sum of all below it, counted at every listing.
-            (OC, "size") => self.size().map(|size| size.to_string()),
+            (OC, "size") => self.size().or(self.details.below).map(|size| size.to_string()),
             (OC, "permissions") => Some(self.permissions().to_owned()),
             (OC, "favorite") => Some(if self.is_favourite() { "1" } else { "0" }.to_owned()),
             (OC, "owner-id" | "owner-display-name") => Some(self.device.person.to_string()),
@@ -159,7 +163,7 @@ impl Showing<'_> {
                 Some(format!("<oc:checksum>SHA1:{sha1}</oc:checksum>"))
             }
             (NC, SIZE_OF_PHOTO) => {
-                let Pixels { width, height } = self.details.pixels?;
+                let Pixels { width, height } = self.details.media.as_ref()?.size?;
                 Some(format!("<width>{width}</width><height>{height}</height>"))
             }
             (NC, "creation_time") => {
@@ -168,7 +172,7 @@ impl Showing<'_> {
             }
             (NC, "upload_time") => Some(self.node.created.as_second().to_string()),
             // Its absence would mean that there is one.
-            (NC, "has-preview") => Some("false".to_owned()),
+            (NC, HAS_PREVIEW) => Some(self.has_preview.to_string()),
             (NC, "is-encrypted") => Some("0".to_owned()),
             _ if is_stored(name) => self.stored(name).filter(|text| !text.is_empty()),
             _ => None,
@@ -237,6 +241,7 @@ mod tests {
     use super::*;
     use crate::model::drive::PoolId;
     use crate::model::hash::ContentHash;
+    use crate::model::media::{Media, MediaKind};
     use crate::model::path::RelPath;
     use crate::model::place::Shelf;
     use jiff::Timestamp;
@@ -266,12 +271,14 @@ mod tests {
             },
         ];
         let instance = Instance::new(PoolId::from_random([0xab; 16]), 1);
+        let media = Media { size: Pixels::new(4032, 3024), ..Media::of(MediaKind::Heif) };
         let showing = Showing {
             instance: &instance,
             device: &device,
             node: &node,
             is_root,
-            details: &Details { properties, sha1: Some("a9".into()), pixels: Pixels::new(4032, 3024) },
+            details: &Details { properties, sha1: Some("a9".into()), media: Some(media), below: None },
+            has_preview: true,
             room: Some((5, 6)),
         };
         let mut out = String::new();

@@ -22,8 +22,21 @@ pub(in crate::face::http) enum CloudRoute<'a> {
     Uploads { user: &'a str, rest: &'a str },
     /// Whether a lost phone is to be wiped. It is not.
     Wipe,
-    /// Avatars, previews, trash, versions, comments: there are none.
+    /// A preview of a file.
+    Preview(Pictured<'a>),
+    /// Avatars, trash, versions, comments: there are none.
     Nothing,
+}
+
+/// How a request for a preview says of which file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::face::http) enum Pictured<'a> {
+    /// By its number or name in the query.
+    Query,
+    /// By its number, as the app for photos does.
+    Photo(&'a str),
+    /// Width, height and name, as old apps do, still percent-encoded.
+    Sized(&'a str),
 }
 
 /// The form an app means by `/ocs/v1.php` or `/ocs/v2.php`, and what follows it.
@@ -41,6 +54,7 @@ impl CloudRoute<'_> {
             | Self::OtherOcs { .. }
             | Self::Discovery
             | Self::Files { .. }
+            | Self::Preview(_)
             | Self::Uploads { .. } => false,
         }
     }
@@ -62,10 +76,22 @@ pub(in crate::face::http) fn route<'a>(method: &Method, path: &'a str) -> Option
             _ => Some(CloudRoute::OtherOcs { v2 }),
         };
     }
-    if path.starts_with("/index.php/avatar/") || path.starts_with("/index.php/core/preview") {
+    if path.starts_with("/index.php/avatar/") {
         return reads.then_some(CloudRoute::Nothing);
     }
-    dav(path)
+    preview(path).map_or_else(|| dav(path), |pictured| reads.then_some(CloudRoute::Preview(pictured)))
+}
+
+/// With `/index.php` before it, or without where a server is set up so.
+fn preview(path: &str) -> Option<Pictured<'_>> {
+    let path = path.strip_prefix("/index.php").unwrap_or(path);
+    match path.trim_end_matches('/') {
+        "/core/preview" | "/core/preview.png" => Some(Pictured::Query),
+        _ => {
+            let photo = path.strip_prefix("/apps/photos/api/v1/preview/").map(Pictured::Photo);
+            photo.or_else(|| path.strip_prefix("/apps/files/api/v1/thumbnail/").map(Pictured::Sized))
+        }
+    }
 }
 
 fn dav(path: &str) -> Option<CloudRoute<'_>> {
@@ -103,7 +129,8 @@ mod tests {
     #[test]
     fn table() {
         use CloudRoute::{
-            Capabilities, Discovery, Files, NoContent, Nothing, OtherOcs, Status, Uploads, User, Wipe,
+            Capabilities, Discovery, Files, NoContent, Nothing, OtherOcs, Preview, Status, Uploads, User,
+            Wipe,
         };
         let files = |user, base, rest| Some(Files { user, base, rest });
         for (method, path, expected) in [
@@ -135,7 +162,12 @@ mod tests {
             ("GET", "/remote.php/dav/trashbin/anna/trash", Some(Nothing)),
             ("GET", "/remote.php/davos", None),
             ("GET", "/index.php/avatar/anna/64", Some(Nothing)),
-            ("GET", "/index.php/core/preview.png", Some(Nothing)),
+            ("GET", "/index.php/core/preview.png", Some(Preview(Pictured::Query))),
+            ("GET", "/core/preview", Some(Preview(Pictured::Query))),
+            ("POST", "/index.php/core/preview", None),
+            ("GET", "/index.php/core/previews", None),
+            ("GET", "/index.php/apps/photos/api/v1/preview/7", Some(Preview(Pictured::Photo("7")))),
+            ("GET", "/apps/files/api/v1/thumbnail/1/2/a/b", Some(Preview(Pictured::Sized("1/2/a/b")))),
             ("POST", "/index.php/core/wipe/check", Some(Wipe)),
             ("GET", "/index.php/other", None),
             ("GET", "/%72emote.php/dav/", None),

@@ -234,7 +234,8 @@ impl View {
         if let Some(instance) = &self.flavour.cloud {
             let is_root = node.path.fold_key() == self.root.fold_key();
             let (device, room) = (&self.device, self.room);
-            let showing = properties::Showing { instance, device, node, is_root, details, room };
+            let has_preview = self.shared.face.previews.can_show(node, details.media.as_ref());
+            let showing = properties::Showing { instance, device, node, is_root, details, has_preview, room };
             return properties::write(&showing, &self.wanted, &self.href(node), out);
         }
         let stored = &details.properties;
