@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::face::control;
 use crate::face::http::metrics::{DriveNumbers, MetricsInput, render};
-use crate::face::http::{self, Face, HostPolicy, Server};
+use crate::face::http::{self, Face, HostPolicy, Immich, Server};
 use crate::model::copy::CopyState;
 use crate::os::{clock, systemd};
 use crate::plan::facts::{Facts, Limits};
@@ -101,7 +101,10 @@ impl App {
             tree: Tree::new(Arc::clone(&self.pool)),
             library: Library::new(Arc::clone(&self.pool)),
             previews: previews(&self.pool, settings),
-            immich: settings.immich.version.parse().map_err(anyhow::Error::msg)?,
+            immich: Immich {
+                announced: settings.immich.version.parse().map_err(anyhow::Error::msg)?,
+                phone_app: settings.immich.phone_app,
+            },
             metrics,
             hosts: HostPolicy::new(own_names(settings)).known_as(settings.http.public_url.as_deref()),
             limits,

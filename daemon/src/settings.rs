@@ -150,6 +150,8 @@ pub struct Previews {
 pub struct Immich {
     /// The version that is announced to them, such as 3.0.0.
     pub version: String,
+    /// Its phone app is answered, too.
+    pub phone_app: bool,
 }
 
 /// Where the Sumu Backup app is served.
@@ -257,7 +259,7 @@ impl Default for Previews {
 
 impl Default for Immich {
     fn default() -> Self {
-        Self { version: "3.0.0".to_owned() }
+        Self { version: "3.0.0".to_owned(), phone_app: false }
     }
 }
 
@@ -389,6 +391,9 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
 
     visit.section("immich");
     visit.value("version", &mut immich.version, |version| three_numbers(version));
+    let mut word = if immich.phone_app { EXPERIMENTAL } else { OFF }.to_owned();
+    visit.value("phone_app", &mut word, |word| off_or_experimental(word));
+    immich.phone_app = word == EXPERIMENTAL;
 
     visit.section("sumu");
     visit.value("listen", &mut sumu.listen, |all| {
@@ -446,6 +451,14 @@ fn three_numbers(version: &str) -> Result<(), String> {
     let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
     let fits = version.split('.').count() == 3 && version.split('.').all(number);
     if fits { Ok(()) } else { Err(format!("{version:?} is not a version such as 3.0.0")) }
+}
+
+const OFF: &str = "off";
+const EXPERIMENTAL: &str = "experimental";
+
+fn off_or_experimental(word: &str) -> Result<(), String> {
+    let fits = [OFF, EXPERIMENTAL].contains(&word);
+    if fits { Ok(()) } else { Err(format!("{word:?} is not one of off, experimental")) }
 }
 
 fn log_level(word: &str) -> Result<LevelFilter, String> {

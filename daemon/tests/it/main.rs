@@ -21,6 +21,8 @@ mod hostile_bytes;
 mod hostile_names;
 mod hostile_sites;
 mod immich;
+mod immich_app;
+mod immich_replay;
 mod inbox;
 mod kill;
 mod large;

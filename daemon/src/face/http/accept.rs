@@ -59,8 +59,7 @@ impl Default for Limits {
     }
 }
 
-/// At least this often the loop reports that it is alive.
-/// Seldom: it wakes a box that has nothing else to do.
+/// At least this often the loop reports that it is alive. Seldom: it wakes a box that has nothing else to do.
 const BEAT: Duration = Duration::from_secs(20);
 /// So long after the last connection ended, what serving took is given back. Not at once: programs that open one after the
 /// other would pay for it each time.
@@ -197,7 +196,7 @@ pub(super) async fn connection<S, H, F>(
     talk: Talk,
     handler: H,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>, IpAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
@@ -232,7 +231,8 @@ pub(super) async fn connection<S, H, F>(
         .max_header_size(limits.head_bytes)
         .max_buf_size(limits.piece)
         .keep_alive(true)
-        .serve_connection(TokioIo::new(wire), service);
+        .serve_connection(TokioIo::new(wire), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         biased;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 pub use accept::Limits;
 pub use hosts::HostPolicy;
-pub use immich::Announced;
+pub use immich::{Announced, Immich};
 
 use crate::model::account::Device;
 use crate::model::health::{Finding, Light};
@@ -73,8 +73,8 @@ pub struct Face {
     pub library: Library,
     /// Small pictures of photos.
     pub previews: Previews,
-    /// The version of Immich that its clients are told.
-    pub immich: Announced,
+    /// What clients of Immich are told.
+    pub immich: Immich,
     /// Renders the figures for `/metrics`; must not block.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Under which names the box answers.
@@ -95,6 +95,10 @@ struct Shared {
     turns: Turns,
     /// From where a Sumu app signed in lately.
     callers: sumu::Callers,
+    /// Where pages of Immich's searches begin.
+    pages: immich::Pages,
+    /// Phones that listen.
+    sockets: immich::Sockets,
 }
 
 impl Shared {
@@ -137,6 +141,8 @@ impl Server {
             sessions: Mutex::default(),
             turns: Turns::default(),
             callers: sumu::Callers::default(),
+            pages: immich::Pages::default(),
+            sockets: immich::Sockets::default(),
         };
         Self { shared: Arc::new(shared), house, side_house }
     }
@@ -221,7 +227,7 @@ async fn respond(
         }
         (Route::Cloud(route), None) => nextcloud::answer_anybody(&route, parts),
         (Route::DavRoot, Some(_)) => webdav::answer_root(parts, body, &shared.face.limits).await,
-        (Route::Immich, _) => Ok(immich::answer(shared, parts, body, from).await),
+        (Route::Immich, _) => Ok(immich::answer(shared, here, parts, body, from).await),
         (Route::Lomorage(door), _) => Ok(lomorage::answer(shared, door, parts, body, from).await),
         (Route::Inbox(rest), Some(device)) => inbox::take(shared, device, parts, rest, body).await,
         (Route::Tus(rest), Some(device)) => Ok(tus::answer(shared, device, parts, rest, body).await),

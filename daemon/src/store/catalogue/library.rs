@@ -85,19 +85,20 @@ impl Reader<'_> {
             .tried("look content up")
     }
 
-    /// Up to `limit` photos below a folder whose SHA-1 is known, after the first `skip`, in the order they came. One photo is
-    /// there once, under its oldest name.
+    /// Up to `limit` photos below a folder whose SHA-1 is known, after the name with the id `after` and `skip` more, in the order they
+    /// came. One photo is there once, under its oldest name.
     pub fn assets_among(
         &self,
         folder: &RelPath,
         among: &Among,
-        skip: u64,
+        (after, skip): (i64, u64),
         limit: u64,
     ) -> Result<Vec<AssetName>, CatalogueError> {
         let (first, last) = below(&folder.fold_key());
-        let mut values: Vec<Value> = vec![first.into(), last.into()];
+        let mut values: Vec<Value> = vec![first.into(), last.into(), after.into()];
+        // The `+`: by id or by content, and never by the names of all photos, which every page would go through again.
         let mut within = format!(
-            "{{t}}.fold >= ?1 AND {{t}}.fold < ?2 AND {{t}}.shelf = 'photos' AND {{t}}.hash IS NOT NULL AND {}",
+            "+{{t}}.fold >= ?1 AND +{{t}}.fold < ?2 AND {{t}}.shelf = 'photos' AND {{t}}.hash IS NOT NULL AND {}",
             photo("{t}")
         );
         if !among.folders.is_empty() {
@@ -116,7 +117,7 @@ impl Reader<'_> {
             within += &format!(" AND substr({{t}}.fold, length({{t}}.parent) + 2) = ?{}", values.len());
         }
         let mut sql = format!(
-            "SELECT {COLUMNS} FROM name n JOIN asset a ON a.hash = n.hash WHERE a.sha1 IS NOT NULL AND {} AND n.id =
+            "SELECT {COLUMNS} FROM name n JOIN asset a ON a.hash = n.hash WHERE n.id > ?3 AND a.sha1 IS NOT NULL AND {} AND n.id =
              (SELECT min(m.id) FROM name m WHERE m.hash = n.hash AND {})",
             within.replace("{t}", "n"),
             within.replace("{t}", "m"),

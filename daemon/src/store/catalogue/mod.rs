@@ -21,6 +21,7 @@ pub mod changes;
 pub mod checksums;
 pub mod copies;
 pub mod facts;
+pub mod feed;
 pub mod find;
 pub mod library;
 pub mod media;
@@ -38,7 +39,7 @@ use transactions::{Following, Level};
 
 const VERSION: i64 = LADDER.len() as i64;
 /// What makes each version of the one before.
-const LADDER: [&str; 11] = [
+const LADDER: [&str; 12] = [
     include_str!("schema.sql"),
     include_str!("reread.sql"),
     include_str!("changes.sql"),
@@ -50,6 +51,7 @@ const LADDER: [&str; 11] = [
     include_str!("library.sql"),
     include_str!("people.sql"),
     include_str!("already.sql"),
+    include_str!("feed.sql"),
 ];
 
 /// The open catalogue.
@@ -61,7 +63,11 @@ pub struct Catalogue {
     doubt: AtomicU8,
     /// Not looked at all of it yet since it was opened: what its file must hash to, if that is known.
     unproved: Mutex<Option<Unproved>>,
+    opening: u64,
 }
+
+/// How many catalogues this process opened.
+static OPENINGS: AtomicU64 = AtomicU64::new(0);
 
 /// What is still to be found out about a catalogue that is too large to be looked through before it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,7 +269,8 @@ impl Catalogue {
         let open =
             Mutex::new(Some(Open { connection, file: None, at_rest: false, level: None, following: None }));
         let facts = AtomicU64::default();
-        Ok(Self { open, facts, doubt: AtomicU8::new(0), unproved: Mutex::default() })
+        let opening = OPENINGS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { open, facts, doubt: AtomicU8::new(0), unproved: Mutex::default(), opening })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -288,6 +295,11 @@ impl Catalogue {
     ) -> Result<T, CatalogueError> {
         let open = self.lock();
         self.heed(body(&Reader::new(&open.as_ref().ok_or_else(closed)?.connection)))
+    }
+
+    /// Which opening of a catalogue in this process this is: what a power cut took, another one may give the numbers of.
+    pub fn opening(&self) -> u64 {
+        self.opening
     }
 
     /// Another number than before whenever [`facts`] may have changed since: cheap to ask.

@@ -142,7 +142,7 @@ impl Library {
         ids.iter().map(take).collect()
     }
 
-    fn described_album(
+    pub(super) fn described_album(
         &self,
         primary: &Primary,
         home: &RelPath,
@@ -151,7 +151,7 @@ impl Library {
     ) -> Result<Album, Refusal> {
         let among = Among { folders: vec![node.path.clone()], ..Among::default() };
         let (sum, first) = primary.catalogue.read(|r| {
-            Ok((r.folder_sum(&node.path)?, r.assets_among(home, &among, 0, 1)?.into_iter().next()))
+            Ok((r.folder_sum(&node.path)?, r.assets_among(home, &among, (0, 0), 1)?.into_iter().next()))
         })?;
         Ok(Album {
             id: id_of(&node.path),
@@ -166,7 +166,7 @@ impl Library {
     }
 
     /// Folded names of the phones whose folders are beside the albums'; also of those that may no longer sign in.
-    fn devices(&self, primary: &Primary, person: &Slug) -> Result<Vec<String>, Refusal> {
+    pub(super) fn devices(&self, primary: &Primary, person: &Slug) -> Result<Vec<String>, Refusal> {
         let rows = primary.catalogue.read(|r| r.devices())?;
         let phones = rows.into_iter().map(|row| row.device).filter(|device| device.kind == DeviceKind::Phone);
         let own = phones.filter(|device| device.person == *person);

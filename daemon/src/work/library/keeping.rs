@@ -13,6 +13,7 @@ use crate::model::uuid::Uuid;
 use crate::plan::albums::{FAVORITES, month};
 use crate::plan::naming::{beside, file_name, split};
 use crate::plan::shelving;
+use crate::store::catalogue::library::AssetName;
 use crate::store::catalogue::names::NameRow;
 use crate::work::error::Refusal;
 use crate::work::ingest::{Ack, Outcome, UnnamedReceived};
@@ -165,6 +166,21 @@ impl Library {
         let folder = home.child(FAVORITES).map_err(|_| Refusal::NoParent)?;
         self.make_folder(by, &folder)?;
         self.appear_in(&primary, by, &home, hash, &folder).map(drop)
+    }
+
+    /// Takes a photo from among the favourites: its names there go to the trash. `NotFound`: there is no such photo. `Forbidden`: it is nowhere
+    /// else, and would be gone.
+    pub fn unfavour(&self, by: &Device, hash: &ContentHash) -> Result<(), Refusal> {
+        let (primary, home) = (self.primary()?, home(&by.person));
+        let folder = home.child(FAVORITES).map_err(|_| Refusal::NoParent)?.fold_key();
+        let names = primary.catalogue.read(|r| r.names_between(&home, hash, hash))?;
+        let is_in = |name: &AssetName| name.name.path.parent().is_some_and(|p| p.fold_key() == folder);
+        let (inside, outside): (Vec<_>, Vec<_>) = names.into_iter().partition(is_in);
+        match (inside.is_empty(), outside.is_empty()) {
+            (true, true) => Err(Refusal::NotFound),
+            (false, true) => Err(Refusal::Forbidden),
+            (_, false) => inside.iter().try_for_each(|name| self.tree.trash(by, &name.name.path)),
+        }
     }
 
     /// Gives a photo a name in a folder too, unless it has one there. `false`: it had.

@@ -3,6 +3,7 @@
 //!
 //! It keeps nothing of its own but what clients call their photos: all else is the tree.
 use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use crate::model::account::{Device, DeviceKind, Slug};
 use crate::model::copy::CopyState;
 use crate::model::extension::{Medium, VIDEOS, medium};
 use crate::model::hash::ContentHash;
+use crate::model::media::Media;
 use crate::model::path::{RelPath, fold_text};
 use crate::model::uuid::Uuid;
 use crate::plan::albums::FAVORITES;
@@ -26,9 +28,11 @@ use crate::work::primary::Primary;
 use crate::work::tree::Tree;
 
 mod albums;
+mod feed;
 mod keeping;
 
 pub use albums::{Added, Album};
+pub use feed::{Feed, Member, Now};
 pub use keeping::{Kept, Wish};
 
 /// Keys of clients that are remembered in memory before they are written down together: a restart that loses some costs
@@ -36,10 +40,12 @@ pub use keeping::{Kept, Wish};
 const TOGETHER: usize = 64;
 
 /// One photo, video or other file of a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Asset {
     /// What clients call it.
     pub id: Uuid,
+    /// Its place in the order in which photos came.
+    pub place: i64,
     /// Its content.
     pub hash: ContentHash,
     /// Its oldest name.
@@ -58,6 +64,10 @@ pub struct Asset {
     pub favourite: bool,
     /// The moving half, where this is the still of a Live Photo.
     pub motion: Option<Uuid>,
+    /// It is the moving half of one itself.
+    pub is_half: bool,
+    /// What its bytes say of it; `None`: they were not read yet.
+    pub media: Option<Media>,
 }
 
 /// Which of a person's photos are asked for; nothing set: all whose SHA-1 is known.
@@ -80,6 +90,8 @@ pub struct Library {
     giving: Arc<Mutex<HashSet<String>>>,
     /// What devices call photos, not written down yet.
     keys: Arc<Mutex<Vec<(String, String, ContentHash)>>>,
+    /// Another number in every process.
+    run: u64,
 }
 
 /// A person's folder.
@@ -97,7 +109,8 @@ impl Library {
     /// The libraries of a pool.
     pub fn new(pool: Arc<Pool>) -> Self {
         let tree = Tree::new(Arc::clone(&pool));
-        Self { pool, tree, giving: Arc::default(), keys: Arc::default() }
+        let run = RandomState::new().hash_one(0);
+        Self { pool, tree, giving: Arc::default(), keys: Arc::default(), run }
     }
 
     fn keys(&self) -> MutexGuard<'_, Vec<(String, String, ContentHash)>> {
@@ -145,12 +158,12 @@ impl Library {
         Ok(Some(primary.catalogue.read(|r| described(r, &home, first))?))
     }
 
-    /// Up to `limit` photos that fit, after the first `skip`, in the order they came.
+    /// Up to `limit` photos that fit, in the order they came, after a place and `skip` more.
     pub fn assets(
         &self,
         person: &Slug,
         filter: &Filter,
-        skip: u64,
+        from: (i64, u64),
         limit: u64,
     ) -> Result<Vec<Asset>, Refusal> {
         let (primary, home) = (self.primary()?, home(person));
@@ -164,7 +177,7 @@ impl Library {
         }
         let among = Among { folders, sha1: filter.sha1, called: filter.called.clone() };
         Ok(primary.catalogue.read(|r| {
-            let page = r.assets_among(&home, &among, skip, limit)?;
+            let page = r.assets_among(&home, &among, from, limit)?;
             page.into_iter().map(|name| described(r, &home, name)).collect::<Result<Vec<_>, CatalogueError>>()
         })?)
     }
@@ -317,9 +330,12 @@ fn described(r: &Reader<'_>, home: &RelPath, asset: AssetName) -> Result<Asset, 
     let favorites = format!("{}/{}", home.fold_key(), FAVORITES);
     let is_favourite =
         |other: &NameRow| other.path.parent().is_some_and(|parent| parent.fold_key() == favorites);
-    let favourite = r.names_of_content(&hash)?.iter().any(is_favourite);
+    let names = r.names_of_content(&hash)?;
+    let own = names.iter().filter(|other| other.path.is_within(home));
+    let is_half = own.map(|other| is_half(r, other)).collect::<Result<Vec<_>, _>>()?.contains(&true);
     Ok(Asset {
         id: Uuid::of_content(&hash),
+        place: name.id,
         hash,
         motion: motion_of(r, &name)?,
         path: name.path,
@@ -328,22 +344,42 @@ fn described(r: &Reader<'_>, home: &RelPath, asset: AssetName) -> Result<Asset, 
         ctime: name.ctime,
         received: name.received,
         sha1: sha1(digits.as_deref()),
-        favourite,
+        favourite: names.iter().any(is_favourite),
+        is_half,
+        media: r.media(&hash)?,
     })
 }
 
+/// The endings that the still of a Live Photo has, and those of its moving half, folded.
+const STILLS: [&str; 5] = [".heic", ".heif", ".hif", ".jpg", ".jpeg"];
+const HALVES: [&str; 2] = [".mov", ".mp4"];
+
 /// The moving half of a Live Photo lies beside the still under its stem.
 fn motion_of(r: &Reader<'_>, still: &NameRow) -> Result<Option<Uuid>, CatalogueError> {
-    let (stem, ending) = naming::split(still.path.name());
-    let live = [".heic", ".heif", ".hif", ".jpg", ".jpeg"];
-    let Some(folder) = still.path.parent().filter(|_| live.contains(&fold_text(ending).as_str())) else {
+    Ok(beside(r, still, &STILLS, &HALVES)?.map(|hash| Uuid::of_content(&hash)))
+}
+
+/// Whether a name is that of a moving half: its still lies beside it.
+fn is_half(r: &Reader<'_>, name: &NameRow) -> Result<bool, CatalogueError> {
+    Ok(beside(r, name, &HALVES, &STILLS)?.is_some())
+}
+
+/// What lies beside a name that has one of these endings, under its stem and one of those.
+fn beside(
+    r: &Reader<'_>,
+    name: &NameRow,
+    own: &[&str],
+    others: &[&str],
+) -> Result<Option<ContentHash>, CatalogueError> {
+    let (stem, ending) = naming::split(name.path.name());
+    let Some(folder) = name.path.parent().filter(|_| own.contains(&fold_text(ending).as_str())) else {
         return Ok(None);
     };
-    for ending in [".mov", ".mp4"] {
+    for ending in others {
         let beside = folder.child(&format!("{stem}{ending}")).ok();
         let row = beside.map(|path| r.name(&path.fold_key())).transpose()?.flatten();
         if let Some(hash) = row.and_then(|row| row.hash) {
-            return Ok(Some(Uuid::of_content(&hash)));
+            return Ok(Some(hash));
         }
     }
     Ok(None)

@@ -70,6 +70,12 @@ impl Pool {
         Ok(device.map(|device| SignedIn { device, token }))
     }
 
+    /// Whether a device may still sign in, as far as is known: while the main drive is away, whoever might before may.
+    pub fn may_sign_in(&self, device: &Device) -> bool {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.key.is_none() || accounts.devices.values().any(|other| other == device)
+    }
+
     /// What a client that signs in once shows from then on: good for as long as the device may sign in.
     pub fn pass_of(&self, device: &Device) -> Result<String, Refusal> {
         let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);

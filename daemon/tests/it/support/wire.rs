@@ -28,6 +28,24 @@ impl Reply {
         let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
         Some(Self { status, text, body: bytes[end + 4..].to_vec() })
     }
+
+    /// The body without its framing, if that was in chunks. `None`: it ended before the last of them.
+    pub(crate) fn unchunked(&self) -> Option<Vec<u8>> {
+        let head = self.text.split("\r\n\r\n").next()?.to_lowercase();
+        if !head.contains("transfer-encoding: chunked") {
+            return Some(self.body.clone());
+        }
+        let (mut body, mut rest) = (Vec::new(), self.body.as_slice());
+        loop {
+            let end = rest.windows(2).position(|two| two == b"\r\n")?;
+            let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).ok()?, 16).ok()?;
+            if length == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(rest.get(end + 2..end + 2 + length)?);
+            rest = rest.get(end + length + 4..)?;
+        }
+    }
 }
 
 /// One whole request with a length, on a connection of its own.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::work::error::Refusal;
 
-const JSON: &str = "application/json; charset=utf-8";
+pub(super) const JSON: &str = "application/json; charset=utf-8";
 /// The phone app ends its whole run at this text, and at nothing else (`requireQuota` in the server's `asset-media.service.ts`).
 const QUOTA: &str = "Quota has been exceeded!";
 

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{json, read};
+use super::details::{Exif, created, local};
 use super::users::{time, user_id};
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::face::http::webdav::kind::content_type;
@@ -30,7 +31,7 @@ pub(super) struct Described {
     file_created_at: String,
     file_modified_at: String,
     has_metadata: bool,
-    height: Option<u64>,
+    height: Option<u32>,
     pub(super) id: String,
     is_archived: bool,
     is_edited: bool,
@@ -52,20 +53,11 @@ pub(super) struct Described {
     kind: &'static str,
     updated_at: String,
     visibility: &'static str,
-    width: Option<u64>,
-}
-
-/// `ExifResponseDto`, as far as anything of it is known.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Exif {
-    file_size_in_byte: u64,
-    date_time_original: Option<String>,
-    modify_date: String,
+    width: Option<u32>,
 }
 
 /// SHA-1 as Immich writes it; empty while it is not known.
-fn checksum(asset: &Asset) -> String {
+pub(super) fn checksum(asset: &Asset) -> String {
     asset.sha1.map(|sha1| base64::engine::general_purpose::STANDARD.encode(sha1)).unwrap_or_default()
 }
 
@@ -73,21 +65,17 @@ impl Described {
     /// A photo of a person.
     pub(super) fn new(device: &Device, asset: &Asset) -> Self {
         let (changed, received) = (time(asset.mtime), time(asset.received));
-        let created = time(asset.ctime.unwrap_or(asset.mtime));
+        let size = asset.media.as_ref().and_then(|media| media.size);
         Self {
             checksum: checksum(asset),
             created_at: received.clone(),
             duplicate_id: None,
             duration: None,
-            exif_info: Exif {
-                file_size_in_byte: asset.size,
-                date_time_original: None,
-                modify_date: changed.clone(),
-            },
-            file_created_at: created.clone(),
+            exif_info: Exif::new(asset),
+            file_created_at: time(created(asset)),
             file_modified_at: changed,
-            has_metadata: false,
-            height: None,
+            has_metadata: asset.media.is_some(),
+            height: size.map(|size| size.height),
             id: asset.id.to_string(),
             is_archived: false,
             is_edited: false,
@@ -96,7 +84,7 @@ impl Described {
             is_trashed: false,
             library_id: None,
             live_photo_video_id: asset.motion.map(|id| id.to_string()),
-            local_date_time: created,
+            local_date_time: local(asset),
             original_file_name: asset.path.name().to_owned(),
             original_mime_type: content_type(asset.path.name()),
             original_path: asset.path.to_string(),
@@ -108,7 +96,7 @@ impl Described {
             kind: kind(asset.medium()),
             updated_at: received,
             visibility: "timeline",
-            width: None,
+            width: size.map(|size| size.width),
         }
     }
 }
@@ -122,11 +110,55 @@ pub(super) fn kind(medium: Medium) -> &'static str {
     }
 }
 
+/// The photo with an id, as sent.
+pub(super) fn find(library: &Library, device: &Device, id: &str) -> Result<Asset, Deny> {
+    let id: Uuid = id.parse().map_err(|_| Deny::Bad("id must be a UUID"))?;
+    library.asset(&device.person, id)?.ok_or(Deny::Refused(Refusal::NotFound))
+}
+
 /// One photo.
 pub(super) fn one(library: &Library, device: &Device, id: &str) -> Result<Reply, Deny> {
-    let id: Uuid = id.parse().map_err(|_| Deny::Bad("id must be a UUID"))?;
-    let asset = library.asset(&device.person, id)?.ok_or(Deny::Refused(Refusal::NotFound))?;
-    Ok(json(StatusCode::OK, &Described::new(device, &asset)))
+    Ok(json(StatusCode::OK, &Described::new(device, &find(library, device, id)?)))
+}
+
+/// `UpdateAssetDto` and `AssetBulkUpdateDto`, as far as they mean anything here. Whatever else is to change is refused: an answer that
+/// left it out would say that it was done.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Change {
+    #[serde(default)]
+    ids: Vec<String>,
+    #[serde(default)]
+    is_favorite: Option<bool>,
+}
+
+/// Photos into or from among the favourites.
+fn favour(library: &Library, device: &Device, photos: &[Asset], change: &Change) -> Result<(), Deny> {
+    for asset in photos {
+        match change.is_favorite {
+            Some(true) => library.favour(device, &asset.hash)?,
+            Some(false) => library.unfavour(device, &asset.hash)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// One photo, changed; the photo as it is then.
+pub(super) fn change(library: &Library, device: &Device, id: &str, body: &[u8]) -> Result<Reply, Deny> {
+    favour(library, device, &[find(library, device, id)?], &read(body)?)?;
+    one(library, device, id)
+}
+
+/// Several. All must be there before one is changed.
+pub(super) fn change_many(library: &Library, device: &Device, body: &[u8]) -> Result<Reply, Deny> {
+    let change: Change = read(body)?;
+    if change.ids.len() > MOST_IDS {
+        return Err(Deny::Bad("too many ids at once"));
+    }
+    let photos: Result<Vec<Asset>, Deny> = change.ids.iter().map(|id| find(library, device, id)).collect();
+    favour(library, device, &photos?, &change)?;
+    Ok(reply::bare(StatusCode::NO_CONTENT))
 }
 
 /// `AssetStatsResponseDto`.

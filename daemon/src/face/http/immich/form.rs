@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Cx;
 use super::answer::json;
 use super::check::{own_key, sha1};
+use super::socket;
 use crate::face::http::multipart::{BadForm, Event, Form, boundary};
 use crate::face::http::reply::{Deny, Reply};
 use crate::face::http::upload::{self, Sink};
@@ -122,6 +123,7 @@ pub(super) async fn upload(cx: Cx, body: &mut Option<Incoming>) -> Result<Reply,
         declared: announced.map(DeclaredHash::Sha1).into_iter().collect(),
         also: ALSO,
     };
+    let told = cx.device.clone();
     let (ingest, library, device) = (face.ingest.clone(), face.library.clone(), cx.device);
     let begin = move || Taking::begin(Form::new(&boundary), library, ingest, device, unnamed);
     let taken = match upload::whole(body, face, length, waits).await? {
@@ -135,6 +137,7 @@ pub(super) async fn upload(cx: Cx, body: &mut Option<Incoming>) -> Result<Reply,
         }
         None => upload::pump(body, face, begin).await?,
     };
+    socket::tell(&cx.shared, &told, taken.kept.id).await;
     Ok(answer(taken.kept.id, taken.kept.known, taken.own_id))
 }
 

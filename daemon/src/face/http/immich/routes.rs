@@ -10,6 +10,8 @@ pub(super) enum Call {
     Upload,
     /// A device that signs in. What it may take away is decided with each photo: a phone nothing (403).
     Device(Own),
+    /// The same, where the phone app is answered (`immich.phone_app`); else there is nothing here.
+    App(App),
 }
 
 /// What anybody may ask.
@@ -92,12 +94,45 @@ pub(super) struct Line {
     pub(super) call: Call,
 }
 
+/// What only the phone app asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum App {
+    /// What changed since it asked last.
+    Stream,
+    /// What it has heard of.
+    Heard,
+    /// That it has what it was told.
+    Hear,
+    /// That it wants to be told again.
+    Unhear,
+    /// A connection on which it is told that something changed.
+    Socket,
+    /// One person.
+    User,
+    /// One photo, changed: among the favourites or not.
+    Change,
+    /// Several.
+    ChangeMany,
+    /// Its bytes.
+    Original,
+    /// Something that there is nothing of here, in the form in which it is expected.
+    Nothing(&'static str),
+}
+
 const fn open(method: &'static str, path: &'static str, call: Open) -> Line {
     Line { method, path, call: Call::Open(call) }
 }
 
 const fn device(method: &'static str, path: &'static str, call: Own) -> Line {
     Line { method, path, call: Call::Device(call) }
+}
+
+const fn app(method: &'static str, path: &'static str, call: App) -> Line {
+    Line { method, path, call: Call::App(call) }
+}
+
+const fn nothing(path: &'static str, answer: &'static str) -> Line {
+    app("GET", path, App::Nothing(answer))
 }
 
 /// The table. `/api/assets/exist` and a name instead of an id in `/api/albums/*/assets` are of servers before 3.0.
@@ -133,7 +168,48 @@ pub(super) const TABLE: &[Line] = &[
     device("DELETE", "/api/albums/*/assets", Own::TakeFromAlbum),
     device("POST", "/api/albums/*/assets", Own::AddToAlbumNamed),
     device("PUT", "/api/jobs/*", Own::Job),
+    app("POST", "/api/sync/stream", App::Stream),
+    app("GET", "/api/sync/ack", App::Heard),
+    app("POST", "/api/sync/ack", App::Hear),
+    app("DELETE", "/api/sync/ack", App::Unhear),
+    app("GET", "/api/socket.io", App::Socket),
+    nothing("/api/users/me/preferences", PREFERENCES),
+    app("GET", "/api/users/*", App::User),
+    app("PUT", "/api/assets", App::ChangeMany),
+    app("PUT", "/api/assets/*", App::Change),
+    app("GET", "/api/assets/*/original", App::Original),
+    app("GET", "/api/assets/*/video/playback", App::Original),
+    nothing("/api/activities", "[]"),
+    nothing("/api/activities/statistics", r#"{"comments":0,"likes":0}"#),
+    nothing("/api/auth/status", r#"{"isElevated":false,"password":true,"pinCode":false}"#),
+    nothing("/api/faces", "[]"),
+    nothing("/api/map/markers", "[]"),
+    nothing("/api/memories", "[]"),
+    nothing("/api/memories/statistics", r#"{"total":0}"#),
+    nothing("/api/notifications", "[]"),
+    nothing("/api/partners", "[]"),
+    nothing("/api/people", r#"{"hasNextPage":false,"hidden":0,"people":[],"total":0}"#),
+    nothing("/api/search/cities", "[]"),
+    nothing("/api/search/explore", "[]"),
+    nothing("/api/search/suggestions", "[]"),
+    nothing("/api/server/version-check", r#"{"checkedAt":null,"releaseVersion":null}"#),
+    nothing("/api/sessions", "[]"),
+    nothing("/api/shared-links", "[]"),
+    nothing("/api/stacks", "[]"),
+    nothing("/api/tags", "[]"),
 ];
+
+/// `UserPreferencesResponseDto` of SDK 3.2, and what 3.3 adds: nothing that is not here is shown.
+const PREFERENCES: &str = concat!(
+    r#"{"albums":{"defaultAssetOrder":"desc"},"cast":{"gCastEnabled":false},"#,
+    r#""download":{"archiveSize":4294967296,"includeEmbeddedVideos":false},"#,
+    r#""emailNotifications":{"albumInvite":false,"albumUpdate":false,"enabled":false},"#,
+    r#""folders":{"enabled":false,"sidebarWeb":false},"memories":{"duration":5,"enabled":false,"sidebarWeb":false},"#,
+    r#""people":{"enabled":false,"minimumFaces":3,"sidebarWeb":false,"updateStrategy":"self"},"#,
+    r#""purchase":{"hideBuyButtonUntil":"2100-01-01T00:00:00.000Z","showSupportBadge":false},"#,
+    r#""ratings":{"enabled":false},"recentlyAdded":{"sidebarWeb":false},"sharedLinks":{"enabled":false,"sidebarWeb":false},"#,
+    r#""tags":{"enabled":false,"sidebarWeb":false}}"#
+);
 
 /// The line of a request, and what stands for `*` in it, as it was sent. The path is compared before any decoding.
 pub(super) fn find<'p>(method: &Method, path: &'p str) -> Option<(&'static Line, Option<&'p str>)> {
@@ -180,7 +256,7 @@ mod tests {
             ("GET", "/api/assets//"),
             ("GET", "/api/assets/x/y"),
             ("GET", "/API/users/me"),
-            ("GET", "/api/users/m%65"),
+            ("GET", "/api/us%65rs/me"),
             ("GET", "/api/admin/users"),
         ] {
             assert_eq!(found(method, path), None, "{method} {path}");
@@ -205,6 +281,15 @@ mod tests {
                 "/api/auth/login"
             ]
         );
+    }
+
+    #[test]
+    fn what_is_nothing_is_json() {
+        for line in TABLE {
+            if let Call::App(App::Nothing(text)) = line.call {
+                serde_json::from_str::<serde_json::Value>(text).unwrap();
+            }
+        }
     }
 
     #[test]

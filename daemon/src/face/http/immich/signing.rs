@@ -1,7 +1,7 @@
 //! Signing in with a device's token as an API key, and trading a person's name and a token for the token.
 use std::net::IpAddr;
 
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, COOKIE};
 use hyper::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +9,10 @@ use super::answer::{json, read};
 use super::users::{email, user_id};
 use crate::face::http::Shared;
 use crate::face::http::reply::{Deny, Reply};
+use crate::face::http::upload;
 use crate::model::account::Device;
 use crate::os::clock;
+use crate::work::library::Library;
 
 /// A token has 39 characters.
 const LONGEST: usize = 200;
@@ -18,17 +20,23 @@ const LONGEST: usize = 200;
 const NOBODY: &str = "(api key)";
 const WRONG: Deny = Deny::Status(StatusCode::UNAUTHORIZED, "Invalid API key");
 
-/// The token that a request carries: as an API key, as a bearer's, or as the phone apps name it.
+/// The token that a request carries: as an API key, as a bearer's, or as the phone apps name it. The app puts it into a cookie of its own making;
+/// a browser never has one, because none is ever set.
 fn token(headers: &HeaderMap) -> Option<&str> {
     let plain = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = || {
         let (scheme, token) = plain(AUTHORIZATION.as_str())?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     };
+    let cookie = || {
+        let pairs = plain(COOKIE.as_str())?.split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs.into_iter().find(|(name, _)| *name == "immich_access_token").map(|(_, token)| token.trim())
+    };
     plain("x-api-key")
         .or_else(bearer)
         .or_else(|| plain("x-immich-user-token"))
         .or_else(|| plain("x-immich-session-token"))
+        .or_else(cookie)
         .filter(|token| !token.is_empty() && token.len() <= LONGEST)
 }
 
@@ -88,6 +96,9 @@ pub(super) async fn login(shared: &Shared, from: IpAddr, body: &[u8]) -> Result<
         return Err(wrong(shared, from, &user, answer).await);
     };
     shared.throttle().succeeded(from, &user);
+    if shared.face.immich.phone_app {
+        forget(shared, signed_in.device.clone()).await?;
+    }
     let person = &signed_in.device.person;
     let session = Session {
         access_token: token,
@@ -110,9 +121,18 @@ struct LoggedOut {
     successful: bool,
 }
 
-/// The client forgets the token. It stays good: it is the device's, and its owner revokes it.
-pub(super) fn logout() -> Reply {
-    json(StatusCode::OK, &LoggedOut { redirect_uri: "", successful: true })
+/// An app that signs in knows nothing of what was here, whatever it was told before it signed out.
+async fn forget(shared: &Shared, device: Device) -> Result<(), Deny> {
+    let library = shared.face.library.clone();
+    upload::blocking(&shared.face.pool, move || Ok(library.unfollow(&device)?)).await
+}
+
+/// The client forgets the token, and its app what it was told. The token stays good: it is the device's, and its owner revokes it.
+pub(super) fn logout(library: &Library, device: &Device, phone_app: bool) -> Result<Reply, Deny> {
+    if phone_app {
+        library.unfollow(device)?;
+    }
+    Ok(json(StatusCode::OK, &LoggedOut { redirect_uri: "", successful: true }))
 }
 
 /// `ValidateAccessTokenResponseDto`.
@@ -144,6 +164,9 @@ mod tests {
         assert_eq!(of(&[("authorization", "Bearer abc")]).as_deref(), Some("abc"));
         assert_eq!(of(&[("x-immich-user-token", "abc")]).as_deref(), Some("abc"));
         assert_eq!(of(&[("x-immich-session-token", "abc")]).as_deref(), Some("abc"));
+        let cookies = "immich_is_authenticated=true; immich_access_token=abc;immich_auth_type=password";
+        assert_eq!(of(&[("cookie", cookies)]).as_deref(), Some("abc"));
+        assert_eq!(of(&[("cookie", "shoebox=abc; immich_access_tokens=abc")]), None);
         assert_eq!(of(&[("authorization", "Bearer b"), ("x-api-key", "a")]).as_deref(), Some("a"));
         for none in [("authorization", "Basic YTpi"), ("authorization", "Bearer"), ("x-api-key", "")] {
             assert_eq!(of(&[none]), None, "{none:?}");

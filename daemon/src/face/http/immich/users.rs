@@ -7,6 +7,7 @@ use super::answer::json;
 use crate::face::http::reply::{Deny, Reply};
 use crate::model::account::{Device, DeviceKind, Slug};
 use crate::model::uuid::Uuid;
+use crate::work::error::Refusal;
 use crate::work::library::Library;
 
 /// A person's id.
@@ -92,6 +93,14 @@ pub(super) fn me(library: &Library, device: &Device) -> Result<Reply, Deny> {
         updated_at: since,
     };
     Ok(json(StatusCode::OK, &me))
+}
+
+/// A person by id: everybody sees himself.
+pub(super) fn one(library: &Library, device: &Device, id: &str) -> Result<Reply, Deny> {
+    if id.parse() != Ok(user_id(&device.person)) {
+        return Err(Deny::Refused(Refusal::NotFound));
+    }
+    Ok(json(StatusCode::OK, &User::new(library, &device.person)?))
 }
 
 /// Everybody whom a person can see here.

@@ -118,6 +118,18 @@ pub(super) async fn answer_root(
     }
 }
 
+/// A file as GET and HEAD of the tree answer it, for a dialect that found it in another way. Blocking.
+pub(super) fn download(
+    shared: &Arc<Shared>,
+    device: Device,
+    here: Authority,
+    parts: &Parts,
+    path: RelPath,
+) -> Result<Reply, Deny> {
+    let target = Target { path, is_root: false, slash: false };
+    get::get(&Cx::new(shared, device, (here, Flavour::plain()), parts, target))
+}
+
 /// What the tree can do. Windows wants 200, and `MS-Author-Via` to take it for WebDAV at all.
 fn options() -> Reply {
     let mut reply = reply::bare(StatusCode::OK);
