@@ -125,6 +125,15 @@ async function inTheBackground(context, page) {
   await until(idle, (all) => Number(document.getElementById('count-proved').textContent) === all, wish.background.length);
   await until(idle, async () => (await queue.sent()).length === 0);
   tell({ awoken: await idle.textContent('#headline'), queued: await queued(idle) });
+  // One of which the service worker believed so, and the box knows nothing.
+  await idle.evaluate(() => queue.acknowledged({ id: 1e6, name: 'ghost.jpg', size: 5 }, { hash: '0'.repeat(64), path: 'anna/x/ghost.jpg' }, 'anna'));
+  const answered = idle.waitForResponse((answer) => answer.url().endsWith('/upload/proofs') && answer.ok());
+  await idle.reload();
+  await answered;
+  await until(idle, () => document.querySelector('#list .state'));
+  tell({ ghost: await idle.textContent('#list .state'), safe: await idle.textContent('#headline') });
+  await idle.evaluate(() => queue.forget(1e6));
+  await idle.reload();
   return idle;
 }
 

@@ -108,7 +108,7 @@ fn everybody_may_load_the_page_and_nobody_sends_without_signing_in() {
 #[test]
 fn what_is_shared_where_no_worker_takes_it_is_answered_with_the_page_and_not_read() {
     let dir = tempfile::tempdir().unwrap();
-    let mut daemon = Daemon::furnish(dir.path(), 5);
+    let daemon = Daemon::furnish(dir.path(), 5);
     let anna = daemon.add_person("anna", "web", "phone");
     let cookie = cookie(&sign_in(&daemon, "anna", &anna.password, ""));
     let form = "Content-Type: multipart/form-data; boundary=x\r\n";
