@@ -1,17 +1,14 @@
-// The upload page: what was chosen, how far each file is, and what is proved of it. Files are sent by tus-js-client (../vendor).
+// The upload page: what was chosen, how far each file is, and what is proved of it. Files are sent by tus-js-client (../vendor);
+// what goes beyond plain HTTP is in secure.js.
 'use strict';
 
 (() => {
   // So many files are sent at once.
   const PARALLEL = 2;
-  // What is smaller goes in one request; what is larger goes in pieces, and each piece that arrived is never sent again.
-  const PIECE = 8 * 1024 * 1024;
   // Pauses before a file is tried again, seconds. After the last it is listed as failed.
   const PAUSES = [1, 2, 4, 8, 15];
   // Between two questions whether drive B has them: from, to, seconds.
   const ASK = [2, 30];
-  // How much of a file is looked at for the date it was taken.
-  const HEAD = 256 * 1024;
 
   const $ = (id) => document.getElementById(id);
   const items = [];
@@ -65,6 +62,7 @@
     $('sign-in').hidden = true;
     $('work').hidden = false;
     showWhere();
+    secure.entered(person);
     next();
   }
 
@@ -100,6 +98,12 @@
     $('banner').hidden = !text;
   }
 
+  // Of what was shared: stays when somebody signs in.
+  function tell(text) {
+    $('lost').textContent = text;
+    $('lost').hidden = false;
+  }
+
   function remembered(key) {
     try { return localStorage.getItem(`shoebox.${key}`) || ''; } catch (e) { return ''; }
   }
@@ -113,13 +117,16 @@
   function showWhere() {
     const album = $('album').value.trim();
     $('where').textContent = `Goes to photos/${person}/${album || 'the month each was taken'}`;
+    secure.show();
   }
+
+  const listed = (file, more) => ({
+    file, album: '', state: 'waiting', sent: 0, tries: 0, why: '', hash: '', path: '', url: '', shared: 0, came: 0, onB: null, row: null, ...more,
+  });
 
   async function choose(files) {
     const album = $('album').value.trim();
-    for (const file of files) {
-      items.push({ file, album, state: 'waiting', sent: 0, tries: 0, why: '', hash: '', path: '', url: '', onB: null, row: null });
-    }
+    for (const file of files) items.push(listed(file, { album }));
     stopped = null;
     say(null);
     // It was read, or will not be: from here on the progress is what matters.
@@ -128,12 +135,21 @@
     next();
   }
 
-  async function month(file) {
-    try {
-      const found = monthTaken(await file.slice(0, HEAD).arrayBuffer());
-      if (found) return found;
-    } catch (e) { /* an older browser, or the file is gone: its date will do */ }
-    return monthOf(file.lastModified || Date.now());
+  // What was shared with the page and a person agreed to send.
+  function addShared(entries) {
+    for (const { id, file, album, url, came } of entries) items.push(listed(file, { album, url, came, shared: id }));
+    stopped = null;
+    draw();
+    next();
+  }
+
+  // What was sent while no page was open. What the box says of it now is asked, and not what it said then.
+  function addSent(records) {
+    for (const { id, name, size: bytes, hash, path } of records) {
+      items.push(listed({ name, size: bytes }, { state: 'asking', sent: bytes, hash, path, shared: id }));
+    }
+    draw();
+    ask(0);
   }
 
   // --- sending
@@ -155,6 +171,11 @@
     item.why = '';
     draw();
     try {
+      if (!await secure.hold(item)) {
+        draw();
+        ask(0);
+        return next();
+      }
       if (!item.upload) item.upload = await prepare(item);
       item.upload.start();
     } catch (e) {
@@ -164,19 +185,18 @@
 
   async function prepare(item) {
     const { file, album } = item;
-    const large = file.size > PIECE;
-    const metadata = { filename: file.name, filetype: file.type || '', lastModified: String(file.lastModified || Date.now()) };
-    if (album) metadata.album = album; else metadata.month = await month(file);
+    // Where a shared file's upload is, is written down with the file.
+    const large = file.size > sending.PIECE && !item.shared;
+    const date = item.shared ? 0 : file.lastModified || Date.now();
     const upload = new tus.Upload(file, {
-      endpoint: '/tus/',
-      metadata,
-      chunkSize: PIECE,
-      uploadDataDuringCreation: !large,
+      ...sending.options(file, await sending.metadata(file, album, date, item.came)),
       storeFingerprintForResuming: large,
       removeFingerprintOnSuccess: true,
-      // Pauses are ours: what cannot be reached for one file cannot be reached for the others.
-      retryDelays: null,
-      onUploadUrlAvailable: () => { item.url = item.upload ? item.upload.url : item.url; },
+      uploadUrl: (item.shared && item.url) || null,
+      onUploadUrlAvailable: () => {
+        item.url = item.upload ? item.upload.url : item.url;
+        if (file.size > sending.PIECE) secure.begun(item);
+      },
       onProgress: (sent) => { item.sent = sent; draw(); },
       onSuccess: ({ lastResponse }) => done(item, lastResponse),
       onError: (error) => failed(item, error),
@@ -190,10 +210,16 @@
   }
 
   function done(item, answer) {
-    item.hash = answer.getHeader('Shoebox-Hash') || '';
-    item.path = decodeURIComponent(answer.getHeader('Shoebox-Path') || '');
-    if (!item.hash) return failed(item, new Error('the box did not say that it has it'));
-    item.state = answer.getHeader('Shoebox-Outcome') === 'already-there' ? 'there' : 'stored';
+    let said;
+    try {
+      said = sending.acknowledged(answer);
+    } catch (error) {
+      return failed(item, error);
+    }
+    item.hash = said.hash;
+    item.path = said.path;
+    item.state = said.there ? 'there' : 'stored';
+    secure.acknowledged(item);
     item.sent = item.file.size;
     item.tries = 0;
     item.upload = null;
@@ -220,13 +246,14 @@
       return stop(`Stopped: ${words}. Nothing more is sent until there is room.`);
     }
     // What no repetition mends.
-    if (status >= 400 && status < 500 && ![404, 408, 409, 410, 423, 429, 460].includes(status)) {
+    if (sending.isFinal(status)) {
+      secure.refused(item);
       return giveUp(item, words || `refused (${status})`);
     }
-    // What the box no longer has is begun anew.
-    if ([404, 410, 460].includes(status)) {
+    if (sending.isGone(status)) {
       item.upload = null;
       item.url = '';
+      secure.begun(item);
     }
     again(item, status === 503 ? `the box cannot take it at the moment (${words})` : words || 'the box cannot be reached');
   }
@@ -313,7 +340,12 @@
         const proofs = answer.ok ? (await answer.json()).proofs : [];
         for (const proof of proofs) {
           for (const item of open) {
-            if (item.hash === proof.hash && proof.on_b) {
+            if (item.hash !== proof.hash) continue;
+            if (item.state === 'asking' && proof.on_a) {
+              item.state = 'stored';
+              secure.confirmed(item);
+            }
+            if (proof.on_b) {
               item.onB = new Date(proof.on_b);
               news = true;
             }
@@ -321,7 +353,7 @@
         }
       } catch (e) { /* asked again below */ }
       draw();
-      ask(news ? ASK[0] : Math.min(seconds * 1.5, ASK[1]));
+      ask(news ? ASK[0] : Math.min(Math.max(seconds * 1.5, ASK[0]), ASK[1]));
     }, seconds * 1000);
   }
 
@@ -365,6 +397,7 @@
     $('failures').toggleAttribute('data-any', broken > 0);
     set('failed-title', `Not sent: ${broken}`);
     for (const item of items) showRow(item);
+    secure.busy(count('sending', 'waiting', 'pausing') > 0 && signedIn);
   }
 
   function headline(finished, broken, proved) {
@@ -383,6 +416,7 @@
   function state(item) {
     switch (item.state) {
       case 'waiting': return ['', 'waiting'];
+      case 'asking': return ['', 'sent in the background; asking the box whether it is safe'];
       case 'sending': return ['', `${size(Math.min(item.sent, item.file.size))} of ${size(item.file.size)}`];
       case 'pausing': return ['wait', item.why];
       case 'failed': return ['bad', item.why];
@@ -450,6 +484,7 @@
   });
   $('sign-out').addEventListener('click', async () => {
     known = null;
+    secure.left();
     try { await session('DELETE'); } catch (e) { /* the box forgets it by itself */ }
     leave();
   });
@@ -478,5 +513,8 @@
   const apple = /iPhone|iPad|iPod/.test(navigator.userAgent) || (navigator.platform === 'MacIntel' && navigator.maxTouchPoints > 1);
   $('about-iphone').open = apple;
   if (typeof tus === 'undefined' || !tus.isSupported) say('This browser is too old to send photos. Use an upload app.');
-  else begin();
+  else {
+    secure.begin({ items, size, addShared, addSent, tell, album: () => $('album').value.trim() });
+    begin();
+  }
 })();

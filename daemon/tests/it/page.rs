@@ -56,7 +56,9 @@ fn everybody_may_load_the_page_and_nobody_sends_without_signing_in() {
     let ben = daemon.add_person("ben", "web", "phone");
     let page = ask(&daemon, "GET", "/upload", "", b"");
     assert_eq!(page.status, 200);
-    assert!(page.text.contains("script-src 'self'") && !page.text.contains("unsafe"), "{}", page.text);
+    for word in ["script-src 'self'", "worker-src 'self'", "manifest-src 'self'", "default-src 'none'"] {
+        assert!(page.text.contains(word) && !page.text.contains("unsafe"), "{}", page.text);
+    }
     assert_eq!(ask(&daemon, "GET", "/upload/assets/upload.js", "", b"").status, 200);
     assert_eq!(ask(&daemon, "GET", "/upload/assets/../config.toml", "", b"").status, 404);
     for (method, target) in
@@ -100,6 +102,41 @@ fn everybody_may_load_the_page_and_nobody_sends_without_signing_in() {
         ask(&daemon, "POST", "/upload/proofs", &annas, json!({ "hashes": many }).to_string().as_bytes())
             .status,
         400
+    );
+}
+
+#[test]
+fn what_is_shared_where_no_worker_takes_it_is_answered_with_the_page_and_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::furnish(dir.path(), 5);
+    let anna = daemon.add_person("anna", "web", "phone");
+    let cookie = cookie(&sign_in(&daemon, "anna", &anna.password, ""));
+    let form = "Content-Type: multipart/form-data; boundary=x\r\n";
+    let body = b"--x\r\nContent-Disposition: form-data; name=\"files\"; filename=\"a.jpg\"\r\n\r\nphoto\r\n--x--\r\n";
+    // A phone's share sheet is no site; who is signed in does not matter, nor whether the drives are there.
+    for more in ["", "Origin: null\r\n", "Origin: http://evil.example\r\nSec-Fetch-Site: cross-site\r\n"] {
+        let reply = ask(&daemon, "POST", "/upload/share", &format!("{cookie}{form}{more}"), body);
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert!(reply.text.contains("role=\"alert\">What was shared did not arrive"), "{}", reply.text);
+        assert!(reply.text.contains("frame-ancestors 'none'"), "{}", reply.text);
+    }
+    assert!(!ask(&daemon, "GET", "/upload", "", b"").text.contains("role=\"alert\">What was shared"));
+    assert_eq!(ask(&daemon, "GET", "/upload/share", "", b"").status, 405);
+    // More than anybody would read gets its answer, too.
+    let large = vec![b'x'; 3_000_000];
+    assert_eq!(ask(&daemon, "POST", "/upload/share", form, &large).status, 200);
+    assert!(hashes(&daemon.photos()).is_empty());
+    // The worker may answer for the page, and is asked for anew by whoever has it.
+    let worker = ask(&daemon, "GET", "/upload/assets/worker.js", "", b"");
+    assert!(
+        worker.text.to_ascii_lowercase().contains("service-worker-allowed: /upload\r\n"),
+        "{}",
+        worker.text
+    );
+    assert!(
+        worker.text.contains(concat!("\"version\":\"", env!("CARGO_PKG_VERSION"), "-")),
+        "{}",
+        worker.text
     );
 }
 

@@ -232,6 +232,7 @@ async fn respond(
         (Route::Inbox(rest), Some(device)) => inbox::take(shared, device, parts, rest, body).await,
         (Route::Tus(rest), Some(device)) => Ok(tus::answer(shared, device, parts, rest, body).await),
         (Route::UploadPage, _) => Ok(pages::assets::page(&parts.headers)),
+        (Route::Share, _) => Ok(pages::assets::share()),
         (Route::Asset(path), _) => pages::assets::asset(&parts.headers, path),
         (Route::Session, _) => session::answer(shared, parts, body, from).await,
         (Route::Proofs, Some(device)) => pages::proofs::answer(shared, device, body).await,

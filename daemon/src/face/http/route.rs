@@ -24,6 +24,8 @@ pub(super) enum Route<'a> {
     Tus(&'a str),
     /// The page that sends photos from a browser.
     UploadPage,
+    /// What is shared with the page, where no service worker of its took it.
+    Share,
     /// What pages are made of: what follows `/upload/assets/`.
     Asset(&'a str),
     /// Who is signed in on a page.
@@ -43,6 +45,9 @@ pub(super) enum Route<'a> {
     /// Nothing.
     Unknown,
 }
+
+/// Where photos are shared to. A browser sends there in nobody's name (`Origin: null`), and what comes is never read.
+pub(super) const SHARE: &str = "/upload/share";
 
 /// Who may ask (invariant I27).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +83,7 @@ impl Route<'_> {
             Self::Session => Access::Open,
             // What leads to anything there is random; the page asks a person.
             Self::Login(Login::Begin | Login::Poll | Login::Page(_)) => Access::Open,
-            Self::UploadPage | Self::Asset(_) | Self::Health | Self::Metrics => Access::Open,
+            Self::UploadPage | Self::Share | Self::Asset(_) | Self::Health | Self::Metrics => Access::Open,
             Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
         }
     }
@@ -98,6 +103,8 @@ pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         "/upload" if reads => Route::UploadPage,
         "/upload/session" if matches!(*method, Method::GET | Method::POST | Method::DELETE) => Route::Session,
         "/upload/session" => Route::WrongMethod("GET, POST, DELETE"),
+        SHARE if *method == Method::POST => Route::Share,
+        SHARE => Route::WrongMethod("POST"),
         "/upload/proofs" if *method == Method::POST => Route::Proofs,
         "/upload/proofs" => Route::WrongMethod("POST"),
         "/health" if reads => Route::Health,
@@ -181,7 +188,7 @@ mod tests {
     #[test]
     fn table() {
         use Route::{
-            Asset, Dav, DavRoot, Health, Immich, Inbox, Metrics, Page, Proofs, Session, Tus, Unknown,
+            Asset, Dav, DavRoot, Health, Immich, Inbox, Metrics, Page, Proofs, Session, Share, Tus, Unknown,
             UploadPage, WrongMethod,
         };
         for (method, path, expected) in [
@@ -218,6 +225,9 @@ mod tests {
             ("PUT", "/upload/session", WrongMethod("GET, POST, DELETE")),
             ("POST", "/upload/proofs", Proofs),
             ("GET", "/upload/proofs", WrongMethod("POST")),
+            ("POST", "/upload/share", Share),
+            ("GET", "/upload/share", WrongMethod("POST")),
+            ("POST", "/upload/share/", Unknown),
             ("GET", "/upload/assets/upload.js", Asset("upload.js")),
             ("POST", "/upload/assets/upload.js", WrongMethod("GET, HEAD")),
             ("GET", "/davos", Unknown),
