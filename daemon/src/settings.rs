@@ -12,9 +12,11 @@ use std::time::Duration;
 use log::LevelFilter;
 
 mod file;
+mod network;
 
 use file::{Printer, Reader, Visit};
 pub use file::{SettingsError, SettingsProblem};
+pub use network::{Announce, Plain, Tls};
 
 /// Where the settings are looked for when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/shoebox/config.toml";
@@ -24,6 +26,10 @@ pub const DEFAULT_FILE: &str = "/etc/shoebox/config.toml";
 pub struct Settings {
     /// `[http]`
     pub http: Http,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[announce]`
+    pub announce: Announce,
     /// `[drives]`
     pub drives: Drives,
     /// `[control]`
@@ -275,6 +281,9 @@ impl Settings {
         if self.http.per_ip > self.http.connections {
             reader.problem_at("http.per_ip", "is above http.connections");
         }
+        if self.tls.listen.iter().any(|address| self.http.listen.contains(address) && address.port() != 0) {
+            reader.problem_at("tls.listen", "has an address of http.listen: HTTPS needs a port of its own");
+        }
         if self.health.probe_warn >= self.health.probe_stuck {
             reader.problem_at("health.probe_warn_seconds", "is not below health.probe_stuck_seconds");
         }
@@ -286,7 +295,20 @@ impl Settings {
 
 /// The one list of keys.
 fn walk(settings: &mut Settings, visit: &mut impl Visit) {
-    let Settings { http, drives, control, mirror, rescan, trash, scratch, health, immich, log } = settings;
+    let Settings {
+        http,
+        tls,
+        announce,
+        drives,
+        control,
+        mirror,
+        rescan,
+        trash,
+        scratch,
+        health,
+        immich,
+        log,
+    } = settings;
 
     visit.section("http");
     visit.value("listen", &mut http.listen, |all| distinct(all, "an address"));
@@ -298,6 +320,20 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     visit.count("per_ip", &mut http.per_ip, 1..=4096);
     visit.time("header_seconds", 1, &mut http.header, 1..=600);
     visit.time("idle_seconds", 1, &mut http.idle, 1..=3600);
+
+    visit.section("tls");
+    visit.value("listen", &mut tls.listen, |all| if all.is_empty() { Ok(()) } else { distinct(all, "") });
+    let mut plain = tls.plain.word().to_owned();
+    visit.value("plain", &mut plain, |word| Plain::read(word).map(|_| ()));
+    tls.plain = Plain::read(&plain).unwrap_or(tls.plain);
+
+    visit.section("announce");
+    visit.value("directory", &mut announce.directory, |directory| absolute(directory));
+    visit.value(
+        "nfs",
+        &mut announce.nfs,
+        |path| if path.is_empty() { Ok(()) } else { absolute(Path::new(path)) },
+    );
 
     visit.section("drives");
     visit.value("mounts", &mut drives.mounts, |all| {
@@ -447,6 +483,9 @@ mod tests {
         other.http.public_url = Some("https://box.example".to_owned());
         other.drives.mounts = vec!["/srv/with \"quotes\"".into()];
         other.drives.require_mount = false;
+        other.tls.listen = vec!["[::]:8443".parse().unwrap()];
+        other.tls.plain = Plain::Redirect;
+        other.announce = Announce { directory: "/x".into(), nfs: "/srv/b/photos".to_owned() };
         other.rescan.period = Duration::from_secs(120);
         other.log.level = LevelFilter::Off;
         assert_eq!(Settings::parse(&other.render()), Ok(other));

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::reply::{self, Reply};
 use super::silence::{Silences, Talk};
+use super::tls;
 use super::wire::Wire;
 use crate::os::clock;
 
@@ -85,9 +86,18 @@ impl House {
     }
 }
 
+/// What a listener speaks.
+#[derive(Clone)]
+pub(super) enum Speech {
+    /// HTTP.
+    Plain,
+    /// HTTPS, with whatever is to be shown when a connection comes.
+    Tls(tls::Source),
+}
+
 /// Serves connections until `stop` becomes true, then lets those in flight end.
 pub(super) async fn run<H, F>(
-    listener: TcpListener,
+    (listener, speech): (TcpListener, Speech),
     house: House,
     mut stop: watch::Receiver<bool>,
     beat: impl Fn() + Send,
@@ -123,15 +133,24 @@ where
         match accepted {
             Ok((stream, from, permit)) => {
                 let (limits, stop, handler) = (limits.clone(), stop.clone(), handler.clone());
-                let (guests, silences) = (guests.clone(), silences.clone());
+                let (guests, silences, speech) = (guests.clone(), silences.clone(), speech.clone());
                 keep_alive(&stream);
                 rest = None;
                 open.spawn(async move {
-                    match guests.wait(from, limits.per_address).await {
-                        Some(_guest) => {
+                    match (guests.wait(from, limits.per_address).await, speech) {
+                        (Some(_guest), Speech::Plain) => {
                             connection(stream, from, limits, stop, silences.enter(), handler).await
                         }
-                        None => send_away(stream).await,
+                        (Some(_guest), Speech::Tls(source)) => {
+                            let (talk, mut stopping) = (silences.enter(), stop.clone());
+                            let shaken = tls::shake(stream, &source, &limits, &mut stopping, &talk).await;
+                            if let Some(stream) = shaken {
+                                connection(stream, from, limits, stop, talk, handler).await;
+                            }
+                        }
+                        (None, Speech::Plain) => send_away(stream).await,
+                        // Whoever waits for a handshake can read no answer.
+                        (None, Speech::Tls(_)) => {}
                     }
                     drop(permit);
                 });
@@ -183,7 +202,8 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+/// Returns when it is time to stop.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // A sender that is gone can no longer say stop: whoever held it has stopped.
     let _gone = stop.wait_for(|stop| *stop).await.is_err();
 }

@@ -1,6 +1,6 @@
 //! The accept loop over real connections: framing, bounds, who gives way, and how it ends.
-use crate::face::http::upload;
 use super::*;
+use crate::face::http::upload;
 use std::sync::atomic::AtomicUsize;
 
 /// A server that answers with the length of the body, after `wait`.
@@ -30,7 +30,8 @@ async fn server(limits: Limits, wait: Duration) -> Server {
     let beat = move || {
         counted.fetch_add(1, Ordering::Relaxed);
     };
-    let ended = tokio::spawn(run(listener, House::new(limits), stopped, beat, || (), handler));
+    let ended =
+        tokio::spawn(run((listener, Speech::Plain), House::new(limits), stopped, beat, || (), handler));
     Server { port, stop, beats, ended }
 }
 
@@ -176,7 +177,14 @@ fn connections_are_counted_over_all_listeners() {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             at.push(listener.local_addr().unwrap());
             let handler = |_, _| async { reply::text(StatusCode::OK, "here") };
-            tokio::spawn(run(listener, house.clone(), stopped.clone(), || (), || (), handler));
+            tokio::spawn(run(
+                (listener, Speech::Plain),
+                house.clone(),
+                stopped.clone(),
+                || (),
+                || (),
+                handler,
+            ));
         }
         let _first = TcpStream::connect(at[0]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
