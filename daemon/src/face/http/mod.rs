@@ -148,7 +148,7 @@ impl Server {
         let at_rest = move || pool.at_rest();
         accept::run((listener, speech), self.house, stop, beat, at_rest, move |mut request, from| {
             if secure {
-                drop(request.extensions_mut().insert(tls::Secured));
+                let _before = request.extensions_mut().insert(tls::Secured);
             }
             answer(shared.clone(), request, from)
         })

@@ -100,10 +100,14 @@ impl Shown {
 
     /// Whether a phone that knows the authority takes it at each of these moments, under each of these names.
     pub(super) fn fits(&self, authority: &Authority, names: &Names, at: &[Timestamp]) -> Result<(), Unfit> {
-        let other = |error: Error| match error {
-            Error::CertExpired { .. } | Error::CertNotValidYet { .. } => Unfit::Time,
-            Error::NameConstraintViolation => Unfit::Constraint,
-            error => Unfit::Other(error.to_string()),
+        let other = |error: Error| {
+            if matches!(error, Error::CertExpired { .. } | Error::CertNotValidYet { .. }) {
+                Unfit::Time
+            } else if matches!(error, Error::NameConstraintViolation) {
+                Unfit::Constraint
+            } else {
+                Unfit::Other(error.to_string())
+            }
         };
         let anchors = [webpki::anchor_from_trusted_cert(&authority.certificate).map_err(other)?];
         let certificate = EndEntityCert::try_from(&self.pair.certificate).map_err(other)?;

@@ -68,6 +68,8 @@ impl Folder {
         settings.drives.mounts = vec![self.drive_a(), self.drive_b()];
         settings.drives.require_mount = false;
         settings.control.socket = self.0.join("control.sock");
+        // The demo writes nothing outside its folder, so nobody announces it.
+        settings.announce.directory = self.0.join("announced");
         settings.log.level = log::LevelFilter::Warn;
         settings
     }
