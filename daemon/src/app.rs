@@ -1,6 +1,6 @@
 //! Composes settings, pool, workers and faces; runs them; stops them in one order. Decides nothing.
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,13 +14,16 @@ use tokio::task::JoinHandle;
 
 use crate::face::control;
 use crate::face::http::metrics::{DriveNumbers, MetricsInput, render};
+use crate::face::http::tls::Moving;
 use crate::face::http::{self, Face, HostPolicy, Immich, Server};
 use crate::model::copy::CopyState;
-use crate::os::{clock, systemd};
+use crate::os::{addresses, avahi, clock, systemd};
+use crate::plan::announcing::{Offered, service_file};
 use crate::plan::facts::{Facts, Limits};
 use crate::plan::mirroring::Brake;
-use crate::settings::Settings;
+use crate::settings::{Plain, Settings};
 use crate::store::syscall;
+use crate::work::certificates::{Keeper, Reached};
 use crate::work::checksums::Checksums;
 use crate::work::heal::Healer;
 use crate::work::health::HealthCheck;
@@ -44,6 +47,10 @@ use crate::work::worker::Waker;
 pub struct App {
     pool: Arc<Pool>,
     addresses: Vec<SocketAddr>,
+    /// Where HTTPS answers.
+    secure: Vec<SocketAddr>,
+    /// Where avahi was told what to announce.
+    announced: Option<PathBuf>,
     runtime: Runtime,
     supervisor: Arc<Supervisor>,
     stop: watch::Sender<bool>,
@@ -70,11 +77,21 @@ impl App {
         survive_size_limit(&runtime)?;
         let (stop, stopped) = watch::channel(false);
         let facts = Arc::new(Mutex::new(Facts::default()));
-        let mut app =
-            Self { pool, addresses: Vec::new(), runtime, supervisor, stop, serving: Vec::new(), signals };
+        let mut app = Self {
+            pool,
+            addresses: Vec::new(),
+            secure: Vec::new(),
+            announced: None,
+            runtime,
+            supervisor,
+            stop,
+            serving: Vec::new(),
+            signals,
+        };
         app.listen(&settings, &facts, &stopped)?;
         app.answer(&settings, &stopped)?;
         app.work(&settings, &facts)?;
+        app.announce(&settings);
         app.feed_watchdog();
         systemd::ready();
         Ok(app)
@@ -94,6 +111,9 @@ impl App {
             body_idle: settings.http.idle,
             ..http::Limits::default()
         };
+        let secure = bind(&settings.tls.listen)?;
+        let everybody = settings.tls.plain == Plain::Redirect;
+        let port = secure.first().map(std::net::TcpListener::local_addr).transpose()?.map(|at| at.port());
         let server = Server::new(Arc::new(Face {
             pool: Arc::clone(&self.pool),
             ingest: Ingest::new(Arc::clone(&self.pool)),
@@ -107,26 +127,26 @@ impl App {
             },
             metrics,
             hosts: HostPolicy::new(own_names(settings)).known_as(settings.http.public_url.as_deref()),
+            moving: Moving { port, everybody },
             limits,
         }));
-        for address in &settings.http.listen {
-            let listener = self.bind(*address)?;
-            self.addresses.push(listener.local_addr()?);
+        let plain = bind(&settings.http.listen)?.into_iter().map(|listener| (listener, false));
+        for (listener, is_secure) in plain.chain(secure.into_iter().map(|listener| (listener, true))) {
+            let known = if is_secure { &mut self.secure } else { &mut self.addresses };
+            known.push(listener.local_addr()?);
+            let listener = self.on_runtime(listener)?;
             let heart = self.supervisor.heart("accept", Duration::from_secs(60));
-            self.attend(server.clone().serve(listener, stopped.clone(), move || heart.beat()));
+            self.attend(server.clone().serve((listener, is_secure), stopped.clone(), move || heart.beat()));
         }
-        for address in &settings.sumu.listen {
-            let listener = self.bind(*address)?;
+        for listener in bind(&settings.sumu.listen)? {
+            let listener = self.on_runtime(listener)?;
             let heart = self.supervisor.heart("accept-sumu", Duration::from_secs(60));
             self.attend(server.clone().serve_sumu(listener, stopped.clone(), move || heart.beat()));
         }
         Ok(())
     }
 
-    fn bind(&self, address: SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
-        let listener =
-            std::net::TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))?;
-        listener.set_nonblocking(true)?;
+    fn on_runtime(&self, listener: std::net::TcpListener) -> anyhow::Result<tokio::net::TcpListener> {
         let _entered = self.runtime.enter();
         Ok(tokio::net::TcpListener::from_std(listener)?)
     }
@@ -137,6 +157,28 @@ impl App {
                 log::error!("the HTTP listener ended: {e}");
             }
         }));
+    }
+
+    /// Has avahi say where the box is. Without it the box is found by its address: nothing depends on this.
+    fn announce(&mut self, settings: &Settings) {
+        let port = |all: &[SocketAddr]| all.iter().find(|at| !at.ip().is_loopback()).map(SocketAddr::port);
+        let takes_uploads = self.secure.is_empty() || settings.tls.plain == Plain::Lan;
+        let offered = Offered {
+            http: port(&self.addresses).map(|port| (port, takes_uploads)),
+            https: port(&self.secure),
+            nfs: settings.announce.nfs.clone(),
+        };
+        let directory = &settings.announce.directory;
+        if offered == Offered::default() {
+            return;
+        }
+        match avahi::announce(directory, &service_file(&offered)) {
+            Ok(true) => self.announced = Some(directory.clone()),
+            Ok(false) => {}
+            Err(e) => {
+                log::warn!("could not have avahi announce the box by a file in {}: {e}", directory.display())
+            }
+        }
     }
 
     fn answer(&self, settings: &Settings, stopped: &watch::Receiver<bool>) -> anyhow::Result<()> {
@@ -166,6 +208,12 @@ impl App {
         })?;
         let pool = Arc::clone(&self.pool);
         self.spawn(None, move || Box::new(Snapshots::new(Arc::clone(&pool))))?;
+        if settings.tls.is_on() {
+            let (pool, settings) = (Arc::clone(&self.pool), settings.clone());
+            self.spawn(Some(Wake::Certificates), move || {
+                Box::new(Keeper::new(Arc::clone(&pool), reached(&settings)))
+            })?;
+        }
         let supervisor = Arc::downgrade(&self.supervisor);
         let reports: crate::work::health::Reports =
             Arc::new(move || supervisor.upgrade().map(|s| s.report()).unwrap_or_default());
@@ -237,6 +285,11 @@ impl App {
             std::process::exit(130);
         });
         self.stop.send_replace(true);
+        if let Some(directory) = &self.announced
+            && let Err(e) = avahi::withdraw(directory)
+        {
+            log::warn!("could not have avahi announce the box no more: {e}");
+        }
         let serving = self.serving;
         self.runtime.block_on(async {
             for task in serving {
@@ -284,6 +337,27 @@ fn survive_size_limit(runtime: &Runtime) -> anyhow::Result<()> {
     // Dropping the stream leaves the handler in place.
     drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
     Ok(())
+}
+
+/// Opens what clients connect to.
+fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<std::net::TcpListener>> {
+    let bind = |address: &SocketAddr| {
+        let listener =
+            std::net::TcpListener::bind(address).with_context(|| format!("could not listen on {address}"))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    addresses.iter().map(bind).collect()
+}
+
+/// What the box's certificate names.
+fn reached(settings: &Settings) -> Reached {
+    let public = settings.http.public_host().map(str::to_owned);
+    Reached {
+        machine: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default(),
+        configured: settings.http.hosts.iter().cloned().chain(public).collect(),
+        addresses: Box::new(addresses::own),
+    }
 }
 
 /// Names that lead here: those of the settings, that of the address printed for phones, and the machine's own. No web

@@ -3,7 +3,6 @@
 //! The keys are listed once, in `walk`. Reading a file, printing the settings in force and comparing
 //! `config.example.toml` with the defaults all go through that list, so they cannot disagree.
 //! There is no secret among the settings, and none may be added: `shoebox doctor` prints them all.
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,9 +11,16 @@ use std::time::Duration;
 use log::LevelFilter;
 
 mod file;
+mod network;
+mod values;
 
 use file::{Printer, Reader, Visit};
 pub use file::{SettingsError, SettingsProblem};
+pub use network::{Announce, Plain, Tls};
+use values::{
+    EXPERIMENTAL, OFF, absolute, distinct, host_name, log_level, off_or_experimental, three_numbers,
+    web_address,
+};
 
 /// Where the settings are looked for when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/shoebox/config.toml";
@@ -24,6 +30,10 @@ pub const DEFAULT_FILE: &str = "/etc/shoebox/config.toml";
 pub struct Settings {
     /// `[http]`
     pub http: Http,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[announce]`
+    pub announce: Announce,
     /// `[drives]`
     pub drives: Drives,
     /// `[control]`
@@ -306,6 +316,9 @@ impl Settings {
         if let Some(both) = self.sumu.listen.iter().find(|address| self.http.listen.contains(*address)) {
             reader.problem_at("sumu.listen", &format!("has {both}, which is in http.listen"));
         }
+        if self.tls.listen.iter().any(|address| self.http.listen.contains(address) && address.port() != 0) {
+            reader.problem_at("tls.listen", "has an address of http.listen: HTTPS needs a port of its own");
+        }
         if self.health.probe_warn >= self.health.probe_stuck {
             reader.problem_at("health.probe_warn_seconds", "is not below health.probe_stuck_seconds");
         }
@@ -319,6 +332,8 @@ impl Settings {
 fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     let Settings {
         http,
+        tls,
+        announce,
         drives,
         control,
         mirror,
@@ -332,16 +347,7 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
         log,
     } = settings;
 
-    visit.section("http");
-    visit.value("listen", &mut http.listen, |all| distinct(all, "an address"));
-    visit.value("hosts", &mut http.hosts, |all| all.iter().try_for_each(|host| host_name(host)));
-    let mut url = http.public_url.clone().unwrap_or_default();
-    visit.value("public_url", &mut url, |url| web_address(url));
-    http.public_url = Some(url.trim_end_matches('/').to_owned()).filter(|url| !url.is_empty());
-    visit.count("connections", &mut http.connections, 1..=4096);
-    visit.count("per_ip", &mut http.per_ip, 1..=4096);
-    visit.time("header_seconds", 1, &mut http.header, 1..=600);
-    visit.time("idle_seconds", 1, &mut http.idle, 1..=3600);
+    walk_network(http, tls, announce, visit);
 
     visit.section("drives");
     visit.value("mounts", &mut drives.mounts, |all| {
@@ -377,6 +383,44 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     visit.number("space_warn_percent", &mut health.space_warn_percent, 1..=100);
     visit.number("space_alarm_percent", &mut health.space_alarm_percent, 1..=100);
 
+    walk_dialects(previews, immich, sumu, visit);
+
+    visit.section("log");
+    let mut level = log.level.as_str().to_ascii_lowercase();
+    visit.value("level", &mut level, |word| log_level(word).map(|_| ()));
+    log.level = log_level(&level).unwrap_or(log.level);
+}
+
+/// The part of the list that says how the box is reached.
+fn walk_network(http: &mut Http, tls: &mut Tls, announce: &mut Announce, visit: &mut impl Visit) {
+    visit.section("http");
+    visit.value("listen", &mut http.listen, |all| distinct(all, "an address"));
+    visit.value("hosts", &mut http.hosts, |all| all.iter().try_for_each(|host| host_name(host)));
+    let mut url = http.public_url.clone().unwrap_or_default();
+    visit.value("public_url", &mut url, |url| web_address(url));
+    http.public_url = Some(url.trim_end_matches('/').to_owned()).filter(|url| !url.is_empty());
+    visit.count("connections", &mut http.connections, 1..=4096);
+    visit.count("per_ip", &mut http.per_ip, 1..=4096);
+    visit.time("header_seconds", 1, &mut http.header, 1..=600);
+    visit.time("idle_seconds", 1, &mut http.idle, 1..=3600);
+
+    visit.section("tls");
+    visit.value("listen", &mut tls.listen, |all| if all.is_empty() { Ok(()) } else { distinct(all, "") });
+    let mut plain = tls.plain.word().to_owned();
+    visit.value("plain", &mut plain, |word| Plain::read(word).map(|_| ()));
+    tls.plain = Plain::read(&plain).unwrap_or(tls.plain);
+
+    visit.section("announce");
+    visit.value("directory", &mut announce.directory, |directory| absolute(directory));
+    visit.value(
+        "nfs",
+        &mut announce.nfs,
+        |path| if path.is_empty() { Ok(()) } else { absolute(Path::new(path)) },
+    );
+}
+
+/// The part of the list that some apps alone need.
+fn walk_dialects(previews: &mut Previews, immich: &mut Immich, sumu: &mut Sumu, visit: &mut impl Visit) {
     visit.section("previews");
     let mut cache = previews.cache.clone().unwrap_or_default();
     visit.value(
@@ -399,70 +443,6 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     visit.value("listen", &mut sumu.listen, |all| {
         if all.is_empty() { Ok(()) } else { distinct(all, "an address") }
     });
-
-    visit.section("log");
-    let mut level = log.level.as_str().to_ascii_lowercase();
-    visit.value("level", &mut level, |word| log_level(word).map(|_| ()));
-    log.level = log_level(&level).unwrap_or(log.level);
-}
-
-fn distinct<T: PartialEq + fmt::Debug>(all: &[T], what: &str) -> Result<(), String> {
-    if all.is_empty() {
-        return Err(format!("needs at least {what}"));
-    }
-    match all.iter().enumerate().find(|(index, one)| all[..*index].contains(one)) {
-        Some((_, twice)) => Err(format!("{twice:?} is there twice")),
-        None => Ok(()),
-    }
-}
-
-fn absolute(path: &Path) -> Result<(), String> {
-    if path.is_absolute() && path.parent().is_some() {
-        Ok(())
-    } else {
-        Err(format!("{path:?} is not an absolute path below /"))
-    }
-}
-
-fn host_name(host: &str) -> Result<(), String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
-    if !host.is_empty() && host.len() <= 253 && host.chars().all(plain) {
-        Ok(())
-    } else {
-        Err(format!("{host:?} is not a host name in lower case without a port"))
-    }
-}
-
-fn web_address(url: &str) -> Result<(), String> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    // No user part: an address is printed and logged, so it must not be able to hold a password.
-    let fits = |rest: &str| {
-        let host = rest.trim_end_matches('/');
-        !host.is_empty() && !host.contains(['/', '@', '?', '#', ' '])
-    };
-    if url.is_empty() || rest.is_some_and(fits) {
-        Ok(())
-    } else {
-        Err(format!("{url:?} is not like \"https://photos.example.org\" (and nothing after the host)"))
-    }
-}
-
-fn three_numbers(version: &str) -> Result<(), String> {
-    let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
-    let fits = version.split('.').count() == 3 && version.split('.').all(number);
-    if fits { Ok(()) } else { Err(format!("{version:?} is not a version such as 3.0.0")) }
-}
-
-const OFF: &str = "off";
-const EXPERIMENTAL: &str = "experimental";
-
-fn off_or_experimental(word: &str) -> Result<(), String> {
-    let fits = [OFF, EXPERIMENTAL].contains(&word);
-    if fits { Ok(()) } else { Err(format!("{word:?} is not one of off, experimental")) }
-}
-
-fn log_level(word: &str) -> Result<LevelFilter, String> {
-    word.parse().map_err(|_| format!("{word:?} is not one of off, error, warn, info, debug, trace"))
 }
 
 #[cfg(test)]
@@ -519,6 +499,9 @@ mod tests {
         other.http.public_url = Some("https://box.example".to_owned());
         other.drives.mounts = vec!["/srv/with \"quotes\"".into()];
         other.drives.require_mount = false;
+        other.tls.listen = vec!["[::]:8443".parse().unwrap()];
+        other.tls.plain = Plain::Redirect;
+        other.announce = Announce { directory: "/x".into(), nfs: "/srv/b/photos".to_owned() };
         other.rescan.period = Duration::from_secs(120);
         other.log.level = LevelFilter::Off;
         assert_eq!(Settings::parse(&other.render()), Ok(other));

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod agent;
+pub mod certificate;
 pub mod copy;
 pub mod drive;
 pub mod event;

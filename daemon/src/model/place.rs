@@ -72,6 +72,16 @@ impl Place {
         Self(format!("{RESERVED}/drive.copy.toml"))
     }
 
+    /// The authority that the box's certificates come from, with its private key.
+    pub fn authority() -> Self {
+        Self(format!("{RESERVED}/authority.pem"))
+    }
+
+    /// The certificate that the box shows, with its private key.
+    pub fn certificate() -> Self {
+        Self(format!("{RESERVED}/certificate.pem"))
+    }
+
     /// The staging directory: whatever lies here is nobody's yet and is swept at start.
     pub fn incoming() -> Self {
         Self(format!("{RESERVED}/incoming"))
@@ -241,13 +251,21 @@ impl Place {
         self.is_below(&Self::manifests())
     }
 
-    /// Whether our program may replace what lies here in one go: probe, ballast, marker and its copy, the catalogue's seal and what is derived
-    /// beside the manifests.
+    /// Whether our program may replace what lies here in one go: probe, ballast, marker and its copy, the catalogue's seal, the box's certificate (not
+    /// the authority it comes from, which phones know) and what is derived beside the manifests.
     pub fn may_be_rewritten(&self) -> bool {
         self.is_own_filling()
             || *self == Self::marker()
             || *self == Self::marker_copy()
+            || *self == Self::certificate()
             || (self.is_below(&Self::manifests()) && self.0.ends_with(".sha256"))
+    }
+}
+
+impl Place {
+    /// Whether what lies here is for the daemon's eyes only, whoever may look into the directory.
+    pub fn is_secret(&self) -> bool {
+        *self == Self::authority() || *self == Self::certificate()
     }
 }
 
@@ -295,6 +313,9 @@ mod tests {
             Place::manifest("2026-11.jsonl"),
             Place::marker(),
             Place::marker_copy(),
+            Place::authority(),
+            Place::authority().set_aside("7"),
+            Place::certificate(),
             Place::catalogue(),
             Place::manifest("catalogue.db.aside-7"),
             Place::snapshots(),

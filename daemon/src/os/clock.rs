@@ -20,7 +20,7 @@ pub fn monotonic() -> Instant {
 
 /// This program did not exist before then, so no correct clock shows less. Raised with each release; a build that
 /// sets `SOURCE_DATE_EPOCH` (reproducible-builds.org) raises it by itself.
-const RELEASED: Timestamp = Timestamp::constant(1_793_491_200, 0); // 2026-11-01
+pub const RELEASED: Timestamp = Timestamp::constant(1_793_491_200, 0); // 2026-11-01
 
 /// Whether the wall clock deserves to be written into receipts without a remark.
 ///

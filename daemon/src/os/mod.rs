@@ -1,5 +1,7 @@
 //! Floor 2: Linux, one fact or act per file. Asks the kernel and the service manager, decides nothing.
 
+pub mod addresses;
+pub mod avahi;
 pub mod clock;
 pub mod confine;
 pub mod errand;

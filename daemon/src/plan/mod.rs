@@ -2,7 +2,9 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod albums;
+pub mod announcing;
 pub mod braking;
+pub mod certifying;
 pub mod clones;
 pub mod dating;
 pub mod editing;

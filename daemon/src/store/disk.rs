@@ -465,6 +465,9 @@ impl Volume for DiskVolume {
     fn write_small(&self, file: &Place, bytes: &[u8]) -> Result<(), VolumeError> {
         allowed(file.may_be_rewritten(), "rewrite", file)?;
         let mut staged = self.stage(Some(bytes.len() as u64))?;
+        if file.is_secret() {
+            staged.keep_secret()?;
+        }
         staged.write(bytes)?;
         staged.sync(None)?.publish_over(file)?;
         let dir = file.parent().unwrap_or_else(Place::root);

@@ -259,6 +259,14 @@ impl Staged for DiskStaged {
         self.has_its_room
     }
 
+    fn keep_secret(&mut self) -> Result<(), VolumeError> {
+        match fchmod(&self.open.file, Mode::from_bits_truncate(0o600)) {
+            // A filesystem without modes: who mounts it says who may read it.
+            Ok(()) | Err(Errno::EOPNOTSUPP | Errno::EPERM | Errno::ENOSYS | Errno::EINVAL) => Ok(()),
+            Err(e) => Err(fault("keep secret", &Place::incoming(), e)),
+        }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
         self.open.volume.gate().pass("write", &Place::incoming())?;
         let lost = |e| io_fault("write", &Place::incoming(), e);

@@ -118,6 +118,11 @@ pub trait Staged: Send {
     /// Whether room for what is expected is set aside, and nobody else can take it.
     fn has_its_room(&self) -> bool;
 
+    /// Has it be read by nobody but us, where the filesystem has modes. To be called before anything is written.
+    fn keep_secret(&mut self) -> Result<(), VolumeError> {
+        Ok(())
+    }
+
     /// Takes all of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError>;
 

@@ -8,6 +8,7 @@ mod body;
 mod brake;
 pub mod carry;
 mod census;
+pub mod certificates;
 mod changes;
 pub mod checksums;
 mod clones;

@@ -19,6 +19,7 @@ use crate::store::syscall;
 use crate::work::beside::Naming;
 use crate::work::brake::{Braking, Held};
 use crate::work::census::{Census, Inflow};
+use crate::work::certificates::Certificates;
 use crate::work::doubts::Doubts;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
@@ -85,6 +86,8 @@ pub enum Wake {
     Lists,
     /// The reader of metadata: something came.
     Metadata,
+    /// The keeper of certificates: a drive came.
+    Certificates,
 }
 
 /// Counters since start, for `/metrics` and the minute check.
@@ -133,6 +136,7 @@ pub struct Pool {
     /// Held while a password is hashed.
     pub(super) hashing: OneAtATime,
     pub(super) onetimes: OneTimes,
+    pub(super) certificates: Certificates,
     /// Held while a device is added: two at once of one name must not both find it free.
     pub(super) adding: Mutex<()>,
     pub(super) room: Room,
@@ -188,6 +192,7 @@ impl Pool {
             quotas: Quotas::default(),
             hashing: OneAtATime::default(),
             onetimes: OneTimes::default(),
+            certificates: Certificates::default(),
             adding: Mutex::default(),
             room: Room::default(),
             uploads: Uploads::default(),
@@ -424,6 +429,7 @@ impl Pool {
         }
         if changed {
             self.wake(Wake::Health);
+            self.wake(Wake::Certificates);
         }
     }
 
@@ -446,6 +452,7 @@ impl Pool {
         if let Some(was) = was.filter(|was| !now.as_ref().is_some_and(|now| Arc::ptr_eq(was, now))) {
             was.close();
         }
+        self.wake(Wake::Certificates);
         Ok(())
     }
 

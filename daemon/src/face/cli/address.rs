@@ -1,7 +1,7 @@
 //! The addresses to print for people: where a phone, and where a program on this machine, finds the box.
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use crate::settings::Http;
+use crate::settings::Settings;
 
 /// Where the WebDAV tree of whoever signs in begins.
 const TREE: &str = "/dav/";
@@ -13,14 +13,26 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// For other machines: as configured, or this machine's address in its network.
-    pub(super) fn for_phones(http: &Http) -> Self {
-        if let Some(url) = &http.public_url {
+    /// For other machines: as configured, or this machine's address in its network, through HTTPS where that is on.
+    pub(super) fn for_phones(settings: &Settings) -> Self {
+        if let Some(url) = &settings.http.public_url {
             return Self { base: url.clone() };
         }
-        let listen =
-            http.listen.first().copied().unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 80)));
-        Self::at(listen, own_address)
+        match settings.tls.listen.first() {
+            Some(listen) => Self::through("https", *listen, own_address),
+            None => Self::plain(settings),
+        }
+    }
+
+    /// For other machines, plain HTTP: where a phone gets the certificate that HTTPS takes. `None`: it takes none of ours.
+    pub(super) fn for_trust(settings: &Settings) -> Option<String> {
+        let own = settings.tls.is_on() && settings.http.public_url.is_none();
+        own.then(|| format!("{}/ca", Self::plain(settings).base))
+    }
+
+    fn plain(settings: &Settings) -> Self {
+        let first = settings.http.listen.first().copied();
+        Self::at(first.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 80))), own_address)
     }
 
     /// For programs on this machine.
@@ -29,11 +41,15 @@ impl Address {
     }
 
     fn at(listen: SocketAddr, own: impl FnOnce() -> Option<IpAddr>) -> Self {
+        Self::through("http", listen, own)
+    }
+
+    fn through(scheme: &str, listen: SocketAddr, own: impl FnOnce() -> Option<IpAddr>) -> Self {
         let mut shown = listen;
         if listen.ip().is_unspecified() {
             shown.set_ip(own().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         }
-        Self { base: format!("http://{shown}") }
+        Self { base: format!("{scheme}://{shown}") }
     }
 
     /// Where pages are.
@@ -104,9 +120,21 @@ mod tests {
     }
 
     #[test]
+    fn with_https_on_phones_are_told_that_address_and_where_to_get_the_certificate() {
+        let mut settings = Settings::default();
+        settings.http.listen = vec!["10.0.0.9:8080".parse().unwrap()];
+        assert_eq!(Address::for_trust(&settings), None);
+        settings.tls.listen = vec!["10.0.0.9:8443".parse().unwrap()];
+        assert_eq!(Address::for_phones(&settings).dav(), "https://10.0.0.9:8443/dav/");
+        assert_eq!(Address::for_trust(&settings).as_deref(), Some("http://10.0.0.9:8080/ca"));
+    }
+
+    #[test]
     fn a_configured_address_wins() {
-        let http = Http { public_url: Some("https://box.example".to_owned()), ..Http::default() };
-        let at = Address::for_phones(&http);
+        let mut settings = Settings::default();
+        settings.http.public_url = Some("https://box.example".to_owned());
+        let at = Address::for_phones(&settings);
+        assert_eq!(Address::for_trust(&settings), None);
         assert_eq!(at.dav(), "https://box.example/dav/");
         assert_eq!(at.pieces(), ("https", "box.example", "443"));
         assert_eq!(at.dav_signed_in("a", "b"), "https://a:b@box.example/dav/");

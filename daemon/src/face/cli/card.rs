@@ -6,6 +6,14 @@ use super::apps::Setup;
 use super::screen;
 use crate::model::account::{DeviceKind, Slug};
 
+/// What comes before everything else where HTTPS is on.
+pub(super) fn trust(out: &mut dyn Write, page: &str) -> io::Result<()> {
+    writeln!(
+        out,
+        "First, once on this device: open {page}\nin its browser, and do what is said there, so that it trusts this box.\n"
+    )
+}
+
 /// How one app is set up: its code, what to type, and the switches.
 pub(super) fn setup(out: &mut dyn Write, setup: &Setup) -> io::Result<()> {
     if let Some(code) = &setup.code {

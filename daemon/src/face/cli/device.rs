@@ -41,7 +41,7 @@ Examples:
         /// sees the code later has nothing. The device is added when it does
         #[arg(long, requires = "app")]
         one_time: bool,
-        /// Print one JSON object: dav_url, user, password, person, device, kind; with --app also setup
+        /// Print one JSON object: dav_url, user, password, person, device, kind; with HTTPS ca_url; with --app setup
         #[arg(long)]
         json: bool,
     },
@@ -78,6 +78,9 @@ struct AddedJson<'a> {
     person: &'a Slug,
     device: &'a Slug,
     kind: DeviceKind,
+    /// Where the certificate is that the device has to know first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     setup: Option<Setup>,
 }
@@ -135,7 +138,7 @@ impl Wish {
 
 fn add(cx: &mut Cx<'_>, wish: &Wish, json: bool) -> anyhow::Result<()> {
     let settings = cx.settings()?;
-    let address = Address::for_phones(&settings.http);
+    let address = Address::for_phones(&settings);
     let (person, name, kind) = (wish.person.clone(), wish.name.clone(), wish.kind);
     let request = if wish.one_time {
         Request::DeviceOneTime { person, name, kind }
@@ -152,7 +155,11 @@ fn add(cx: &mut Cx<'_>, wish: &Wish, json: bool) -> anyhow::Result<()> {
     let setup = wish.app.map(|app| app.setup(&new));
     if json {
         let dav_url = address.dav();
-        return cx.json(&AddedJson { dav_url, user: person, password, person, device, kind, setup });
+        let ca_url = Address::for_trust(&settings);
+        return cx.json(&AddedJson { dav_url, user: person, password, person, device, kind, ca_url, setup });
+    }
+    if let Some(page) = Address::for_trust(&settings) {
+        card::trust(cx.out, &page)?;
     }
     if wish.one_time {
         writeln!(cx.out, "{person}/{device} is added when it comes with this code, shown only now:\n")?;

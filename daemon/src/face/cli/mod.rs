@@ -15,6 +15,7 @@ use crate::work::views::Progress;
 
 mod address;
 mod apps;
+mod ca;
 mod card;
 mod changes;
 mod completions;
@@ -73,6 +74,8 @@ enum Command {
     Device(device::Device),
     #[command(subcommand)]
     Drive(drive::Drive),
+    #[command(subcommand)]
+    Ca(ca::Ca),
     Find(find::Find),
     Receipt(receipt::ReceiptOf),
     Verify(verify::Verify),
@@ -123,6 +126,7 @@ impl CommandLine {
             Command::Person(command) => command.run(&mut cx),
             Command::Device(command) => command.run(&mut cx),
             Command::Drive(command) => command.run(&mut cx),
+            Command::Ca(command) => command.run(&mut cx),
             Command::Find(command) => command.run(&mut cx),
             Command::Receipt(command) => command.run(&mut cx),
             Command::Verify(command) => command.run(&mut cx),

@@ -35,6 +35,7 @@ pub(super) fn answer(
     }
     match request {
         Request::Status {} => json(&status(pool)),
+        Request::CaShow {} => json(&pool.certificates().view()),
         Request::PersonList {} => json(&pool.people().map_err(refused("catalogue"))?),
         Request::PersonAdd { name, quota, password } => add_person(pool, &name, quota, password.as_ref()),
         Request::PersonQuota { name, quota } => {
@@ -151,7 +152,8 @@ fn add_fault(refusal: &Refusal, person: &Slug, name: &Slug) -> Fault {
 /// Whether an answer takes the catalogue, and with it the main drive.
 const fn takes_the_catalogue(request: &Request) -> bool {
     match request {
-        Request::DriveAdopt { .. }
+        Request::CaShow {}
+        | Request::DriveAdopt { .. }
         | Request::DriveEject { .. }
         | Request::DrivePromote { .. }
         | Request::DriveReplace { .. } => false,

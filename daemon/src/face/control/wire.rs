@@ -135,6 +135,8 @@ pub enum Request {
         #[serde(default)]
         read_before: Option<Timestamp>,
     },
+    /// What phones need to trust the box: a `CertificateView`.
+    CaShow {},
     /// Compare the drives with the catalogue now: a `RescanReport`.
     Rescan {},
     /// What was changed or vanished, and waits for an answer: a `ChangesPage`.
@@ -164,6 +166,7 @@ impl Request {
     pub(super) const fn patience(&self) -> Option<Duration> {
         match self {
             Self::Status {}
+            | Self::CaShow {}
             | Self::PersonList {}
             | Self::DeviceList {}
             | Self::DriveList {}

@@ -31,9 +31,11 @@ impl HostPolicy {
     }
 
     /// The beginning of addresses that lead the client back here: as it came, by the name that it used. The scheme is not in a
-    /// request: it is the configured address's where the client used that, which is how a proxy that ends TLS is known, and else plain HTTP.
+    /// request: it is that of the connection, or, where the client used the configured address, of that, which is how a proxy that ends
+    /// TLS is known.
     pub(super) fn base(&self, here: &Authority) -> String {
         match &self.public {
+            _ if here.secure => format!("https://{here}"),
             Some((url, public)) if public.is(here) => url.clone(),
             Some(_) | None => format!("http://{here}"),
         }
@@ -64,6 +66,8 @@ pub(super) struct Authority {
     pub(super) host: String,
     /// As given.
     pub(super) port: Option<u16>,
+    /// The request came through TLS that ends here.
+    pub(super) secure: bool,
 }
 
 impl std::fmt::Display for Authority {
@@ -87,7 +91,7 @@ impl Authority {
             Some(_) => return None,
         };
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'[' | b']' | b':');
-        (!host.is_empty() && host.bytes().all(fits)).then(|| Self { host: plain(host), port })
+        (!host.is_empty() && host.bytes().all(fits)).then(|| Self { host: plain(host), port, secure: false })
     }
 
     /// Whether both mean one server. A port that is not given is the scheme's; behind a proxy that ends TLS the
@@ -208,6 +212,8 @@ mod tests {
         ] {
             assert_eq!(base(url, here), expected, "{here}");
         }
+        let secure = Authority { secure: true, ..Authority::parse("192.168.1.9:8443").unwrap() };
+        assert_eq!(HostPolicy::default().known_as(public).base(&secure), "https://192.168.1.9:8443");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use hyper::{HeaderMap, Request, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use accept::Speech;
+
 pub use accept::Limits;
 pub use hosts::HostPolicy;
 pub use immich::{Announced, Immich};
@@ -54,6 +56,7 @@ mod reply;
 mod route;
 mod silence;
 mod sumu;
+pub mod tls;
 mod tus;
 mod upload;
 mod webdav;
@@ -79,6 +82,8 @@ pub struct Face {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// Under which names the box answers.
     pub hosts: HostPolicy,
+    /// Who is sent on from plain HTTP to HTTPS.
+    pub moving: tls::Moving,
     /// What clients may take.
     pub limits: Limits,
 }
@@ -147,18 +152,22 @@ impl Server {
         Self { shared: Arc::new(shared), house, side_house }
     }
 
-    /// Serves HTTP on `listener` until `stop` becomes true. `beat` is called whenever the accept loop turns, at
-    /// least every twenty seconds.
+    /// Serves HTTP, or, where `secure`, HTTPS, on `listener` until `stop` becomes true. `beat` is called whenever the accept loop
+    /// turns, at least every twenty seconds.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        (listener, secure): (TcpListener, bool),
         stop: watch::Receiver<bool>,
         beat: impl Fn() + Send + 'static,
     ) -> io::Result<()> {
         let shared = self.shared;
         let pool = Arc::clone(&shared.face.pool);
+        let speech = if secure { Speech::Tls(tls::source(Arc::clone(&pool))) } else { Speech::Plain };
         let at_rest = move || pool.at_rest();
-        accept::run(listener, self.house, stop, beat, at_rest, move |request, from| {
+        accept::run((listener, speech), self.house, stop, beat, at_rest, move |mut request, from| {
+            if secure {
+                let _before = request.extensions_mut().insert(tls::Secured);
+            }
             answer(shared.clone(), request, from)
         })
         .await
@@ -174,7 +183,7 @@ impl Server {
         let shared = self.shared;
         let pool = Arc::clone(&shared.face.pool);
         let at_rest = move || pool.at_rest();
-        accept::run(listener, self.side_house, stop, beat, at_rest, move |request, from| {
+        accept::run((listener, Speech::Plain), self.side_house, stop, beat, at_rest, move |request, from| {
             sumu::answer(shared.clone(), request, from)
         })
         .await
@@ -204,8 +213,12 @@ async fn respond(
     body: &mut Option<Incoming>,
     from: IpAddr,
 ) -> Result<Reply, Deny> {
-    let here = hosts::check(&shared.face.hosts, &parts.method, &parts.uri, &parts.headers)?;
+    let mut here = hosts::check(&shared.face.hosts, &parts.method, &parts.uri, &parts.headers)?;
+    here.secure = tls::is_secured(parts);
     let route = route(&parts.method, parts.uri.path());
+    if let Some(reply) = tls::send_on(&shared.face, &here, parts, &route, from)? {
+        return Ok(reply);
+    }
     let device = match route.access() {
         Access::Open | Access::Dialect => None,
         Access::Device => match sign_in(shared, &parts.headers, from).await {
@@ -234,6 +247,7 @@ async fn respond(
         (Route::UploadPage, _) => Ok(pages::assets::page(&parts.headers)),
         (Route::Share, _) => Ok(pages::assets::share()),
         (Route::Asset(path), _) => pages::assets::asset(&parts.headers, path),
+        (Route::Authority(door), _) => pages::authority::answer(shared, &here, door),
         (Route::Session, _) => session::answer(shared, parts, body, from).await,
         (Route::Proofs, Some(device)) => pages::proofs::answer(shared, device, body).await,
         (Route::Login(login), device) => {

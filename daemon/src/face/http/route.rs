@@ -4,6 +4,7 @@ use hyper::Method;
 use super::lomorage::{self, Door};
 use super::nextcloud::login::Login;
 use super::nextcloud::{self, CloudRoute};
+use super::pages::authority::Door as AuthorityDoor;
 
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(super) enum Route<'a> {
     Session,
     /// What is proved of photos that a page sent.
     Proofs,
+    /// The authority of the box's certificates, for phones to know it.
+    Authority(AuthorityDoor),
     /// How the Nextcloud apps sign in.
     Login(Login<'a>),
     /// The findings.
@@ -83,6 +86,8 @@ impl Route<'_> {
             Self::Session => Access::Open,
             // What leads to anything there is random; the page asks a person.
             Self::Login(Login::Begin | Login::Poll | Login::Page(_)) => Access::Open,
+            // A certificate is no secret.
+            Self::Authority(_) => Access::Open,
             Self::UploadPage | Self::Share | Self::Asset(_) | Self::Health | Self::Metrics => Access::Open,
             Self::Page | Self::WrongMethod(_) | Self::Unknown => Access::Open,
         }
@@ -107,9 +112,12 @@ pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         SHARE => Route::WrongMethod("POST"),
         "/upload/proofs" if *method == Method::POST => Route::Proofs,
         "/upload/proofs" => Route::WrongMethod("POST"),
+        "/ca" if reads => Route::Authority(AuthorityDoor::Page),
+        "/ca.crt" if reads => Route::Authority(AuthorityDoor::Certificate),
+        "/ca.pem" if reads => Route::Authority(AuthorityDoor::Text),
         "/health" if reads => Route::Health,
         "/metrics" if reads => Route::Metrics,
-        "/health" | "/metrics" | "/upload" => Route::WrongMethod("GET, HEAD"),
+        "/health" | "/metrics" | "/upload" | "/ca" | "/ca.crt" | "/ca.pem" => Route::WrongMethod("GET, HEAD"),
         "/.well-known/immich" => Route::Immich,
         _ if path.starts_with("/api/") => Route::Immich,
         _ => route_below(method, path),
@@ -201,6 +209,11 @@ mod tests {
             ("GET", "/health", Health),
             ("POST", "/health", WrongMethod("GET, HEAD")),
             ("GET", "/health/", Unknown),
+            ("GET", "/ca", Route::Authority(AuthorityDoor::Page)),
+            ("HEAD", "/ca.crt", Route::Authority(AuthorityDoor::Certificate)),
+            ("GET", "/ca.pem", Route::Authority(AuthorityDoor::Text)),
+            ("PUT", "/ca.crt", WrongMethod("GET, HEAD")),
+            ("GET", "/ca/", Unknown),
             ("GET", "/metrics", Metrics),
             ("GET", "/dav", Dav("")),
             ("PUT", "/dav/a%2Fb", Dav("/a%2Fb")),
@@ -285,7 +298,7 @@ mod tests {
         #[test]
         fn only_the_tree_needs_a_device_and_only_the_listed_is_open(path in "/?[a-z/%.]{0,12}") {
             let routed = route(&Method::GET, &path);
-            let open = ["/", "/health", "/metrics", "/upload", "/upload/session"].contains(&path.as_str());
+            let open = ["/", "/ca", "/ca.crt", "/ca.pem", "/health", "/metrics", "/upload", "/upload/session"].contains(&path.as_str());
             let answers_itself = matches!(routed, Route::Unknown | Route::Asset(_) | Route::WrongMethod(_));
             prop_assert_eq!(!answers_itself && routed.access() == Access::Open, open);
         }

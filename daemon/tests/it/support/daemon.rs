@@ -53,7 +53,7 @@ pub(crate) struct Daemon {
 }
 
 /// A port that nobody listens on. Below those that the kernel gives to clients: one of them could take it before the daemon does.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
     const MANY: u32 = 22_000;

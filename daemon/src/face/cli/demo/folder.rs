@@ -69,6 +69,8 @@ impl Folder {
         settings.drives.require_mount = false;
         settings.control.socket = self.0.join("control.sock");
         settings.previews.cache = Some(self.0.join("previews"));
+        // The demo writes nothing outside its folder, so nobody announces it.
+        settings.announce.directory = self.0.join("announced");
         settings.log.level = log::LevelFilter::Warn;
         settings
     }

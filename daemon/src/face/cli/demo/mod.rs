@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::face::control::{Client, Fault, FaultKind, Request, StatusReport};
 use crate::logging;
 use crate::model::account::DeviceKind;
-use crate::settings::Http;
+use crate::settings::Settings;
 use crate::work::news::PhotoNews;
 
 mod folder;
@@ -96,7 +96,7 @@ impl Demo {
                 config: folder.config().display().to_string(),
             })?;
         } else {
-            introduce(cx.out, &folder, &settings.http, &here, &kept)?;
+            introduce(cx.out, &folder, &settings, &here, &kept)?;
         }
         cx.out.flush()?;
         tell(news, self.json);
@@ -128,11 +128,11 @@ impl Demo {
 fn introduce(
     out: &mut dyn Write,
     folder: &Folder,
-    http: &Http,
+    settings: &Settings,
     here: &Address,
     kept: &Kept,
 ) -> io::Result<()> {
-    let address = Address::for_phones(http);
+    let address = Address::for_phones(settings);
     let config = folder.config();
     let config = config.display();
     // As it was called: nobody has it on the search path yet.

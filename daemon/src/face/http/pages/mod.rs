@@ -3,5 +3,6 @@
 //! The page itself is the same for everybody and holds nothing of anybody's; what is somebody's comes through routes that ask
 //! who it is. Nothing on it comes from another server, and no script or style is written into it.
 pub(super) mod assets;
+pub(super) mod authority;
 pub(super) mod proofs;
 pub(super) mod session;

@@ -15,7 +15,7 @@ use hyper::{HeaderMap, Method, StatusCode};
 
 use crate::face::http::auth::Credentials;
 use crate::face::http::reply::{self, Deny, Reply};
-use crate::face::http::{Shared, check, upload};
+use crate::face::http::{Shared, check, tls, upload};
 use crate::model::account::{Device, TokenHash};
 use crate::model::hash::hex;
 use crate::os::clock;
@@ -119,13 +119,13 @@ pub(in crate::face::http) async fn answer(
     from: IpAddr,
 ) -> Result<Reply, Deny> {
     let mut reply = match parts.method {
-        Method::POST => sign_in(shared, body, from).await?,
+        Method::POST => sign_in(shared, parts, body, from).await?,
         Method::DELETE => {
             if let Some(id) = cookie(&parts.headers) {
                 forget(shared, id);
             }
             let mut reply = reply::bare(StatusCode::NO_CONTENT);
-            reply::set_text(&mut reply, SET_COOKIE, &set_cookie("", 0));
+            reply::set_text(&mut reply, SET_COOKIE, &set_cookie("", 0, tls::is_secured(parts)));
             reply
         }
         _ => {
@@ -141,7 +141,12 @@ fn who(device: &Device) -> Reply {
     reply::json(StatusCode::OK, &Who { person: device.person.as_str(), device: device.name.as_str() })
 }
 
-async fn sign_in(shared: &Arc<Shared>, body: &mut Option<Incoming>, from: IpAddr) -> Result<Reply, Deny> {
+async fn sign_in(
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    body: &mut Option<Incoming>,
+    from: IpAddr,
+) -> Result<Reply, Deny> {
     shared.face.pool.available()?;
     let text = upload::collect(body.take(), MOST_BYTES, shared.face.limits.body_idle).await?;
     let wish: Wish =
@@ -154,15 +159,17 @@ async fn sign_in(shared: &Arc<Shared>, body: &mut Option<Incoming>, from: IpAddr
         .map_err(|_| Deny::Status(StatusCode::SERVICE_UNAVAILABLE, "no randomness"))?;
     let id = hex(&bytes);
     let mut reply = who(&signed_in.device);
-    reply::set_text(&mut reply, SET_COOKIE, &set_cookie(&id, IDLE.as_secs()));
+    reply::set_text(&mut reply, SET_COOKIE, &set_cookie(&id, IDLE.as_secs(), tls::is_secured(parts)));
     let mut sessions = shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
     sessions.begin(id, signed_in.device, signed_in.token, clock::monotonic());
     Ok(reply)
 }
 
-/// No `Secure`: the box speaks plain HTTP in its own network, and such a cookie would never come back.
-fn set_cookie(id: &str, seconds: u64) -> String {
-    format!("{NAME}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict")
+/// `Secure` where it is set through TLS: it then never travels without. Over plain HTTP, which is all that many a home has, such a
+/// cookie would never come back.
+fn set_cookie(id: &str, seconds: u64, secured: bool) -> String {
+    let secure = if secured { "; Secure" } else { "" };
+    format!("{NAME}={id}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
 #[cfg(test)]
@@ -207,7 +214,8 @@ mod tests {
         assert_eq!(read(&format!("{NAME}x={id}")), None);
         assert_eq!(read(&format!("{NAME}={}", &id[1..])), None);
         assert_eq!(read(&format!("{NAME}=")), None);
-        assert!(set_cookie(id, 1).contains("HttpOnly; SameSite=Strict"));
+        assert!(set_cookie(id, 1, false).ends_with("HttpOnly; SameSite=Strict"));
+        assert!(set_cookie(id, 1, true).ends_with("HttpOnly; SameSite=Strict; Secure"));
     }
 
     proptest! {

@@ -22,7 +22,7 @@ use crate::work::error::Refusal;
 mod flows;
 mod form;
 mod grant;
-mod page;
+pub(in crate::face::http) mod page;
 mod passwords;
 
 /// What is asked for.

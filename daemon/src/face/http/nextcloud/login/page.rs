@@ -139,13 +139,18 @@ pub(super) fn dead_end(title: &str, words: &str) -> Markup {
 /// A whole page. Nothing on it may be loaded, framed, kept, or sent elsewhere. `same-origin`, not `no-referrer`: with that, browsers
 /// name no origin when the form is sent (Fetch, "append a request `Origin` header"), and it would be refused as another site's.
 pub(super) fn reply(status: StatusCode, content: &Markup) -> Reply {
+    document(status, "Shoebox: add this device", content)
+}
+
+/// The same for any page of this kind.
+pub(in crate::face::http) fn document(status: StatusCode, title: &str, content: &Markup) -> Reply {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Shoebox: add this device" }
+                title { (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body { main { p .box { "Shoebox" } (content) } }
