@@ -140,7 +140,11 @@ pub fn adopt(path: &Path, marker: &Marker) -> Result<DiskVolume, VolumeError> {
     let text = toml::to_string(marker).map_err(|e| io_fault("write", &place, io::Error::other(e)))?;
     marker::write(&root, text.as_bytes())?;
     match look(path) {
-        Found::Marked(volume, found) if *found == *marker => Ok(volume),
+        Found::Marked(volume, found) if *found == *marker => {
+            // Without its copy the drive is whole; the next probe tries again.
+            drop(volume.double_marker());
+            Ok(volume)
+        }
         Found::Marked(..) | Found::Unmarked | Found::Unreadable(_) | Found::Nothing(_) => {
             Err(VolumeError::Gone { op: "adopt", place, why: "the marker did not read back".to_owned() })
         }

@@ -40,7 +40,7 @@ const BELOW: [&str; 8] = [
 ];
 
 /// Calls that look like flushes of a drive and are none, with the reason. File, part of the line.
-const OTHERS: [(&str, &str, &str); 8] = [
+const OTHERS: [(&str, &str, &str); 12] = [
     (
         "work/commit.rs",
         "self.manifest.append(",
@@ -52,6 +52,22 @@ const OTHERS: [(&str, &str, &str); 8] = [
     ("work/parts.rs", "body.append(", "the same"),
     ("work/ingest.rs", "body.sync(", "the body's flush of its file is a call of its own"),
     ("work/parts.rs", "body.sync(", "the same"),
+    (
+        "work/certificates/keeping.rs",
+        "staged.sync(None)?.publish(&place)",
+        "keys, which are no photos: one that a drive lost is brought from the other (`it::tls`); nothing cuts the power here",
+    ),
+    ("work/certificates/keeping.rs", "sync_dir(&Place::own())", "the same"),
+    (
+        "work/certificates/keeping.rs",
+        "write_small(&Place::certificate()",
+        "made anew from the authority when it is lost",
+    ),
+    (
+        "face/cli/push/stored.rs",
+        "file.sync_all()",
+        "what `shoebox push` knows of its box, on the computer that it runs on",
+    ),
     ("face/cli/demo/folder.rs", "file.sync_all()", "the demo's password, on no drive of the pool"),
 ];
 
