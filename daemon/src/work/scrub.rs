@@ -44,7 +44,7 @@ pub struct Manners {
 impl Manners {
     /// Nothing beside uploads without a pause; what is late, a megabyte a second.
     pub const GENTLE: Self = Self {
-        calm: Duration::from_secs(1),
+        calm: Duration::from_secs(10),
         patience: Duration::from_secs(1),
         pause: Duration::from_secs(60),
     };
