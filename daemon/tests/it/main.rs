@@ -40,6 +40,7 @@ mod power;
 mod previews;
 mod push;
 mod push_faults;
+mod push_secure;
 mod quirks;
 mod quota;
 mod requests;

@@ -41,6 +41,7 @@ mod setup;
 mod state;
 mod stored;
 mod trouble;
+mod trust;
 mod wire;
 
 /// A file that failed in so many runs, and has not changed, is left alone until somebody asks for it.
@@ -53,7 +54,8 @@ const CONFIRM_AT_ONCE: u32 = 500;
 ///
 /// Set up once, with the address of the box, a name and a device's password that `shoebox device add` printed there; from then on
 /// `shoebox push` sends what is new in these folders. The settings are kept in ~/.config/shoebox/push.toml, for you alone; the
-/// environment (SHOEBOX_PUSH_ADDRESS, SHOEBOX_PUSH_USER, SHOEBOX_PUSH_PASSWORD) goes over them.
+/// environment (SHOEBOX_PUSH_ADDRESS, SHOEBOX_PUSH_USER, SHOEBOX_PUSH_PASSWORD) goes over them. An https:// address needs the
+/// certificate of the box's authority, once: --ca FILE.
 ///
 /// Before a file is sent the box is asked whether it has these bytes; if so, they are not sent. A file counts as safe only when the
 /// box acknowledged it, its hash there was the same, and it had not changed meanwhile. Large files go in chunks of 16 MiB that
@@ -88,6 +90,9 @@ pub(super) struct Push {
     /// With --setup: the name, which is then not asked for
     #[arg(long, value_name = "PERSON", requires = "setup")]
     user: Option<String>,
+    /// With --setup https://…: the certificate of the box's authority, as http://BOX:8080/ca.pem gives it
+    #[arg(long, value_name = "FILE", requires = "setup")]
+    ca: Option<PathBuf>,
     /// Only these albums: folders by name, or by path; * stands for any text (may be repeated)
     #[arg(long, value_name = "FOLDER")]
     album: Vec<String>,
@@ -213,6 +218,13 @@ impl Push {
         if !self.folders.is_empty() {
             stored.folders = folders(&self.folders)?.into_iter().map(|(folder, _)| folder).collect();
         }
+        match &self.ca {
+            Some(file) if address.is_secure() => stored.authority = trust::read(file)?,
+            Some(_) => {
+                return Err(usage("--ca is for https:// addresses", "http:// proves nobody; leave --ca out"));
+            }
+            None => {}
+        }
         let options = self.options(&stored)?;
         if !self.album.is_empty() {
             stored.albums.clone_from(&self.album);
@@ -321,7 +333,7 @@ impl Push {
     }
 
     fn remote(&self, target: &Target) -> anyhow::Result<Remote> {
-        let wire = Wire::new(target.address.clone(), target.authorization.clone());
+        let wire = Wire::new(target.address.clone(), target.authorization.clone(), target.trust.clone());
         Ok(Remote::new(wire.context("could not begin to send")?, &target.user))
     }
 

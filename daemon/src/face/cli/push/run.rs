@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
                     self.end(End::Full(why));
                     return Err(Trouble::Ended);
                 }
-                Err(Trouble::SignIn(why)) => {
+                Err(Trouble::SignIn(why) | Trouble::Impostor(why)) => {
                     self.end(End::SignIn(why));
                     return Err(Trouble::Ended);
                 }
@@ -255,6 +255,7 @@ impl<'a> Run<'a> {
             Trouble::Wait { .. }
             | Trouble::Full(_)
             | Trouble::SignIn(_)
+            | Trouble::Impostor(_)
             | Trouble::Permission(_)
             | Trouble::Changed
             | Trouble::Taken

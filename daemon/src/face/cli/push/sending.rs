@@ -310,6 +310,7 @@ impl Worker<'_> {
             Trouble::Wait { .. }
             | Trouble::Full(_)
             | Trouble::SignIn(_)
+            | Trouble::Impostor(_)
             | Trouble::Gone
             | Trouble::Permission(_)
             | Trouble::Taken

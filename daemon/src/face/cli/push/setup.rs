@@ -8,6 +8,7 @@ use super::address::Address;
 use super::dialect::Remote;
 use super::stored::{Stored, basic};
 use super::trouble::Trouble;
+use super::trust;
 use super::wire::Wire;
 use crate::face::control::{Fault, FaultKind};
 
@@ -22,6 +23,8 @@ pub(super) fn set_up(
     path: &Path,
 ) -> anyhow::Result<String> {
     stored.address = address.to_string();
+    // Before anything is asked: what comes next is sent to nobody who cannot prove who it is.
+    let trust = trust::of(address, &stored.authority)?;
     if let Some(user) = user {
         user.clone_into(&mut stored.user);
     } else {
@@ -40,11 +43,16 @@ pub(super) fn set_up(
         )
         .into());
     }
-    let wire =
-        Wire::new(address.clone(), basic(&user, &stored.password)?).context("could not begin to send")?;
+    let wire = Wire::new(address.clone(), basic(&user, &stored.password)?, trust)
+        .context("could not begin to send")?;
     if let Err(trouble) = Remote::new(wire, &user).who() {
         let why = trouble.sentence();
-        let (kind, remedy) = if matches!(trouble, Trouble::SignIn(_)) {
+        let (kind, remedy) = if matches!(trouble, Trouble::Impostor(_)) {
+            (
+                FaultKind::Declined,
+                "save the box's certificate again (http://BOX:8080/ca.pem), and name it: --ca FILE; nothing was kept",
+            )
+        } else if matches!(trouble, Trouble::SignIn(_)) {
             let remedy = "make the device a password on the box, for example `shoebox device add anna laptop --kind computer`";
             (FaultKind::Declined, remedy)
         } else {

@@ -4,13 +4,16 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use hyper::header::HeaderValue;
 use serde::{Deserialize, Serialize};
+use tokio_rustls::rustls::ClientConfig;
 
 use super::address::Address;
 use super::conditions::Only;
+use super::trust;
 use crate::face::control::{Fault, FaultKind};
 use crate::settings::{SettingsError, SettingsProblem};
 
@@ -21,6 +24,9 @@ pub(super) struct Stored {
     pub(super) address: String,
     pub(super) user: String,
     pub(super) password: String,
+    /// The certificate of the box's authority (PEM), for an `https://` address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) authority: String,
     pub(super) folders: Vec<PathBuf>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) albums: Vec<String>,
@@ -38,6 +44,7 @@ pub(super) struct Target {
     pub(super) address: Address,
     pub(super) user: String,
     pub(super) authorization: HeaderValue,
+    pub(super) trust: Option<Arc<ClientConfig>>,
 }
 
 impl Stored {
@@ -104,6 +111,7 @@ impl Stored {
         let address: Address =
             self.address.parse().map_err(|why: String| Fault::new(FaultKind::BadRequest, why, ""))?;
         Ok(Target {
+            trust: trust::of(&address, &self.authority)?,
             address,
             user: self.user.trim().to_lowercase(),
             authorization: basic(&self.user, &self.password)?,

@@ -17,6 +17,8 @@ pub(super) enum Trouble {
     Full(String),
     /// The box does not let this device in: nothing more can be done in this run.
     SignIn(String),
+    /// Whoever answers does not prove to be the box: nothing is said to them, and the run ends.
+    Impostor(String),
     /// The file is not there any more: skip it.
     Gone,
     /// The file may not be read: say so.
@@ -84,7 +86,7 @@ impl Trouble {
     /// In one sentence, for people.
     pub(super) fn sentence(&self) -> String {
         match self {
-            Self::Wait { why, .. } | Self::Full(why) | Self::SignIn(why) => why.clone(),
+            Self::Wait { why, .. } | Self::Full(why) | Self::SignIn(why) | Self::Impostor(why) => why.clone(),
             Self::Permission(why) | Self::Failed(why) => why.clone(),
             Self::Gone => "it is not there any more".to_owned(),
             Self::Changed => "it is being written to; it is sent once it rests".to_owned(),
@@ -139,6 +141,7 @@ mod tests {
                     "full"
                 }
                 Trouble::SignIn(_) => "sign in",
+                Trouble::Impostor(_) => "an impostor",
                 Trouble::NotFound => "not found",
                 Trouble::Taken => "taken",
                 Trouble::Failed(_) => "failed",

@@ -19,8 +19,12 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::http::request::Builder;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, ClientConfig};
 
 use super::address::Address;
 use super::trouble::Trouble;
@@ -101,13 +105,19 @@ pub(super) struct Wire {
     runtime: Runtime,
     address: Address,
     authorization: HeaderValue,
+    /// Whom the other side has to prove to be.
+    trust: Option<Arc<ClientConfig>>,
     open: Option<SendRequest<Outgoing>>,
 }
 
 impl Wire {
-    pub(super) fn new(address: Address, authorization: HeaderValue) -> io::Result<Self> {
+    pub(super) fn new(
+        address: Address,
+        authorization: HeaderValue,
+        trust: Option<Arc<ClientConfig>>,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { runtime, address, authorization, open: None })
+        Ok(Self { runtime, address, authorization, trust, open: None })
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -139,11 +149,11 @@ impl Wire {
         let request = head(builder)
             .body(body)
             .map_err(|e| Trouble::Failed(format!("could not make a request: {e}")))?;
-        let (address, open) = (self.address.clone(), self.open.take());
+        let (address, trust, open) = (self.address.clone(), self.trust.clone(), self.open.take());
         let done = self.runtime.block_on(async {
             let mut connection = match open.filter(|open| !open.is_closed()) {
                 Some(open) => open,
-                None => connect(&address).await?,
+                None => connect(&address, trust).await?,
             };
             let answer = exchange(&mut connection, request, sending).await?;
             Ok((answer, connection))
@@ -179,7 +189,10 @@ fn reading(broke: &Broke, sending: &Sending) -> Option<Trouble> {
     }
 }
 
-async fn connect(address: &Address) -> Result<SendRequest<Outgoing>, Trouble> {
+async fn connect(
+    address: &Address,
+    trust: Option<Arc<ClientConfig>>,
+) -> Result<SendRequest<Outgoing>, Trouble> {
     let to = address.authority();
     let failed = |e: &dyn std::fmt::Display| Trouble::network(&format!("could not reach {to}"), e);
     let connecting = TcpStream::connect((address.host(), address.port()));
@@ -188,7 +201,32 @@ async fn connect(address: &Address) -> Result<SendRequest<Outgoing>, Trouble> {
         Err(_) => return Err(failed(&"no answer")),
     };
     stream.set_nodelay(true).map_err(|e| failed(&e))?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+    let Some(trust) = trust else { return speak(stream, &to).await };
+    let name = ServerName::try_from(address.host().to_owned()).map_err(|e| failed(&e))?;
+    let shaking = TlsConnector::from(trust).connect(name, stream);
+    match tokio::time::timeout(CONNECTING, shaking).await {
+        Ok(Ok(stream)) => speak(stream, &to).await,
+        Ok(Err(e)) if is_an_impostors(&e) => {
+            Err(Trouble::Impostor(format!("what answers at {to} does not prove to be the box: {e}")))
+        }
+        Ok(Err(e)) => Err(failed(&e)),
+        Err(_) => Err(failed(&"no answer")),
+    }
+}
+
+/// Whether a certificate was shown that does not fit. Nothing was said to whoever showed it.
+fn is_an_impostors(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    to: &str,
+) -> Result<SendRequest<Outgoing>, Trouble> {
+    let (sender, connection) = handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| Trouble::network(&format!("could not reach {to}"), e))?;
     // Ends with the connection; what breaks it is told to the request.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)
