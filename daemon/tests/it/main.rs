@@ -47,6 +47,7 @@ mod requests;
 mod reserve;
 mod restore;
 mod restore_power;
+mod rights;
 mod rivals;
 mod rot;
 mod salvage;

@@ -45,6 +45,7 @@ pub(crate) mod fuzzing;
 mod hosts;
 mod immich;
 mod inbox;
+pub mod listed;
 mod lomorage;
 pub mod metrics;
 mod multipart;

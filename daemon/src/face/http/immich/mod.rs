@@ -54,6 +54,15 @@ pub struct Immich {
     pub phone_app: bool,
 }
 
+/// An example of each request in the table, and whether anybody may make it.
+pub(super) fn listed() -> impl Iterator<Item = (&'static str, String, bool)> {
+    const SOME: &str = "00000000-0000-4000-8000-000000000000";
+    routes::TABLE.iter().map(|line| {
+        let one = if line.path.starts_with("/api/assets/") { "{asset}" } else { SOME };
+        (line.method, line.path.replace('*', one), matches!(line.call, Call::Open(_)))
+    })
+}
+
 /// One request of a device.
 struct Cx {
     shared: Arc<Shared>,
