@@ -7,9 +7,11 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -52,6 +54,16 @@ def on_disk(name):
     return "/".join(parts)
 
 
+def free_port():
+    """One that nobody listens on, below those that the kernel gives to clients: a box that is started again needs the one it had."""
+    while True:
+        # Not of the sequence that a suite draws its photos from.
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as asking:
+            if asking.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
 class Box:
     """A running daemon with a phone and a computer, in a folder of its own."""
 
@@ -63,7 +75,7 @@ class Box:
         self.process = None
 
     def start(self):
-        self.serve("127.0.0.1:0")
+        self.serve(f"127.0.0.1:{free_port()}")
         added = self.ask("device", "add", "anna", "laptop", "--kind", "computer", "--json")
         self.computer = json.loads(added.stdout)["password"]
 
