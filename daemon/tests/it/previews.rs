@@ -1,4 +1,5 @@
 //! Previews from the real binary: as displayed, for every kind of file, from the cache; hostile files, many at once, and who may see what.
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -321,13 +322,24 @@ fn no_file_does_harm_to_anything_but_its_own_preview() {
     assert!(!log.contains("panicked") && !log.contains("could not be confined"), "{log}");
 }
 
-/// Processes that this one has started and that live.
-fn children(pid: u32) -> Vec<u32> {
+/// Processes that this one has started and that live at one and the same moment.
+///
+/// The threads are listed one after the other, and a child may end while the next thread starts its own. Only what is still
+/// there after the last thread was looked at was there together with all the others.
+fn children(pid: u32) -> BTreeSet<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
-    tasks
+    let mut all: BTreeSet<u32> = tasks
         .flat_map(|task| of(task).split_whitespace().map(|n| n.parse().unwrap()).collect::<Vec<_>>())
-        .collect()
+        .collect();
+    all.retain(|child| lives(*child));
+    all
+}
+
+/// Neither gone nor ended and waited for (proc_pid_stat(5): the state follows the name in brackets).
+fn lives(pid: u32) -> bool {
+    let said = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    said.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 #[test]
