@@ -7,11 +7,9 @@ import hashlib
 import http.client
 import json
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +17,8 @@ import time
 import traceback
 import unicodedata
 from pathlib import Path
+
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT = 77  # the exit code of a suite that could not run here, as in automake
@@ -52,16 +52,6 @@ def on_disk(name):
                  for at, c in enumerate(part)]
         parts.append("".join(chr(0xF000 + ord(c)) if move else c for c, move in zip(part, moved)))
     return "/".join(parts)
-
-
-def free_port():
-    """One that nobody listens on, below those that the kernel gives to clients: a box that is started again needs the one it had."""
-    while True:
-        # Not of the sequence that a suite draws its photos from.
-        port = random.SystemRandom().randrange(10_000, 32_000)
-        with socket.socket() as asking:
-            if asking.connect_ex(("127.0.0.1", port)) != 0:
-                return port
 
 
 class Box:

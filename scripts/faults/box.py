@@ -8,16 +8,19 @@ import hashlib
 import http.client
 import json
 import os
-import random
 import re
 import select
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Behind this folder, which has a box of its own.
+sys.path.append(os.path.join(ROOT, "scripts", "clients"))
+from ports import free_port  # noqa: E402
+
 USUAL_BINARY = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "debug", "shoebox")
 
 
@@ -27,16 +30,6 @@ class Trouble(Exception):
 
 def sha(data):
     return hashlib.sha256(data).hexdigest()
-
-
-def free_port():
-    """One that nobody listens on, below those that the kernel gives to clients: they could take it before the daemon does."""
-    while True:
-        port = random.randrange(10_000, 32_000)
-        # Asked, not bound: a child of another thread, between its fork and its exec, would keep what was bound from the daemon.
-        with socket.socket() as asking:
-            if asking.connect_ex(("127.0.0.1", port)) != 0:
-                return port
 
 
 class Box:

@@ -38,7 +38,7 @@ pub fn fitting(text: &str) -> Option<String> {
 }
 
 /// The stem, and the extension with its dot; the extension is empty where there is none.
-fn split(name: &str) -> (&str, &str) {
+pub fn split(name: &str) -> (&str, &str) {
     let at = name.rfind('.').filter(|at| *at > 0).unwrap_or(name.len());
     let (stem, extension) = name.split_at(at);
     let is_extension = extension.len() <= LONGEST_EXTENSION
@@ -51,6 +51,24 @@ fn split(name: &str) -> (&str, &str) {
 pub fn beside(name: &str, number: u32) -> String {
     let (stem, extension) = split(name);
     format!("{stem} ({number}){extension}")
+}
+
+/// The `number`th path to try, from 1 on: the path itself, then those [`beside`] it. `None`: that would be no path.
+pub fn numbered(path: &RelPath, number: u32) -> Option<RelPath> {
+    if number <= 1 { Some(path.clone()) } else { path.sibling(&beside(path.name(), number)).ok() }
+}
+
+/// The path itself or one beside it, whichever is free, as [`free_number`] finds it.
+pub fn free_path<E>(
+    path: &RelPath,
+    mut is_taken: impl FnMut(&RelPath) -> Result<bool, E>,
+) -> Result<Option<RelPath>, E> {
+    if !is_taken(path)? {
+        return Ok(Some(path.clone()));
+    }
+    // A path that cannot be is as good as taken.
+    let number = free_number(|number| numbered(path, number).map_or(Ok(true), |path| is_taken(&path)))?;
+    Ok(number.and_then(|number| numbered(path, number)))
 }
 
 /// Whether `other` is this name, or one [`beside`] it, blind to case as names are.
@@ -123,6 +141,7 @@ mod tests {
         assert_eq!(beside("notes", 3), "notes (3)");
         assert_eq!(beside(".hidden", 2), ".hidden (2)");
         assert_eq!(beside("3. of May", 2), "3. of May (2)");
+        assert_eq!(beside("a.tar.gz", 3), "a.tar (3).gz");
         for (other, expected) in [
             ("IMG_1.JPG", true),
             ("img_1.jpg", true),
@@ -178,6 +197,21 @@ mod tests {
             let next = free_number(|n| Ok::<_, Infallible>(full.contains(&n))).unwrap();
             prop_assert_eq!(next, Some(2 + u32::try_from(taken.len()).unwrap()));
         }
+    }
+
+    #[test]
+    fn a_free_path_is_the_path_itself_or_lies_beside_it() {
+        let free = |path: &str, taken: &[&str]| {
+            let path = RelPath::parse(path).unwrap();
+            let found = free_path(&path, |path| Ok::<_, Infallible>(taken.contains(&path.as_str())));
+            found.unwrap().map(String::from)
+        };
+        assert_eq!(free("a/b.jpg", &[]).as_deref(), Some("a/b.jpg"));
+        assert_eq!(free("a/b.jpg", &["a/b.jpg"]).as_deref(), Some("a/b (2).jpg"));
+        assert_eq!(free("a/b.jpg", &["a/b.jpg", "a/b (2).jpg"]).as_deref(), Some("a/b (3).jpg"));
+        assert_eq!(free("b.jpg", &["b.jpg"]).as_deref(), Some("b (2).jpg"));
+        let long = "x".repeat(255);
+        assert_eq!(free(&long, &[&long]), None, "nothing fits beside it");
     }
 
     #[test]

@@ -105,6 +105,15 @@ impl RelPath {
         Self::parse(&format!("{}/{name}", self.0))
     }
 
+    /// Another name in the same folder, checked in the same way.
+    pub fn sibling(&self, name: &str) -> Result<Self, BadPath> {
+        match self.parent() {
+            Some(parent) => parent.child(name),
+            None if name.contains('/') => Err(BadPath::Dots),
+            None => Self::parse(name),
+        }
+    }
+
     /// Whether this is `other` or lies below it, case- and normalisation-blind.
     pub fn is_within(&self, other: &Self) -> bool {
         let (own, other) = (self.fold_key(), other.fold_key());

@@ -389,12 +389,7 @@ pub fn marked(path: &RelPath, mark: &str) -> Option<RelPath> {
     };
     let mut stem = stem.to_owned();
     loop {
-        let name = format!("{stem}{mark}{end}");
-        let made = match path.parent() {
-            Some(parent) => parent.child(&name),
-            None => RelPath::parse(&name),
-        };
-        if let Ok(made) = made {
+        if let Ok(made) = path.sibling(&format!("{stem}{mark}{end}")) {
             return Some(made);
         }
         stem.pop()?;

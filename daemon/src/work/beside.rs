@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::model::hash::ContentHash;
-use crate::model::naming::{beside, free_number, is_beside};
+use crate::model::naming::{free_path, is_beside};
 use crate::model::path::RelPath;
 use crate::model::place::Shelf;
 use crate::store::catalogue::{Catalogue, CatalogueError};
@@ -65,10 +65,7 @@ pub(crate) fn name_for(
         if same.is_some() {
             return Ok(same);
         }
-        let numbered = |number| parent.child(&beside(path.name(), number)).ok();
-        // A name that cannot be is as good as taken.
-        let number = free_number(|number| numbered(number).map_or(Ok(true), |path| is_others(&path)))?;
-        Ok(number.and_then(numbered))
+        free_path(path, is_others)
     })?;
     found.ok_or(Refusal::Exists)
 }

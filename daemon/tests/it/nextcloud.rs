@@ -3,149 +3,37 @@
 use std::fs;
 use std::path::Path;
 
-use md5::{Digest as _, Md5};
+use sha1::Digest as _;
 
+use crate::support::conversation::play_on;
 use crate::support::daemon::{Account, Daemon};
 use crate::support::luck;
-use crate::support::wire::{self, Leaving, Reply};
 
-/// One exchange of a conversation.
-struct Exchange<'t> {
-    what: &'t str,
-    lines: Vec<&'t str>,
-}
-
-fn conversation(text: &str) -> Vec<Exchange<'_>> {
-    let mut all: Vec<Exchange<'_>> = Vec::new();
-    for line in text.lines() {
-        match (line.strip_prefix("== "), all.last_mut()) {
-            (Some(what), _) => all.push(Exchange { what, lines: Vec::new() }),
-            (None, Some(last)) if !line.is_empty() => last.lines.push(line),
-            (None, _) => assert!(line.is_empty(), "before the first exchange: {line}"),
-        }
-    }
-    all
-}
-
-/// `MD5(…)` stands for the hash of what is in it.
-fn hashed(line: &str) -> String {
-    let Some((before, rest)) = line.split_once("MD5(") else { return line.to_owned() };
-    let (inner, after) = rest.split_once(')').unwrap();
-    let hash: String = Md5::digest(inner).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{before}{hash}{after}")
-}
-
-/// `SEED TOTAL`, and `FROM TO` if not all of it.
-fn bytes(spec: &str) -> Vec<u8> {
-    let numbers: Vec<u64> = spec.split(' ').map(|number| number.parse().unwrap()).collect();
-    let all = luck::bytes(numbers[0], numbers[1] as usize);
-    match numbers.get(2..4) {
-        Some(&[from, to]) => all[from as usize..to as usize].to_vec(),
-        _ => all,
-    }
-}
-
-struct Speaker {
-    daemon: Daemon,
-    who: Account,
-    agent: &'static str,
-}
-
-impl Speaker {
-    fn speak(&mut self, exchange: &Exchange<'_>) {
-        let what = exchange.what;
-        if exchange.lines == ["!restart"] {
-            self.daemon.kill();
-            return self.daemon.start();
-        }
-        let at = exchange.lines.iter().position(|line| line.starts_with("-> ") || *line == "!cut").unwrap();
-        let (asked, expected) = exchange.lines.split_at(at);
-        let (method, target) = asked[0].split_once(' ').unwrap();
-        let (mut more, mut body) = (format!("User-Agent: {}\r\n", self.agent), Vec::new());
-        let mut basic = self.who.basic();
-        for line in &asked[1..] {
-            if let Some(spec) = line.strip_prefix("body bytes ") {
-                body = bytes(spec);
-            } else if let Some(text) = line.strip_prefix("body ") {
-                body = text.as_bytes().to_vec();
-            } else if *line == "anybody" {
-                basic = "none".to_owned();
-            } else {
-                more.push_str(&line.replace("HOST", &self.daemon.address.to_string()));
-                more.push_str("\r\n");
-            }
-        }
-        let target = hashed(target);
-        let to = self.daemon.address;
-        if expected[0] == "!cut" {
-            let head = format!(
-                "{method} {target} HTTP/1.1\r\nHost: {to}\r\nAuthorization: {basic}\r\nContent-Length: {}\r\n{more}\r\n",
-                body.len()
-            );
-            let mut sent = head.into_bytes();
-            sent.extend_from_slice(&body[..body.len() / 2]);
-            assert!(wire::cut(to, &sent, Leaving::Reset).unwrap().is_none());
-            return;
-        }
-        let reply = wire::request(to, &basic, method, &target, &more, &body)
-            .unwrap_or_else(|e| panic!("{what}: no answer: {e}\n{}", self.daemon.log()));
-        self.compare(what, &reply, expected);
-    }
-
-    fn compare(&self, what: &str, reply: &Reply, expected: &[&str]) {
-        let head = reply.text.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
-        let body = String::from_utf8_lossy(&reply.body);
-        let photos = self.daemon.photos();
-        for line in expected {
-            let (word, rest) = line.split_once(' ').unwrap();
-            match word {
-                "->" => assert_eq!(reply.status.to_string(), rest, "{what}: {}", reply.text),
-                "head" => assert!(head.contains(&format!("\r\n{rest}")), "{what}: no {rest} in {head}"),
-                "has" => assert!(body.contains(rest), "{what}: no {rest} in {body}"),
-                "lacks" => assert!(!body.contains(rest), "{what}: {rest} in {body}"),
-                "!file" => {
-                    let (path, spec) = rest.split_once(' ').unwrap();
-                    let found = fs::read(photos.join(path));
-                    assert!(found.unwrap_or_default() == bytes(spec), "{what}: {path} has other bytes");
-                }
-                "!nofile" => assert!(!photos.join(rest).exists(), "{what}: {rest} is there"),
-                _ => panic!("{what}: what is {line}?"),
-            }
-        }
-    }
-}
-
-fn speak(file: &str, agent: &'static str, kind: &str) {
+fn speak(file: &str, kind: &str) {
     let text =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nextcloud").join(file))
             .unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::furnish(dir.path(), 5);
+    let mut daemon = Daemon::furnish(dir.path(), 5);
     let who = daemon.add_person("anna", "phone", kind);
     drop(daemon.add_person("ben", "phone", "phone"));
-    let mut speaker = Speaker { daemon, who, agent };
-    let all = conversation(&text);
-    assert!(all.len() > 10, "a conversation of {}", all.len());
-    for exchange in &all {
-        speaker.speak(exchange);
-    }
-    // Nothing partial has a name, and nothing waits but the upload that was never finished.
-    assert!(!speaker.daemon.log().contains("panicked"), "{}", speaker.daemon.log());
+    play_on(&mut daemon, &text, [("password".to_owned(), who.password)].into());
+    assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }
 
 #[test]
 fn the_android_app_is_answered_as_it_needs() {
-    speak("android.txt", "Mozilla/5.0 (Android) Nextcloud-android/3.33.0", "phone");
+    speak("android.txt", "phone");
 }
 
 #[test]
 fn the_ios_app_is_answered_as_it_needs() {
-    speak("ios.txt", "Mozilla/5.0 (iOS) Nextcloud-iOS/7.1.0", "phone");
+    speak("ios.txt", "phone");
 }
 
 #[test]
 fn the_desktop_client_is_answered_as_it_needs() {
-    speak("desktop.txt", "Mozilla/5.0 (Linux) mirall/3.16.7 (Nextcloud)", "computer");
+    speak("desktop.txt", "computer");
 }
 
 const TAGS: &str = "<d:propfind xmlns:d=\"DAV:\"><d:prop><d:getetag/></d:prop></d:propfind>";

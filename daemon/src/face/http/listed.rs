@@ -11,6 +11,8 @@ pub enum Who {
     Device,
     /// Whoever shows a password that is good once; no device does.
     Once,
+    /// A person, with the password that no device has (decisions/0017).
+    Person,
 }
 
 /// How a client of that kind signs in.
@@ -22,9 +24,11 @@ pub enum Signs {
     ApiKey,
     /// `Authorization: token=…`, what `/login` gave.
     Lomorage,
+    /// A name and a password in the body, in the form that the path has.
+    Body,
 }
 
-/// An example. In the path `{asset}` stands for an Immich id, `{upload}` for an upload that was begun.
+/// An example. In the path `{asset}` stands for an Immich id, `{upload}` for an upload that was begun, `{flow}` for a login that was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The method.
@@ -37,7 +41,7 @@ pub struct Listed {
     pub signs: Signs,
 }
 
-use Who::{Anybody, Device, Once};
+use Who::{Anybody, Device, Once, Person};
 
 /// Of our own and of the dialects without a table. What takes a right away comes last.
 const OWN: [(&str, &str, Who); 52] = [
@@ -106,6 +110,13 @@ const LOMORAGE: [(&str, &str, Who); 7] = [
     ("GET", "/assets/merkletree/2026/11", Device),
 ];
 
+/// Where somebody signs in who is nobody before it.
+const LOGINS: [(&str, &str, Who); 3] = [
+    ("POST", "/upload/session", Device),
+    ("POST", "/api/auth/login", Device),
+    ("POST", "/index.php/login/v2/flow/{flow}", Person),
+];
+
 /// All of them. Figures (`/metrics`) are left out: they change from one request to the next.
 pub fn listed() -> Vec<Listed> {
     let line = |signs| {
@@ -125,7 +136,8 @@ pub fn listed() -> Vec<Listed> {
     });
     let early =
         own.0.iter().map(line(Signs::Basic)).chain(immich).chain(LOMORAGE.iter().map(line(Signs::Lomorage)));
-    early.chain(own.1.iter().map(line(Signs::Basic))).collect()
+    let late = LOGINS.iter().map(line(Signs::Body)).chain(own.1.iter().map(line(Signs::Basic)));
+    early.chain(late).collect()
 }
 
 #[cfg(test)]
@@ -141,8 +153,10 @@ mod tests {
     use super::*;
 
     /// What a rule of routing means for those who ask.
-    fn means(access: Access) -> &'static [Who] {
+    fn means(access: Access, signs: Signs) -> &'static [Who] {
         match access {
+            // Everybody may try.
+            Access::Open if signs == Signs::Body => &[Device, Person],
             Access::Open => &[Anybody],
             Access::Device | Access::Page => &[Device],
             // Each of the dialect's own.
@@ -201,7 +215,7 @@ mod tests {
             let method = Method::from_bytes(one.method.as_bytes()).unwrap();
             let found = route(&method, path);
             assert!(
-                means(found.access()).contains(&one.who),
+                means(found.access(), one.signs).contains(&one.who),
                 "{} {}: {:?}",
                 one.method,
                 one.path,

@@ -202,9 +202,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from: IpAddr) -
         }
         Err(deny) => reply::deny(&parts.method, &deny),
     };
-    if let Some(body) = body.filter(|_| !upload::waits(&parts.headers)) {
-        upload::linger(body);
-    }
+    upload::let_go(&parts.headers, body);
     reply
 }
 

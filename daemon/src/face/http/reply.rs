@@ -175,6 +175,15 @@ pub(super) fn set(reply: &mut Reply, name: HeaderName, value: HeaderValue) {
     drop(reply.headers_mut().insert(name, value));
 }
 
+/// Gives a reply in an app's words the headers of the denial it stands for, but those that it has itself.
+pub(super) fn take_headers(reply: &mut Reply, denied: &Reply) {
+    for (name, value) in denied.headers() {
+        if !reply.headers().contains_key(name) {
+            set(reply, name.clone(), value.clone());
+        }
+    }
+}
+
 /// Sets a header from text; text that no header can carry is left out.
 pub(super) fn set_text(reply: &mut Reply, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {

@@ -311,10 +311,17 @@ fn failed() -> Deny {
     Deny::Refused(Refusal::Unavailable { why: "a blocking task did not end well".to_owned() })
 }
 
+/// What is done about a body that nobody took.
+pub(super) fn let_go(headers: &HeaderMap, left: Option<Incoming>) {
+    if let Some(body) = left.filter(|_| !waits(headers)) {
+        linger(body);
+    }
+}
+
 /// Reads on for a while after a refusal, and throws away what comes. A connection closed with bytes unread is
 /// reset, and the reset overtakes the refusal: the client would report a broken network, not a full drive.
 /// Not for a client that still waits for `100 Continue`: asking for its body tells it to send.
-pub(super) fn linger(mut body: Incoming) {
+fn linger(mut body: Incoming) {
     const LONGEST: Duration = Duration::from_secs(10);
     const MOST: usize = 32 * 1024 * 1024;
     if hyper::body::Body::is_end_stream(&body) {

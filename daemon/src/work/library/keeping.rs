@@ -6,12 +6,13 @@ use jiff::civil::Date;
 
 use crate::model::account::Device;
 use crate::model::hash::ContentHash;
+use crate::model::naming::{numbered, split};
 use crate::model::offer::Expect;
 use crate::model::path::RelPath;
 use crate::model::place::Shelf;
 use crate::model::uuid::Uuid;
 use crate::plan::albums::{FAVORITES, month};
-use crate::plan::naming::{beside, file_name, split};
+use crate::plan::naming::file_name;
 use crate::plan::shelving;
 use crate::store::catalogue::library::AssetName;
 use crate::store::catalogue::names::NameRow;
@@ -129,8 +130,9 @@ impl Library {
         name: &str,
         motion: Option<&NameRow>,
     ) -> Result<(RelPath, Given), Refusal> {
+        let first = folder.child(name).map_err(|_| Refusal::NoParent)?;
         for n in 1..=MOST_NAMES {
-            let path = folder.child(&beside(name, n)).map_err(|_| Refusal::NoParent)?;
+            let path = numbered(&first, n).ok_or(Refusal::NoParent)?;
             let pair = motion.map(|motion| beside_still(&path, motion)).transpose()?;
             let folds: Vec<String> = pair.iter().chain([&path]).map(RelPath::fold_key).collect();
             let mut giving = self.giving.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,6 +13,7 @@ use crate::model::account::{Device, DeviceKind, Slug, TokenHash};
 use crate::model::drive::DriveRole;
 use crate::model::event::What;
 use crate::model::hash::{Also, ContentHash};
+use crate::model::naming;
 use crate::model::offer::Expect;
 use crate::model::password::PasswordHash;
 use crate::model::path::RelPath;
@@ -265,7 +266,7 @@ impl End {
         };
         let (by, received) = origin.get(&stray.hash).cloned().unwrap_or((String::new(), stray.mtime));
         let store = Store {
-            path: free_name(primary, &stray.path)?,
+            path: free_path(primary, &stray.path)?,
             synced,
             digests: *digests,
             mtime: Some(stray.mtime),
@@ -319,20 +320,10 @@ fn take_accounts(
     pool.load_accounts(primary)
 }
 
-/// The name itself, or `name (2).jpg` and so on.
-fn free_name(primary: &Primary, path: &RelPath) -> Result<RelPath, Refusal> {
-    let (stem, end) = match path.name().rsplit_once('.') {
-        Some((stem, end)) if !stem.is_empty() => (stem.to_owned(), format!(".{end}")),
-        Some(_) | None => (path.name().to_owned(), String::new()),
-    };
-    let mut name = path.clone();
-    for number in 2..10_000 {
-        if primary.catalogue.read(|r| r.name(&name.fold_key()))?.is_none() {
-            return Ok(name);
-        }
-        let beside = format!("{stem} ({number}){end}");
-        let other = path.parent().map_or_else(|| RelPath::parse(&beside), |folder| folder.child(&beside));
-        name = other.map_err(|_| Refusal::Exists)?;
-    }
-    Err(Refusal::Exists)
+/// The name itself, or a free one beside it.
+fn free_path(primary: &Primary, path: &RelPath) -> Result<RelPath, Refusal> {
+    let found = primary
+        .catalogue
+        .read(|r| naming::free_path(path, |path| Ok(r.name(&path.fold_key())?.is_some())))?;
+    found.ok_or(Refusal::Exists)
 }

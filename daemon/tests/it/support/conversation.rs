@@ -1,52 +1,143 @@
 //! Recorded conversations, played to the real binary: what a client sends, and what it must be answered.
 //!
-//! A file has exchanges with empty lines between them. `> METHOD target`, then `> Header: value`, then `>> body`; `< status`, then `< Header: value`,
-//! then `<< body` (all of it) or `<~ text` (somewhere in the body). `{name}` is what differs from run to run: the first time it is noted, afterwards
-//! it must be the same. `> Basic: user password` signs in. `#` begins a comment.
+//! A file has exchanges with empty lines between them; `#` begins a comment. An exchange asks: `> METHOD target`, then `> Header: value`, then `>> body`
+//! or `>@ SEED TOTAL FROM TO` (that piece of pseudo-random bytes; without the last two, all). `> Basic: user password` signs in. It expects:
+//! `< status`, then `< Header: value` or `<^ header: beginning`, then `<< body` (all of it), `<~ text` (somewhere in the body), `<! text` (nowhere in it);
+//! and of drive A `= PATH SEED TOTAL` (those bytes) or `=! PATH` (nothing is there). `{name}` is what differs from run to run: the first time it is
+//! noted, afterwards it must be the same; `{host}` is the box, and `MD5(text)` in a target that text's hash.
+//!
+//! Instead of an answer `!cut` resets the connection in the middle of the body. `>* Header: value`, by itself, goes with every request from there on,
+//! but not its `Basic` with one that has `> anybody`. `!restart`, by itself, kills the daemon and starts it anew.
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use super::daemon::Account;
-use super::wire::{self, Reply};
+use md5::{Digest as _, Md5};
+
+use super::daemon::{Account, Daemon};
+use super::luck;
+use super::wire::{self, Leaving, Reply};
 
 /// What was noted.
 pub(crate) type Noted = BTreeMap<String, String>;
 
 /// Plays a conversation. What is noted beforehand may be used in it; what it notes comes back.
-pub(crate) fn play(to: SocketAddr, text: &str, mut noted: Noted) -> Noted {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    let mut played = 0;
-    for exchange in lines.split(|line| line.is_empty()).filter(|lines| !lines.is_empty()) {
-        play_one(to, exchange, &mut noted);
-        played += 1;
-    }
-    assert!(played > 0, "a conversation of nothing");
-    noted
+pub(crate) fn play(to: SocketAddr, text: &str, noted: Noted) -> Noted {
+    Player { to, daemon: None, noted, always: Vec::new() }.play(text)
 }
 
-fn play_one(to: SocketAddr, lines: &[&str], noted: &mut Noted) {
-    let sent = |line: &str, noted: &Noted| fill(line, noted);
-    let mut heads = lines.iter().filter_map(|line| line.strip_prefix("> "));
-    let first = sent(heads.next().unwrap(), noted);
-    let mut request = format!("{first} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n");
-    for head in heads {
-        let head = sent(head, noted);
-        match head.strip_prefix("Basic: ").and_then(|pair| pair.split_once(' ')) {
-            Some((user, password)) => {
-                let who = Account { user: user.to_owned(), password: password.to_owned() };
-                request.push_str(&format!("Authorization: {}\r\n", who.basic()));
+/// The same with one in which the daemon is started anew, or its drives are looked at.
+pub(crate) fn play_on(daemon: &mut Daemon, text: &str, noted: Noted) -> Noted {
+    Player { to: daemon.address, daemon: Some(daemon), noted, always: Vec::new() }.play(text)
+}
+
+struct Player<'d, 't> {
+    to: SocketAddr,
+    daemon: Option<&'d mut Daemon>,
+    noted: Noted,
+    /// Headers that go with every request.
+    always: Vec<&'t str>,
+}
+
+impl<'t> Player<'_, 't> {
+    fn play(mut self, text: &'t str) -> Noted {
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let mut played = 0;
+        for exchange in lines.split(|line| line.is_empty()).filter(|lines| !lines.is_empty()) {
+            if exchange == ["!restart"] {
+                self.restart();
+            } else if let Some(more) =
+                exchange.iter().map(|line| line.strip_prefix(">* ")).collect::<Option<Vec<_>>>()
+            {
+                self.always.extend(more);
+            } else {
+                self.exchange(exchange);
+                played += 1;
             }
-            None => request.push_str(&format!("{head}\r\n")),
+        }
+        assert!(played > 0, "a conversation of nothing");
+        self.noted
+    }
+
+    fn restart(&mut self) {
+        let daemon = self.daemon.as_mut().unwrap();
+        daemon.kill();
+        daemon.start();
+        self.to = daemon.address;
+    }
+
+    fn exchange(&mut self, lines: &[&'t str]) {
+        self.noted.insert("host".to_owned(), self.to.to_string());
+        for line in lines {
+            let known = ["> ", ">>", ">@ ", "< ", "<^ ", "<<", "<~ ", "<! ", "= ", "=! ", "!cut"];
+            assert!(known.iter().any(|beginning| line.starts_with(beginning)), "what is {line}?");
+        }
+        let (first, head, body) = self.request(lines);
+        if lines.contains(&"!cut") {
+            let sent = [head.as_bytes(), &body[..body.len() / 2]].concat();
+            assert!(wire::cut(self.to, &sent, Leaving::Reset).unwrap().is_none(), "{first}");
+        } else {
+            let answer = wire::exchange(self.to, &[head.as_bytes(), &body].concat()).unwrap();
+            let answer = Reply::parse(&answer).unwrap_or_else(|| panic!("{first}: no answer"));
+            check(&first, &answer, lines, &mut self.noted);
+        }
+        for line in lines {
+            if let Some((path, spec)) = line.strip_prefix("= ").and_then(|rest| rest.split_once(' ')) {
+                let found = std::fs::read(self.on_a(path)).unwrap_or_default();
+                assert!(found == bytes(spec), "{first}: {path} has other bytes");
+            } else if let Some(path) = line.strip_prefix("=! ") {
+                assert!(!self.on_a(path).exists(), "{first}: {path} is there");
+            }
         }
     }
-    let body =
-        lines.iter().find_map(|line| line.strip_prefix(">>")).map(|body| sent(body.trim_start(), noted));
-    if let Some(body) = &body {
-        request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+
+    fn on_a(&self, path: &str) -> PathBuf {
+        self.daemon.as_ref().unwrap().photos().join(path)
     }
-    request.push_str(&format!("\r\n{}", body.unwrap_or_default()));
-    let answer = Reply::parse(&wire::exchange(to, request.as_bytes()).unwrap()).unwrap();
-    check(&first, &answer, lines, noted);
+
+    /// The request's first line, its whole head, and its body.
+    fn request(&self, lines: &[&str]) -> (String, String, Vec<u8>) {
+        let mut heads = lines.iter().filter_map(|line| line.strip_prefix("> "));
+        let first = hashed(&fill(heads.next().unwrap(), &self.noted));
+        let mut head = format!("{first} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.to);
+        let is_anybody = lines.contains(&"> anybody");
+        let always = self.always.iter().copied().filter(|line| !(is_anybody && line.starts_with("Basic: ")));
+        for line in always.chain(heads.filter(|line| *line != "anybody")) {
+            let line = fill(line, &self.noted);
+            match line.strip_prefix("Basic: ").and_then(|pair| pair.split_once(' ')) {
+                Some((user, password)) => {
+                    let who = Account { user: user.to_owned(), password: password.to_owned() };
+                    head.push_str(&format!("Authorization: {}\r\n", who.basic()));
+                }
+                None => head.push_str(&format!("{line}\r\n")),
+            }
+        }
+        let text = lines.iter().find_map(|line| line.strip_prefix(">>"));
+        let text = text.map(|text| fill(text.trim_start(), &self.noted).into_bytes());
+        let body = text.or_else(|| lines.iter().find_map(|line| line.strip_prefix(">@ ")).map(bytes));
+        if let Some(body) = &body {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
+        (first, head + "\r\n", body.unwrap_or_default())
+    }
+}
+
+/// `MD5(…)` stands for the hash of what is in it.
+fn hashed(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("MD5(") else { return line.to_owned() };
+    let (inner, after) = rest.split_once(')').unwrap();
+    let hash: String = Md5::digest(inner).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{before}{hash}{after}")
+}
+
+/// `SEED TOTAL`, and `FROM TO` if not all of it.
+fn bytes(spec: &str) -> Vec<u8> {
+    let numbers: Vec<u64> = spec.split(' ').map(|number| number.parse().unwrap()).collect();
+    let all = luck::bytes(numbers[0], numbers[1] as usize);
+    match numbers.get(2..4) {
+        Some(&[from, to]) => all[from as usize..to as usize].to_vec(),
+        _ => all,
+    }
 }
 
 fn check(first: &str, answer: &Reply, lines: &[&str], noted: &mut Noted) {
@@ -66,6 +157,11 @@ fn check(first: &str, answer: &Reply, lines: &[&str], noted: &mut Noted) {
             assert!(fits(expected.trim_start(), &body, noted, true), "{first}: {body}\nexpected {expected}");
         } else if let Some(expected) = line.strip_prefix("<~ ") {
             assert!(fits(expected, &body, noted, false), "{first}: {body}\nexpected {expected}");
+        } else if let Some(unwanted) = line.strip_prefix("<! ") {
+            assert!(!body.contains(unwanted), "{first}: {unwanted} in {body}");
+        } else if let Some(begins) = line.strip_prefix("<^ ") {
+            let head = head.to_ascii_lowercase();
+            assert!(head.contains(&format!("\r\n{begins}")), "{first}: no {begins} in {head}");
         }
     }
 }

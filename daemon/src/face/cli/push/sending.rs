@@ -363,13 +363,6 @@ fn restless(look: &Look) -> Option<Duration> {
 
 /// A name, or the `number`th beside it.
 fn numbered(name: &RelPath, number: u32) -> Result<RelPath, Trouble> {
-    if number == 1 {
-        return Ok(name.clone());
-    }
-    let beside = naming::beside(name.name(), number);
-    let full = match name.parent() {
-        Some(folder) => folder.child(&beside),
-        None => RelPath::parse(&beside),
-    };
-    full.map_err(|e| Trouble::Failed(format!("no free name: {e}")))
+    let path = naming::numbered(name, number);
+    path.ok_or_else(|| Trouble::Failed(format!("there is no name beside {name}")))
 }

@@ -15,6 +15,7 @@ use super::telling::{
 use crate::face::http::body::Payload;
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::model::account::Device;
+use crate::model::uuid::Uuid;
 use crate::work::error::Refusal;
 use crate::work::library::{Feed, Library, Now};
 
@@ -210,23 +211,17 @@ impl Stream {
         lines: &mut Lines<'_>,
     ) -> Result<Option<i64>, Deny> {
         let page = self.library.feed_photos(&self.feed, after, PAGE)?;
-        let is_photos = kind == Kind::Photos;
-        for (seq, id, now) in &page {
-            if is_photos && matches!(now, Now::Gone) && *seq > heard.gone {
-                lines.asset_gone(*seq, *id)?;
-            }
+        let (form, by) = (self.asked.photos.unwrap_or(Form::V2), self.feed.by());
+        if kind != Kind::Photos {
+            return tell(
+                &page,
+                heard,
+                lines,
+                |_, _, _| Ok(()),
+                |lines, seq, _, asset| lines.details(seq, asset),
+            );
         }
-        let form = self.asked.photos.unwrap_or(Form::V2);
-        for (seq, _, now) in &page {
-            match now {
-                Now::There(asset) if *seq > heard.there && is_photos => {
-                    lines.asset(form, *seq, self.feed.by(), asset)?;
-                }
-                Now::There(asset) if *seq > heard.there => lines.details(*seq, asset)?,
-                Now::There(_) | Now::Gone | Now::Untold => {}
-            }
-        }
-        Ok(page.last().map(|(seq, ..)| *seq))
+        tell(&page, heard, lines, Lines::asset_gone, |lines, seq, _, asset| lines.asset(form, seq, by, asset))
     }
 
     fn albums(
@@ -237,23 +232,11 @@ impl Stream {
         lines: &mut Lines<'_>,
     ) -> Result<Option<i64>, Deny> {
         let page = self.library.feed_albums(&self.feed, after, PAGE)?;
-        let is_albums = kind == Kind::Albums;
-        for (seq, id, now) in &page {
-            if is_albums && matches!(now, Now::Gone) && *seq > heard.gone {
-                lines.album_gone(*seq, *id)?;
-            }
+        let (form, by) = (self.asked.albums.unwrap_or(Form::V2), self.feed.by());
+        if kind != Kind::Albums {
+            return tell(&page, heard, lines, |_, _, _| Ok(()), |lines, seq, id, _| lines.owner(seq, by, id));
         }
-        let form = self.asked.albums.unwrap_or(Form::V2);
-        for (seq, id, now) in &page {
-            match now {
-                Now::There(album) if *seq > heard.there && is_albums => {
-                    lines.album(form, *seq, self.feed.by(), album)?;
-                }
-                Now::There(_) if *seq > heard.there => lines.owner(*seq, self.feed.by(), *id)?,
-                Now::There(_) | Now::Gone | Now::Untold => {}
-            }
-        }
-        Ok(page.last().map(|(seq, ..)| *seq))
+        tell(&page, heard, lines, Lines::album_gone, |lines, seq, _, album| lines.album(form, seq, by, album))
     }
 
     /// What changed while this stream runs has moved behind its end: what a line refers to is told with it, once more or for the first time.
@@ -294,6 +277,28 @@ impl Stream {
 struct Heard {
     there: i64,
     gone: i64,
+}
+
+/// Tells a page of what a device has not heard of: first what is gone, then what is there. Up to which change that goes.
+fn tell<'f, T>(
+    page: &[(i64, Uuid, Now<T>)],
+    heard: Heard,
+    lines: &mut Lines<'f>,
+    gone: impl Fn(&mut Lines<'f>, i64, Uuid) -> Result<(), Deny>,
+    there: impl Fn(&mut Lines<'f>, i64, Uuid, &T) -> Result<(), Deny>,
+) -> Result<Option<i64>, Deny> {
+    for (seq, id, now) in page {
+        if matches!(now, Now::Gone) && *seq > heard.gone {
+            gone(lines, *seq, *id)?;
+        }
+    }
+    for (seq, id, now) in page {
+        match now {
+            Now::There(what) if *seq > heard.there => there(lines, *seq, *id, what)?,
+            Now::There(_) | Now::Gone | Now::Untold => {}
+        }
+    }
+    Ok(page.last().map(|(seq, ..)| *seq))
 }
 
 /// `SyncAckDto`.

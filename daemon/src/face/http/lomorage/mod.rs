@@ -102,7 +102,7 @@ pub(super) async fn answer(
 ) -> Reply {
     match carry_out(shared, door, parts, body, from).await {
         Ok(reply) => reply,
-        Err(deny) => in_words_of_the_app(reply::deny(&parts.method, &deny)),
+        Err(deny) => in_words_of_the_app(&reply::deny(&parts.method, &deny)),
     }
 }
 
@@ -177,7 +177,7 @@ fn for_the_app(status: StatusCode) -> StatusCode {
 }
 
 /// An error as the app shows it: `{"text": …}`.
-fn in_words_of_the_app(denied: Reply) -> Reply {
+fn in_words_of_the_app(denied: &Reply) -> Reply {
     let status = for_the_app(denied.status());
     let words = match status {
         // The app reads the file again then (`UploadService.js`: "different hash").
@@ -190,11 +190,7 @@ fn in_words_of_the_app(denied: Reply) -> Reply {
     };
     let text = serde_json::json!({ "text": words }).to_string();
     let mut reply = reply::whole(status, "application/json", text);
-    for (name, value) in denied.headers() {
-        if !reply.headers().contains_key(name) {
-            reply::set(&mut reply, name.clone(), value.clone());
-        }
-    }
+    reply::take_headers(&mut reply, denied);
     reply
 }
 

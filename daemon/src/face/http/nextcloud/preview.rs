@@ -60,7 +60,7 @@ fn number(text: &str) -> Option<i64> {
     digits.parse().ok().filter(|number| *number > 0)
 }
 
-/// Answers a device that signed in. That a picture is to be cut to a square is not listened to: the apps cut for themselves.
+/// Answers a device that signed in. Nothing is cut to a square: the apps ask for the photo's shape, or cut for themselves (docs/NEXTCLOUD.md).
 pub(super) async fn answer(
     shared: &Arc<Shared>,
     device: Device,

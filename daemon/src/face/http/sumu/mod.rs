@@ -104,9 +104,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, from
         }
         reply
     });
-    if let Some(body) = body.filter(|_| !upload::waits(&parts.headers)) {
-        upload::linger(body);
-    }
+    upload::let_go(&parts.headers, body);
     reply::close(reply)
 }
 
@@ -257,11 +255,7 @@ fn in_words_of_the_app(denied: &Reply) -> Reply {
         Payload::Pieces { .. } => String::new(),
     };
     let mut reply = reply::json(status, &json!({ "message": words, "status": status.as_u16() }));
-    for (name, value) in denied.headers() {
-        if !reply.headers().contains_key(name) {
-            reply::set(&mut reply, name.clone(), value.clone());
-        }
-    }
+    reply::take_headers(&mut reply, denied);
     reply
 }
 
