@@ -205,7 +205,7 @@ fn a_catalogue_of_many_photos_is_lost_in_every_way_and_comes_back() {
         if way == "as it is" {
             // All of it came within the last day.
             let read = until_re_read(&daemon, &name(photos / 2), killed, until);
-            figures.push(format!("its tail begun to be re-read after {:.1} s", read.as_secs_f64()));
+            figures.push(format!("its tail half re-read after {:.1} s more", read.as_secs_f64()));
         }
         assert!(mib(&daemon) <= AT_REST, "{way}: {} MiB", mib(&daemon));
         figures.push(format!("{way} {:.1} s, {} MiB", served.as_secs_f64(), mib(&daemon)));

@@ -47,7 +47,7 @@ impl Plugged {
         let (shown_at, aside) =
             (tempfile::tempdir_in(dir).unwrap().keep(), tempfile::tempdir_in(dir).unwrap());
         let disk = Disk::show(&dir.join("c.img"), &shown_at, &plug)?;
-        let mounted = disk.mount(aside.path())?;
+        let mounted = disk.mount_to_look_at(aside.path())?;
         look(aside.path());
         mounted.unmount()?;
         drop(mounted);

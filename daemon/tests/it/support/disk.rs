@@ -372,6 +372,11 @@ impl Disk {
         Mounted::behind(&self.shown_at.join(NAME), at)
     }
 
+    /// The same for whoever only looks.
+    pub(crate) fn mount_to_look_at(&self, at: &Path) -> Result<Mounted, String> {
+        Mounted::to_look_at(&self.shown_at.join(NAME), at)
+    }
+
     /// Counts writes and flushes from now on, and pulls the plug at one of them.
     pub(crate) fn pull_at(&self, call: u64) {
         let mut cache = self.medium.cache.lock().unwrap();
