@@ -258,16 +258,34 @@ class Server:
     def memory(self):
         return memory(self.process.pid)
 
-    def wakes(self):
-        """How often threads went to sleep by themselves so far: each was woken as often."""
-        total = 0
+    def threads(self):
+        """{(number, when it began): (name, switches it asked for, switches it did not)} of each thread of it and its children, so far."""
+        seen = {}
         for pid in self.tree():
-            for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            for task in Path(f"/proc/{pid}/task").glob("*"):
                 try:
-                    total += int(status.read_text(encoding="ascii").partition("voluntary_ctxt_switches:")[2].split()[0])
+                    name, _, rest = (task / "stat").read_text(encoding="latin-1").partition("(")[2].rpartition(")")
+                    lines = (task / "status").read_text(encoding="latin-1").splitlines()
                 except OSError:
-                    continue
-        return total
+                    continue  # it has ended
+                counts = [int(line.split()[1]) for line in lines if "voluntary_ctxt_switches:" in line]
+                # Field 22 (proc_pid_stat(5)): numbers of threads are given again.
+                seen[task.name, rest.split()[19]] = name, *counts
+        return seen
+
+    def wakes(self, seconds):
+        """({thread's name: [wake-ups, switches to others that had to wait] a second}, threads that came, threads that ended) while so
+        much time passes. A thread that goes to sleep by itself was woken as often. Of threads that are there at the beginning and the
+        end; what those that came or ended did meanwhile is known to nobody."""
+        before, began = self.threads(), time.monotonic()
+        time.sleep(seconds)
+        after, took, woken = self.threads(), time.monotonic() - began, {}
+        for thread in before.keys() & after.keys():
+            name, *counts = after[thread]
+            sums = woken.setdefault(name, [0, 0])
+            for which, count in enumerate(counts):
+                sums[which] += (count - before[thread][1 + which]) / took
+        return woken, len(after.keys() - before.keys()), len(before.keys() - after.keys())
 
     def end(self):
         """It ends, and what it wrote stays."""

@@ -253,7 +253,8 @@ impl App {
         let Some(period) = systemd::watchdog_period() else { return };
         let supervisor = Arc::downgrade(&self.supervisor);
         self.runtime.spawn(async move {
-            let mut tick = tokio::time::interval(period);
+            // The accept loops beat at the same turns.
+            let mut tick = tokio::time::interval_at(clock::next_turn(period).into(), period);
             loop {
                 tick.tick().await;
                 let Some(supervisor) = supervisor.upgrade() else { return };

@@ -4,7 +4,8 @@
 //! when the network answers. So wall time is information (dates on receipts), never order and never a timer:
 //! order comes from sequence numbers, waiting from [`monotonic`].
 use std::path::Path;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -16,6 +17,18 @@ pub fn now() -> Timestamp {
 /// A clock that only goes forward, at one speed: for waiting and for measuring.
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// The next turn of a beat. All who beat with one period have the same turns, and the box is woken once for all of them.
+pub fn next_turn(period: Duration) -> Instant {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    turn_after(*FIRST.get_or_init(monotonic), monotonic(), period)
+}
+
+fn turn_after(first: Instant, now: Instant, period: Duration) -> Instant {
+    let turns = now.saturating_duration_since(first).as_nanos() / period.as_nanos().max(1) + 1;
+    let turn = u32::try_from(turns).ok().and_then(|turns| period.checked_mul(turns));
+    turn.and_then(|after| first.checked_add(after)).unwrap_or(now + period)
 }
 
 /// This program did not exist before then, so no correct clock shows less. Raised with each release; a build that
@@ -81,6 +94,16 @@ mod tests {
             !trusted_by(path, Timestamp::UNIX_EPOCH),
             "synchronised to a time before this program existed"
         );
+    }
+
+    #[test]
+    fn who_beats_with_one_period_has_the_same_turns() {
+        let (first, beat) = (monotonic(), Duration::from_secs(30));
+        let after = |passed: u64| turn_after(first, first + Duration::from_millis(passed), beat) - first;
+        assert_eq!([0, 1, 29_999].map(after), [beat; 3]);
+        assert_eq!([30_000, 59_999, 60_000].map(after), [2 * beat, 2 * beat, 3 * beat]);
+        assert_eq!(turn_after(first + beat, first, beat), first + 2 * beat, "it never went back");
+        assert!(turn_after(first, first + beat, Duration::ZERO) >= first + beat, "without a period, at once");
     }
 
     #[test]

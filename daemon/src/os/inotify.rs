@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -91,6 +93,8 @@ pub enum WatchError {
 pub struct Watch {
     seen: Arc<Seen>,
     _watcher: RecommendedWatcher,
+    /// Closed with the watch, which the thread that follows its mount hears.
+    _life: UnixStream,
 }
 
 struct Seen {
@@ -120,11 +124,12 @@ impl Watch {
             RecommendedWatcher::new(move |event| handler.take_in(event), config).map_err(refused)?;
         watcher.watch(root, RecursiveMode::Recursive).map_err(refused)?;
         let weak = Arc::downgrade(&seen);
+        let (life, end) = UnixStream::pair().map_err(|error| failed(error.to_string()))?;
         std::thread::Builder::new()
             .name("watch-mount".to_owned())
-            .spawn(move || follow_mount(&weak, mount))
+            .spawn(move || follow_mount(&weak, mount, &end))
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { seen, _watcher: watcher })
+        Ok(Self { seen, _watcher: watcher, _life: life })
     }
 
     /// Whether there is something to take.
@@ -214,8 +219,9 @@ fn mount_id(path: &Path) -> io::Result<u64> {
 }
 
 /// Waits for the tree to be unmounted or mounted over: the kernel tells inotify about it (IN_UNMOUNT), `notify` 8 does
-/// not pass it on. proc(5): a change in the list of mounts makes mountinfo readable with POLLPRI. Ends with the watch.
-fn follow_mount(seen: &Weak<Seen>, mount: u64) {
+/// not pass it on. proc(5): a change in the list of mounts makes mountinfo readable with POLLPRI. Ends with the watch, whose end of
+/// `end` is closed then.
+fn follow_mount(seen: &Weak<Seen>, mount: u64, end: &UnixStream) {
     let Ok(list) = std::fs::File::open("/proc/self/mountinfo") else {
         return;
     };
@@ -226,12 +232,17 @@ fn follow_mount(seen: &Weak<Seen>, mount: u64) {
             Some(seen) if mount_id(&seen.root).ok() != Some(mount) => return seen.lose(Lost::Gone),
             Some(_) => {}
         }
-        let mut wait = [PollFd::new(list.as_fd(), PollFlags::POLLPRI)];
-        // The timeout only bounds how long this thread outlives its watch: what it waits for wakes it.
-        if poll(&mut wait, PollTimeout::from(30_000u16)).is_err()
-            && let Some(seen) = seen.upgrade()
-        {
-            return seen.lose(Lost::Gone);
+        let mut wait =
+            [PollFd::new(list.as_fd(), PollFlags::POLLPRI), PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut wait, PollTimeout::NONE) {
+            Ok(_) if wait[1].any().unwrap_or(true) => return,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => {
+                if let Some(seen) = seen.upgrade() {
+                    seen.lose(Lost::Gone);
+                }
+                return;
+            }
         }
     }
 }
@@ -329,6 +340,23 @@ mod tests {
         let f = fixture();
         fs::rename(&f.root, f.root.with_file_name("elsewhere")).unwrap();
         assert_eq!(f.until(|hints| hints.lost.is_some()).lost, Some(Lost::Gone));
+    }
+
+    #[test]
+    fn the_thread_that_follows_the_mount_ends_with_its_watch() {
+        let fixture = fixture();
+        let (seen, mount) = (Arc::downgrade(&fixture.watch.seen), mount_id(&fixture.root).unwrap());
+        let (life, end) = UnixStream::pair().unwrap();
+        let following = std::thread::spawn(move || follow_mount(&seen, mount, &end));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!following.is_finished(), "the watch is there");
+        drop(life);
+        let until = clock::monotonic() + Duration::from_secs(10);
+        while !following.is_finished() {
+            assert!(clock::monotonic() < until, "it outlives its watch");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(fixture.watch.take(), Hints::default(), "nothing is lost");
     }
 
     #[test]

@@ -11,12 +11,12 @@ use crate::os::clock;
 use crate::plan::facts::{CatalogueFacts, LostFacts};
 use crate::plan::{forecasting, scrubbing};
 use crate::work::error::Refusal;
-use crate::work::pool::{Pool, Wake};
+use crate::work::pool::{Pool, Slot, Wake};
 use crate::work::primary::Primary;
 use crate::work::record;
 
 /// What was counted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Census {
     /// How the catalogue answered.
     pub(super) catalogue: CatalogueFacts,
@@ -42,6 +42,7 @@ impl Pool {
     /// Counts. Blocking, as long as the primary takes.
     pub fn take_census(&self) -> Result<(), Refusal> {
         let primary = self.primary()?;
+        let before = self.counted();
         drop(self.record_seen());
         if let Err(e) = self.save_incidents(&primary) {
             log::warn!("{e}");
@@ -56,8 +57,18 @@ impl Pool {
         };
         self.forecast(&primary);
         *self.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census);
-        self.wake(Wake::Health);
+        // Nobody is woken to hear that all is as it was.
+        if self.counted() != before {
+            self.wake(Wake::Health);
+        }
         counted.map(drop)
+    }
+
+    /// What findings are about, of all that a census counts.
+    fn counted(&self) -> impl PartialEq + use<> {
+        let of_slot = |slot: &Slot| (slot.tally, slot.full_in, slot.space.map(|space| space.percent_used()));
+        let slots: Vec<_> = self.slot_views().iter().map(of_slot).collect();
+        (self.census(), slots, self.held())
     }
 
     fn count(&self, primary: &Arc<Primary>) -> Result<Vec<(DriveId, DriveRole)>, Refusal> {

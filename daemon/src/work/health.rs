@@ -149,7 +149,7 @@ impl HealthCheck {
     }
 
     /// When the next drive may be given up: one that hangs tells nobody, it has to be looked at, and looking oftener only wakes
-    /// the box. It hangs right after it answered, is asked again within 5 s, and given up `health.probe_stuck_seconds` (20)
+    /// the box. It hangs right after it answered, is asked again within 8 s, and given up `health.probe_stuck_seconds` (20)
     /// later: half a minute in all (invariant I20).
     fn until_stuck(&self, now: Timestamp) -> Duration {
         let stuck = self.limits.stuck_probe;

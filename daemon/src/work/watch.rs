@@ -24,9 +24,14 @@ use crate::work::promote::PromoteError;
 use crate::work::views::DriveView;
 use crate::work::worker::{Cx, Outcome, WorkError, Worker};
 
-/// How often a drive that is there is written to and read back from its medium. In between it is read every few seconds:
-/// one that was pulled, hangs or takes no writes is to be told of within half a minute (invariant I20).
+/// How often a drive that is there is written to and read back from its medium: one that takes no writes is to be told of within
+/// half a minute (invariant I20).
 const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(20);
+/// In between it is read. One that was pulled is to be noticed within 10 s, and one that hangs to be told of within half a minute,
+/// 20 s of which it is waited for. Each look wakes the box twice: by the clock, and by the drive's answer.
+const GLANCE_EVERY: Duration = Duration::from_secs(8);
+/// A drive that is not there, or of which something is doubted, is looked at oftener: somebody waits for it.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Watches one mount point.
 pub struct DriveWatch {
@@ -117,7 +122,7 @@ impl DriveWatch {
         }
         self.pool.update_slot(&self.mount, |slot| slot.probing_since = Some(now));
         self.pool.commit_what_follows(attached);
-        // Whether it is still the drive it was: cheap, and every few seconds.
+        // Whether it is still the drive it was: cheap, and at every look.
         let proved = attached.volume.prove();
         let doubt = attached.doubt();
         let doubtful = attached.takes_writes().is_err() || doubt.incident.is_some() || doubt.unread.is_some();
@@ -266,7 +271,11 @@ impl Worker for DriveWatch {
     }
 
     fn period(&self) -> Duration {
-        Duration::from_secs(5)
+        let well = self.pool.slot_at(&self.mount).is_some_and(|slot| {
+            slot.standing == Standing::Ready
+                && slot.attached.is_some_and(|drive| drive.takes_writes().is_ok())
+        });
+        if well { GLANCE_EVERY } else { LOOK_EVERY }
     }
 
     fn critical(&self) -> bool {

@@ -119,7 +119,10 @@ impl Worker for Watcher {
 
     fn period(&self) -> Duration {
         let waiting = self.rescan.is_waiting() || !self.hinted.is_empty();
-        Duration::from_secs(if waiting { 1 } else { 30 })
+        // What is watched says itself when there is something to do, but for the walk of the hour.
+        let quiet = matches!(&self.watch, Some((_, _, Some(watch))) if !watch.has_seen());
+        let watched = if quiet { 60 } else { 30 };
+        Duration::from_secs(if waiting { 1 } else { watched })
     }
 
     fn critical(&self) -> bool {

@@ -104,6 +104,7 @@ fn without_drive_a_every_method_says_when_to_come_back() {
         METHODS.len() - 1,
         slowest.as_secs_f32()
     );
+    // Goal 4.
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     works(&mut daemon, &who, "back.jpg");
 

@@ -7,8 +7,10 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::support::clock;
 use crate::support::daemon::{Account, Daemon};
 use crate::support::listing::{hash, hashes, listing};
+use crate::support::mounted::leave_out;
 
 const MANY: usize = 60;
 /// Taken long ago: a file that is written over has another time then.
@@ -24,7 +26,16 @@ fn bytes(number: usize) -> Vec<u8> {
 
 /// A box with many photos, all on both drives.
 fn many(dir: &Path) -> (Daemon, Account) {
-    let mut daemon = Daemon::furnish(dir, 5);
+    many_under(dir, &[])
+}
+
+/// The same started by other programs.
+fn many_under(dir: &Path, under: &[&str]) -> (Daemon, Account) {
+    for drive in ["a", "b"] {
+        fs::create_dir(dir.join(drive)).unwrap();
+    }
+    let mut daemon = Daemon::new(dir, 5, under);
+    daemon.begin();
     let who = daemon.add_person("anna", "laptop", "computer");
     for folder in 0..3 {
         assert_eq!(daemon.request(&who, "MKCOL", &format!("/dav/album%20{folder}"), "", b"").status, 201);
@@ -191,6 +202,35 @@ fn what_an_app_deletes_all_at_once_comes_back_or_goes_as_is_answered() {
         }
         b_has_all(&daemon);
     }
+}
+
+/// Goal 7: nobody looks at the box for a month.
+#[test]
+fn what_was_deleted_a_month_ago_is_put_back_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("clock");
+    fs::write(&set, "+0\n").unwrap();
+    let Some(under) = clock::under(&set) else {
+        return leave_out("put-back-after-a-month", "no libfaketime");
+    };
+    let (mut daemon, who) = many_under(dir.path(), &under.iter().map(String::as_str).collect::<Vec<_>>());
+    for folder in 0..3 {
+        let target = format!("/dav/album%20{folder}/");
+        assert_eq!(daemon.request(&who, "DELETE", &target, "", b"").status, 204);
+    }
+    daemon.until("people are told", |d| alarms(d) == ["mirror-held"]);
+    assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+    fs::write(&set, format!("+{}\n", 30 * 24 * 3600)).unwrap();
+    daemon.start();
+    daemon.until("people are told again", |d| alarms(d).contains(&"mirror-held".to_owned()));
+    let deleted = |d: &Daemon| (0..MANY).all(|n| !d.photos().join(name(n)).exists());
+    assert!(deleted(&daemon), "nothing comes back by itself");
+    let on_b = listing(&dir.path().join("b/photos"));
+    assert!((0..MANY).all(|n| on_b.get(&name(n)) == Some(&hash(&bytes(n)))), "a month later, all of it on B");
+    let (code, text) = daemon.run(&["changes", "put-it-back"]);
+    assert_eq!(code, 0, "{text}");
+    a_is_as_it_was(&daemon);
+    b_has_all(&daemon);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! the next upload works (I2, I3, I6, I22).
 use std::collections::BTreeMap;
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt as _;
 
 use crate::support::daemon::{Account, Daemon};
 use crate::support::listing::{hash, listing};
@@ -87,6 +88,19 @@ fn check(daemon: &mut Daemon, expected: &BTreeMap<String, String>) {
     assert!(b.iter().all(|(name, content)| expected.get(name) == Some(content)), "on B: {b:?}");
 }
 
+/// What holds bytes on a drive that photos came with: each file with its inode and its blocks.
+fn inodes(drive: &std::path::Path) -> BTreeMap<String, (u64, u64)> {
+    let own = ["photos", ".shoebox/trash", ".shoebox/quarantine", ".shoebox/incoming", ".shoebox/scratch"];
+    let below = own.into_iter().flat_map(|own| listing(&drive.join(own)).into_keys().map(move |n| (own, n)));
+    below
+        .filter(|(_, name)| !name.ends_with('/'))
+        .map(|(own, name)| {
+            let about = std::fs::metadata(drive.join(own).join(&name)).unwrap();
+            (format!("{own}/{name}"), (about.ino(), about.blocks()))
+        })
+        .collect()
+}
+
 #[test]
 fn an_upload_that_ends_early_leaves_nothing() {
     let cuts = luck::size("SHOEBOX_CUTS", 100);
@@ -127,6 +141,15 @@ fn an_upload_that_ends_early_leaves_nothing() {
         let reply = daemon.request(&who, "GET", &format!("/dav/{name}"), "", b"");
         assert_eq!((reply.status, &hash(&reply.body)), (200, content), "{name}");
     }
+    // Once more by a phone that did not hear the answer: not a byte on either drive.
+    daemon.until("B has all", |d| expected.keys().all(|name| d.is_mirrored(&format!("anna/{name}"))));
+    let files = |d: &Daemon| ["a", "b"].map(|drive| inodes(&d.dir.join(drive)));
+    let before = files(&daemon);
+    for n in 0..8 {
+        let body = luck::bytes(1_000_000 + n, 50_000);
+        assert!(daemon.request(&who, "PUT", &format!("/dav/old{n}.jpg"), "", &body).is_success());
+    }
+    assert_eq!(files(&daemon), before, "a duplicate costs nothing");
     // The names that were cut are free, and those that were kept can still be replaced.
     for name in ["new0.jpg", "old0.jpg"] {
         let body = luck::bytes(3_000_000, 70_000);

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::support::clock;
 use crate::support::daemon::{Account, Daemon};
 use crate::support::listing::{hash, listing};
 use crate::support::luck;
@@ -185,6 +186,63 @@ fn a_full_second_drive_keeps_nobody_from_uploading_and_is_filled_up_later() {
     small.make_room();
     daemon.until("B has all", |d| (1..6).all(|n| d.is_mirrored(&format!("anna/{n}.mov"))));
     daemon.until("it is told no more", |d| finding(&d.ask(&["status", "--json"]), "drive-full").is_none());
+    drop(daemon);
+    drop(small);
+}
+
+/// Goal 8: by what came every day a month before, and in any case when a tenth is left; uploads are taken all the while.
+#[test]
+fn people_are_told_long_before_a_drive_is_full() {
+    const DAY: i64 = 24 * 3600;
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("clock");
+    fs::write(&set, "+0\n").unwrap();
+    let small = Small::mount(&dir.path().join("a"), "64m");
+    let under = clock::under(&set).ok_or_else(|| "no libfaketime".to_owned());
+    let (small, under) = match (small, under) {
+        (Ok(small), Ok(under)) => (small, under),
+        (Err(why), _) | (_, Err(why)) => return leave_out("told-before-it-is-full", &why),
+    };
+    fs::create_dir(dir.path().join("b")).unwrap();
+    let mut daemon = Daemon::new(dir.path(), 5, &under.iter().map(String::as_str).collect::<Vec<_>>());
+    daemon.more = "[health]\nperiod_seconds = 5\n".to_owned();
+    daemon.begin();
+    let who = daemon.add_person("anna", "laptop", "computer");
+    let put = |d: &Daemon, n: u64, size: usize| {
+        let reply = d.request(&who, "PUT", &format!("/dav/{n}.jpg"), "", &luck::bytes(n, size));
+        assert_eq!(reply.status, 201, "{}", reply.text);
+    };
+    let codes = |d: &Daemon| -> Vec<String> {
+        let status = d.ask(&["status", "--json"]);
+        let all = status["findings"].as_array().unwrap().iter();
+        let of_room = all.filter(|f| f["code"].as_str().unwrap().starts_with("drive-f"));
+        of_room
+            .map(|f| format!("{} {}", f["code"].as_str().unwrap(), f["sentence"].as_str().unwrap()))
+            .collect()
+    };
+    for day in 0..20 {
+        put(&daemon, day, 1_400_000);
+        fs::write(&set, format!("{:+}\n", DAY * (1 + day as i64))).unwrap();
+        if day == 9 || day == 19 {
+            // What came is counted anew: it is once an hour, by a clock that no file sets.
+            assert_eq!(daemon.end(nix::sys::signal::Signal::SIGTERM), Some(0));
+            daemon.start();
+        }
+        if day == 10 {
+            assert_eq!(codes(&daemon), [""; 0], "after ten days nothing can be known");
+        }
+    }
+    let told = |d: &Daemon, begins: &str| codes(d).iter().any(|told| told.starts_with(begins));
+    daemon.until("it is told by what came", |d| told(d, "drive-full-soon Drive A (main) is full in about "));
+    let days = &codes(&daemon)[0];
+    let days: u64 = days.split(' ').rev().nth(1).unwrap().parse().unwrap();
+    assert!((10..30).contains(&days), "{days} days, of 64 MiB at 1.4 MB a day");
+    // Nothing comes for long, and then others fill it.
+    fs::write(&set, format!("{:+}\n", DAY * 150)).unwrap();
+    daemon.until("it is told no more", |d| codes(d).is_empty());
+    small.fill(64 * MIB as u64 / 9 + 100_000);
+    daemon.until("it is told by what is left", |d| told(d, "drive-filling Drive A (main) is 8"));
+    put(&daemon, 20, 100_000);
     drop(daemon);
     drop(small);
 }

@@ -36,10 +36,21 @@ struct Plugged {
 
 impl Plugged {
     fn plug_in(dir: &Path) -> Result<Self, String> {
+        Self::plug_in_once_seen(dir, |_| {})
+    }
+
+    /// What is on it is looked at where the box does not know it, before it is plugged in: from then on there are copies on it that
+    /// have their names and not yet their record, which the next pull may take away again.
+    fn plug_in_once_seen(dir: &Path, look: impl FnOnce(&Path)) -> Result<Self, String> {
         let plug = Plug::default();
         // Another place each time: the one that was pulled goes only when its last user has let go of it.
-        let shown_at = tempfile::tempdir_in(dir).unwrap().keep();
+        let (shown_at, aside) =
+            (tempfile::tempdir_in(dir).unwrap().keep(), tempfile::tempdir_in(dir).unwrap());
         let disk = Disk::show(&dir.join("c.img"), &shown_at, &plug)?;
+        let mounted = disk.mount_to_look_at(aside.path())?;
+        look(aside.path());
+        mounted.unmount()?;
+        drop(mounted);
         let mounted = disk.mount(&dir.join("c"))?;
         Ok(Self { plug, mounted, disk })
     }
@@ -118,8 +129,7 @@ fn photos(drive: &Path) -> BTreeMap<String, (u64, String)> {
                 continue;
             }
             let name = path.strip_prefix(drive.join("photos")).unwrap().to_str().unwrap().to_owned();
-            // Taken back since it was listed, as a copy is that broke off before its record: it is not there.
-            let (Ok(about), Ok(bytes)) = (fs::metadata(&path), fs::read(&path)) else { continue };
+            let (about, bytes) = (fs::metadata(&path).unwrap(), fs::read(&path).unwrap());
             found.insert(name, (about.ino(), hash(&bytes)));
         }
     }
@@ -193,20 +203,36 @@ impl Drop for Over<'_> {
     }
 }
 
-/// What is on the drive when it is plugged in again: nothing half, and nothing that was there before was made once more.
+/// What is on the drive before it is plugged in again: nothing half, and nothing that was there before was made once more.
 fn check(before: &mut BTreeMap<String, (u64, String)>, taken: &Tree, drive: &Path) {
     let now = photos(drive);
+    let about = |name: &String| {
+        let aside = files_below(&drive.join(".shoebox"));
+        let record = files_below(&drive.join(".shoebox/manifest"))
+            .into_iter()
+            .map(|file| String::from_utf8_lossy(&fs::read(file).unwrap()).into_owned());
+        let lines: Vec<String> = record
+            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|line| line.contains(name.as_str()))
+            .collect();
+        let file = Path::new(name).file_name();
+        let aside: Vec<_> = aside.iter().filter(|path| path.file_name() == file).collect();
+        let (then, now, sent) = (before.get(name), now.get(name), taken.get(name));
+        format!(
+            "{name}: before {then:?}, now {now:?}, sent {sent:?}; in its record {lines:?}; aside {aside:?}"
+        )
+    };
     for (name, (inode, content)) in &now {
         // What was on its way when the lock was taken is looked at the next time.
         if let Some(sent) = taken.get(name) {
-            assert_eq!(content, sent, "{name} is not what was sent");
+            assert_eq!(content, sent, "not what was sent: {}", about(name));
         }
         if let Some((then, _)) = before.get(name) {
-            assert_eq!(then, inode, "{name} was copied twice");
+            assert_eq!(then, inode, "copied twice: {}", about(name));
         }
     }
     for name in before.keys() {
-        assert!(now.contains_key(name), "{name} was there and is gone");
+        assert!(now.contains_key(name), "was there and is gone: {}", about(name));
     }
     *before = now;
 }
@@ -220,7 +246,8 @@ fn until_it_is_pulled(daemon: &Daemon, plugged: &Plugged, uploads: &Uploads, who
         let all: Vec<String> = uploads.taken.lock().unwrap().keys().cloned().collect();
         let may = may_be_unplugged(daemon);
         let lacking = all.iter().find(|name| !daemon.dir.join("c/photos").join(name).exists());
-        assert!(!may || lacking.is_none() || plugged.plug.is_pulled(), "said too early: {lacking:?}");
+        let early = may && lacking.is_some() && !plugged.plug.is_pulled();
+        assert!(!early, "said too early: {lacking:?}\n{:#}\n{}", view(daemon), daemon.log());
     }
 }
 
@@ -249,19 +276,23 @@ fn it_is_pulled_again_and_again_and_then_has_everything_once() {
             plugged.disk.pull_at(1 + luck.below(250));
             until_it_is_pulled(lent, &plugged, uploads, who);
             written += plugged.pull(&mut luck);
-            plugged = Plugged::plug_in(dir.path()).unwrap();
-            check(&mut before, &uploads.taken.lock().unwrap(), &at);
+            let look = |aside: &Path| check(&mut before, &uploads.taken.lock().unwrap(), aside);
+            plugged = Plugged::plug_in_once_seen(dir.path(), look).unwrap();
         }
         plugged
     });
     daemon.until("it may be unplugged", may_be_unplugged);
     assert!(daemon.run(&["status"]).1.contains("may be unplugged"), "{}", daemon.run(&["status"]).1);
     // At this very moment: what was never flushed is lost.
+    let state = plugged.disk.state();
     written += plugged.pull(&mut luck);
-    let _again = Plugged::plug_in(dir.path()).unwrap();
     let taken = uploads.taken.into_inner().unwrap();
-    check(&mut before, &taken, &at);
-    assert_eq!(tree(&at), taken);
+    let look = |aside: &Path| check(&mut before, &taken, aside);
+    let _again = Plugged::plug_in_once_seen(dir.path(), look).unwrap();
+    let there = tree(&at);
+    let lacking: Vec<&String> = taken.keys().filter(|name| !there.contains_key(*name)).collect();
+    let strange: Vec<&String> = there.keys().filter(|name| !taken.contains_key(*name)).collect();
+    assert!(there == taken, "pulled after {state}: it lacks {lacking:?}, and has {strange:?} besides");
     let (lines, once): (Vec<_>, BTreeSet<_>) = (stored(&at), stored(&at).into_iter().collect());
     assert_eq!((lines.len(), once.len()), (taken.len(), taken.len()), "each was recorded once");
     let aside = ["trash", "quarantine"].map(|place| files_below(&at.join(".shoebox").join(place)));

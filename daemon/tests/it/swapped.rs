@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Account, Daemon};
 use crate::support::listing::listing;
@@ -180,8 +181,10 @@ fn a_blank_disk_in_as_place_stays_blank() {
         assert_eq!((tree(&at), listing(&b.join("photos"))), before);
         blank.pull();
         all.a.mount_again();
-        let Box { daemon, who, .. } = &mut all;
+        let (plugged, Box { daemon, who, .. }) = (Instant::now(), &mut all);
         daemon.until("A is back", |d| d.request(who, "GET", "/dav/a.jpg", "", b"").status == 200);
+        // Goal 4.
+        assert!(plugged.elapsed() < Duration::from_secs(10), "{:?}", plugged.elapsed());
         daemon.until("nothing is told any more", |d| codes(d).is_empty());
     }
 }
@@ -332,7 +335,7 @@ fn a_clone_that_was_left_alone_does_not_step_in() {
     assert_eq!(daemon.request(&who, "PUT", "/dav/d.jpg", "", b"new").status, 201);
     a.pull();
     daemon.until("A is missed", |d| codes(d).contains(&"drive-absent".to_owned()));
-    std::thread::sleep(std::time::Duration::from_secs(6));
+    std::thread::sleep(Duration::from_secs(6));
     assert_eq!(standing(&daemon, &c), "clone");
     assert_eq!(daemon.request(&who, "GET", "/dav/a.jpg", "", b"").status, 503);
     assert_eq!(tree(&c), before);
@@ -363,7 +366,7 @@ fn of_two_drives_that_each_have_something_of_their_own_none_is_used() {
         assert_eq!(daemon.request(&who, method, "/dav/a.jpg", "", b"").status, 503, "{method}");
     }
     // After the seconds in which drives may be on their way, too.
-    std::thread::sleep(std::time::Duration::from_secs(11));
+    std::thread::sleep(Duration::from_secs(11));
     assert_eq!(codes(&daemon), ["drives-diverged"]);
     assert_eq!(places.each_ref().map(|at| tree(at)), before, "nothing on either");
     clone.pull();

@@ -1,4 +1,5 @@
 //! Bad copies are found, told, kept aside and made anew from a good one, whatever power does meanwhile (P2, P4; I13, I14).
+use std::cell::Cell;
 use std::sync::Arc;
 
 use shoebox::model::copy::CopyState;
@@ -10,6 +11,7 @@ use shoebox::work::views::{VerifyReport, VerifyScope};
 
 use crate::faults::{Failure, Fault, Op};
 use crate::medium::Kind;
+use crate::rng::{Rng, for_seeds};
 use crate::volume::SimVolume;
 use crate::world::{Which, World};
 
@@ -270,4 +272,115 @@ fn one_that_cannot_be_healed_keeps_no_other_waiting() {
         heal(&mut world);
         assert_eq!((healed(&world), verify(&world).equal), (2, 4), "{failure:?}");
     }
+}
+
+/// A photo of a scenario: where it belongs, and its content.
+type Photo = (Place, Vec<u8>);
+
+/// Of which photos there is a good copy under its name on a drive's medium.
+fn good(world: &World, which: Which, photos: &[Photo]) -> Vec<bool> {
+    let files = world.volume(which).files();
+    let is_good = |(place, bytes): &Photo| {
+        files.contains_key(place.as_str()) && world.volume(which).on_platter(place) == *bytes
+    };
+    photos.iter().map(is_good).collect()
+}
+
+/// Something that looks for bad copies or mends them, or power that goes.
+fn work(world: &mut World, luck: &mut Rng, photos: &[Photo]) -> &'static str {
+    match luck.below(6) {
+        0 => drop(verify(world)),
+        1 => {
+            Healer::new(Arc::clone(&world.pool)).step(&|| true).unwrap();
+        }
+        2 => world.mirror_all(),
+        3 => heal(world),
+        4 => {
+            for (which, (place, _)) in
+                [Which::A, Which::B].into_iter().flat_map(|w| photos.iter().map(move |p| (w, p)))
+            {
+                if world.volume(which).files().contains_key(place.as_str()) {
+                    world.volume(which).forget_pages(place);
+                }
+            }
+            return "memory is short";
+        }
+        _ => {
+            for cut in [Which::A, Which::B] {
+                world.let_go(cut).unwrap();
+                world.cut(cut);
+            }
+            world.restart();
+            world.bring_back(Which::A).unwrap();
+            world.bring_back(Which::B).unwrap();
+            return "power went";
+        }
+    }
+    "work"
+}
+
+/// How many copies rotted, and how many of them were whole again.
+fn rots_and_heals(seed: u64) -> Result<(usize, usize), String> {
+    let mut luck = Rng::new(seed);
+    let mut world = World::new(seed, luck.pick(&KINDS));
+    world.bring_back(Which::A).unwrap();
+    world.bring_back(Which::B).unwrap();
+    let mut photos: Vec<Photo> = Vec::new();
+    for number in 0..1 + luck.below(4) {
+        let (path, len) = (format!("anna/phone/{number}.jpg"), 1 + luck.below(60));
+        photos.push((Place::photo(&RelPath::parse(&path).unwrap()), luck.bytes(len)));
+        world.put(&path, &photos[number].1);
+    }
+    world.mirror_all();
+    let mut rotted = 0;
+    for step in 0..4 + luck.below(16) {
+        if luck.below(3) == 0 {
+            let (which, number) = (luck.pick(&[Which::A, Which::B]), luck.below(photos.len()));
+            if good(&world, which, &photos)[number] {
+                world.volume(which).rot(&photos[number].0, luck.below(60));
+                rotted += 1;
+            }
+            continue;
+        }
+        let before = [Which::A, Which::B].map(|which| good(&world, which, &photos));
+        let what = work(&mut world, &mut luck, &photos);
+        let after = [Which::A, Which::B].map(|which| good(&world, which, &photos));
+        for (drive, number) in [0, 1].into_iter().flat_map(|drive| (0..photos.len()).map(move |n| (drive, n)))
+        {
+            if before[drive][number] && !after[drive][number] {
+                return Err(format!(
+                    "step {step}, {what}: the good copy of {number} on drive {drive} is gone"
+                ));
+            }
+        }
+    }
+    let had = [Which::A, Which::B].map(|which| good(&world, which, &photos));
+    for _ in 0..2 {
+        drop(verify(&world));
+        heal(&mut world);
+    }
+    let mut bad = 0;
+    for (drive, which) in [Which::A, Which::B].into_iter().enumerate() {
+        for (number, is) in good(&world, which, &photos).into_iter().enumerate() {
+            if !is && (had[0][number] || had[1][number]) {
+                return Err(format!("{number} is not whole on drive {drive}, and was on {had:?}"));
+            }
+            bad += usize::from(!is);
+        }
+    }
+    Ok((rotted, rotted - bad))
+}
+
+/// Any copies rot, again and again, in any order with all that looks for it and mends it. No good copy is written over, set aside or
+/// taken away, and what is good on one drive at the end is good on both (goal 13: `SHOEBOX_SEEDS=10000`).
+#[test]
+fn no_good_copy_is_ever_written_over() {
+    let (rotted, healed) = (Cell::new(0), Cell::new(0));
+    for_seeds("no_good_copy_is_ever_written_over", 300, |seed| {
+        let (of_all, whole) = rots_and_heals(seed)?;
+        rotted.set(rotted.get() + of_all);
+        healed.set(healed.get() + whole);
+        Ok(())
+    });
+    println!("healing: {} copies rotted, {} of them are whole again", rotted.get(), healed.get());
 }

@@ -61,7 +61,7 @@ impl Default for Limits {
 }
 
 /// At least this often the loop reports that it is alive. Seldom: it wakes a box that has nothing else to do.
-const BEAT: Duration = Duration::from_secs(20);
+const BEAT: Duration = Duration::from_secs(30);
 /// So long after the last connection ended, what serving took is given back. Not at once: programs that open one after the
 /// other would pay for it each time.
 const AT_REST: Duration = Duration::from_secs(2);
@@ -109,7 +109,7 @@ where
 {
     let House { limits, room, guests, silences } = house;
     let mut open = JoinSet::new();
-    let mut turn = tokio::time::interval(BEAT);
+    let mut turn = tokio::time::interval_at(clock::next_turn(BEAT).into(), BEAT);
     let (mut rest, mut door) = (None, None);
     loop {
         beat();

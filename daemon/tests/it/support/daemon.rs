@@ -296,8 +296,28 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// What a test that fails leaves behind: what the box said of its drives at that moment, and the end of its log.
+    fn last_words(&self) -> String {
+        let drives = Command::new("timeout")
+            .args(["10", env!("CARGO_BIN_EXE_shoebox"), "--config"])
+            .arg(self.config())
+            .args(["drive", "list", "--json"])
+            .output();
+        let drives =
+            drives.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
+        let log = self.log();
+        let begin = log.lines().count().saturating_sub(60);
+        let log: Vec<&str> = log.lines().skip(begin).collect();
+        format!("drives at the failure: {drives}\nthe end of the log:\n{}", log.join("\n"))
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() && self.child.is_some() {
+            println!("{}", self.last_words());
+        }
         if let Some(child) = &mut self.child {
             child.kill().unwrap();
             child.wait().unwrap();

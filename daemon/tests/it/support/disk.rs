@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
@@ -62,8 +62,9 @@ struct Cache {
     sectors: BTreeMap<u64, [u8; SECTOR]>,
     /// Writes and flushes since it was asked to count.
     calls: u64,
-    /// Bytes it was given since it was shown.
+    /// Bytes it was given since it was shown, and flushes.
     written: u64,
+    flushes: u64,
     /// The call at which the plug is pulled.
     pull_at: Option<u64>,
     /// The call that fails, once.
@@ -182,6 +183,7 @@ impl Medium {
         if self.plug.lies.load(Ordering::SeqCst) {
             return Ok(());
         }
+        cache.flushes += 1;
         for (number, sector) in std::mem::take(&mut cache.sectors) {
             self.file.write_all_at(&sector, number * SECTOR as u64)?;
         }
@@ -319,6 +321,16 @@ impl Drop for Disk {
     }
 }
 
+/// Whether anybody still has something of a disk, when it is gone.
+pub(crate) struct Remains(Weak<Medium>);
+
+impl Remains {
+    /// The kernel lets go of a disk when the last file on it is closed and its filesystem is mounted nowhere.
+    pub(crate) fn are_there(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 /// As long as this lives, the disk answers nothing.
 pub(crate) struct Hanging<'d>(&'d Disk);
 
@@ -358,6 +370,11 @@ impl Disk {
     /// Mounts the filesystem that is on it.
     pub(crate) fn mount(&self, at: &Path) -> Result<Mounted, String> {
         Mounted::behind(&self.shown_at.join(NAME), at)
+    }
+
+    /// The same for whoever only looks.
+    pub(crate) fn mount_to_look_at(&self, at: &Path) -> Result<Mounted, String> {
+        Mounted::to_look_at(&self.shown_at.join(NAME), at)
     }
 
     /// Counts writes and flushes from now on, and pulls the plug at one of them.
@@ -425,6 +442,13 @@ impl Disk {
         self.medium.cache.lock().unwrap().written
     }
 
+    /// How far what it was given is on its medium, in words.
+    pub(crate) fn state(&self) -> String {
+        let cache = self.medium.cache.lock().unwrap();
+        let (written, flushes, sectors) = (cache.written, cache.flushes, cache.sectors.len());
+        format!("{written} bytes written, {flushes} flushes, {sectors} sectors since the last one")
+    }
+
     /// The power is gone: of what was never flushed, `luck` decides what had been written.
     pub(crate) fn lose_power(&self, luck: &mut Luck) {
         self.medium.plug.pull();
@@ -436,6 +460,11 @@ impl Disk {
     pub(crate) fn hang(&self) -> Hanging<'_> {
         *self.medium.hangs.lock().unwrap() = Some(Vec::new());
         Hanging(self)
+    }
+
+    /// What stays of it after it is gone.
+    pub(crate) fn remains(&self) -> Remains {
+        Remains(Arc::downgrade(&self.medium))
     }
 
     /// How many requests wait for it.

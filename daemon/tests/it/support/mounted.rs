@@ -85,10 +85,23 @@ impl Mounted {
 
     /// The filesystem on a file, mounted through a loop device.
     pub(crate) fn behind(image: &Path, at: &Path) -> Result<Self, String> {
-        let file = image.to_string_lossy();
-        let device = run("losetup", &["-f", "--show", &file])?;
+        Self::looped(image, at, |device| mount(device, at))
+    }
+
+    /// The same to be looked at: its journal is replayed, and nothing is written from then on. A program that has mounts of its own may
+    /// keep it a while after it is unmounted here, and would write dates into a filesystem that is mounted anew.
+    pub(crate) fn to_look_at(image: &Path, at: &Path) -> Result<Self, String> {
+        Self::looped(image, at, |device| run("mount", &["-o", "ro", device, &at.to_string_lossy()]).map(drop))
+    }
+
+    fn looped(
+        image: &Path,
+        at: &Path,
+        mount: impl FnOnce(&str) -> Result<(), String>,
+    ) -> Result<Self, String> {
+        let device = run("losetup", &["-f", "--show", &image.to_string_lossy()])?;
         let guard = Self { at: at.to_owned(), looped: Some(device), there: Cell::new(false) };
-        mount(guard.looped.as_deref().unwrap_or_default(), at)?;
+        mount(guard.looped.as_deref().unwrap_or_default())?;
         guard.there.set(true);
         Ok(guard)
     }
