@@ -254,7 +254,7 @@ impl Default for Health {
         Self {
             period: Duration::from_secs(60),
             probe_warn: Duration::from_secs(10),
-            probe_stuck: Duration::from_secs(20),
+            probe_stuck: Duration::from_secs(18),
             space_warn_percent: 85,
             space_alarm_percent: 95,
         }

@@ -149,8 +149,8 @@ impl HealthCheck {
     }
 
     /// When the next drive may be given up: one that hangs tells nobody, it has to be looked at, and looking oftener only wakes
-    /// the box. It hangs right after it answered, is asked again within 8 s, and given up `health.probe_stuck_seconds` (20)
-    /// later: half a minute in all (invariant I20).
+    /// the box. It hangs right after it answered, is asked again within 8 s, and given up `health.probe_stuck_seconds` (18)
+    /// later: less than half a minute in all (invariant I20). A disk that sleeps needs ten seconds to answer.
     fn until_stuck(&self, now: Timestamp) -> Duration {
         let stuck = self.limits.stuck_probe;
         let left = |slot: &Slot| match slot.probing_since {
