@@ -1,83 +1,169 @@
-# The workload of scripts/bench that sends the same photos by every protocol the box speaks.
-"""Each way a phone's photo can come, for scripts/bench: one request after another on one connection, as the apps do it."""
+# The workloads of scripts/bench that speak every protocol of the box: the same photos by each, and what the Sumu app asks before it sends.
+"""Each way a phone's photo can come, for scripts/bench: one request after another, on one connection where the app keeps one.
+
+The box is timed, and not what this client would have to do on the same processors: hashes, Base64 and what stands around a file in a
+form or in JSON are made before the clock starts. (The apps hash a photo before they offer it, too.) A body is sent in pieces as they
+are, put together by nobody."""
 
 import base64
 import hashlib
 import http.client
 import json
+import socket
+import sqlite3
+import statistics
 import time
+import uuid
 
+from bench_load import Peak
 from bench_servers import MIB, USER
 
 # An app of Nextcloud sends what is larger than this in pieces.
 PIECE = 10 * MIB
 # And the upload page.
 TUS_PIECE = 8 * MIB
+# Where files differ, a piece of its own: a multiple of three, for Base64.
+FIRST = 48 << 10
+# When the first photo was taken, milliseconds since 1970.
+TAKEN = 1_709_638_424_250
+SUMU = """[sumu]
+listen = ["127.0.0.1:{port}"]
+"""
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Photo:
+    """A file in two pieces, of which the second is the same in all."""
+
+    def __init__(self, files, number):
+        self.number, self.name = number, files.names[number]
+        self.first = self.name.encode() + files.noise[len(self.name):FIRST]
+        self.noise, self.rest = files.noise, memoryview(files.noise)[FIRST:]
+
+    @property
+    def pieces(self):
+        return [self.first, self.rest]
+
+    def __len__(self):
+        return len(self.noise)
+
+    def part(self, start, length):
+        """Some of it, of which most is the noise that all have."""
+        if start >= FIRST:
+            return [memoryview(self.noise)[start:start + length]]
+        return [self.first[start:start + length], memoryview(self.noise)[FIRST:start + length]]
+
+    def hash(self, which):
+        hasher = hashlib.new(which, self.first)
+        hasher.update(self.rest)
+        return hasher
 
 
 class Wire:
-    """One connection of one device."""
+    """One device. Each method prepares what is sent of a photo, and returns what sends it."""
 
-    def __init__(self, server):
+    def __init__(self, server, sumu=None):
         pair = base64.b64encode(f"{USER}:{server.password}".encode()).decode()
-        self.server, self.basic = server, {"Authorization": "Basic " + pair}
+        self.server, self.basic, self.sumu_port = server, {"Authorization": "Basic " + pair}, sumu
         self.wire = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
-        self.token = None
+        self.token, self.encoded, self.word = None, None, None
 
-    def ask(self, method, target, expect, body=None, **headers):
-        self.wire.request(method, target, body, {key.replace("_", "-"): value for key, value in headers.items()})
-        answer = self.wire.getresponse()
+    def ask(self, method, target, expect, pieces=(), wire=None, **headers):
+        wire = wire or self.wire
+        length = sum(len(piece) for piece in pieces)
+        headers = {key.replace("_", "-"): value for key, value in headers.items()}
+        if method != "HEAD" and method != "GET":
+            headers["Content-Length"] = str(length)
+        wire.request(method, target, pieces or None, headers)
+        answer = wire.getresponse()
         said = answer.read()
         if answer.status not in expect:
             raise RuntimeError(f"{method} {target}: {answer.status} {said[:200]!r}")
         return answer, said
 
-    def webdav(self, name, body):
-        self.ask("PUT", f"/dav/{name}", (201,), body, **self.basic)
+    def webdav(self, photo):
+        return lambda: self.ask("PUT", f"/dav/{photo.name}", (201,), photo.pieces, **self.basic)
 
-    def inbox(self, name, body):
-        self.ask("PUT", f"/inbox/{name}", (201,), body, **self.basic)
+    def inbox(self, photo):
+        return lambda: self.ask("PUT", f"/inbox/{photo.name}", (201,), photo.pieces, **self.basic)
 
-    def nextcloud(self, name, body):
-        if len(body) <= PIECE:
-            self.ask("PUT", f"/remote.php/dav/files/{USER}/{name}", (201,), body, **self.basic)
-            return
-        upload = f"/remote.php/dav/uploads/{USER}/{name}"
+    def nextcloud(self, photo):
+        if len(photo) <= PIECE:
+            return lambda: self.ask("PUT", f"/remote.php/dav/files/{USER}/{photo.name}", (201,), photo.pieces, **self.basic)
+        return lambda: self.nextcloud_parts(photo)
+
+    def nextcloud_parts(self, photo):
+        upload = f"/remote.php/dav/uploads/{USER}/{photo.name}"
         self.ask("MKCOL", upload, (201,), **self.basic)
-        for number, start in enumerate(range(0, len(body), PIECE)):
-            self.ask("PUT", f"{upload}/{number:05}", (201,), body[start:start + PIECE], **self.basic)
-        whole = {"Destination": f"/remote.php/dav/files/{USER}/{name}", "OC-Total-Length": str(len(body))}
+        for number, start in enumerate(range(0, len(photo), PIECE)):
+            self.ask("PUT", f"{upload}/{number:05}", (201,), photo.part(start, PIECE), **self.basic)
+        whole = {"Destination": f"/remote.php/dav/files/{USER}/{photo.name}", "OC-Total-Length": str(len(photo))}
         self.ask("MOVE", f"{upload}/.file", (201,), **whole, **self.basic)
 
-    def tus(self, name, body):
+    def tus(self, photo):
         """As the upload page does it: in the first request what fits into one piece, and larger files in pieces."""
-        said = base64.b64encode(name.encode()).decode()
-        heads = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(body)), "Upload-Metadata": f"filename {said}"}
+        said = base64.b64encode(photo.name.encode()).decode()
+        heads = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(photo)), "Upload-Metadata": f"filename {said}"}
         piece = {"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream", **self.basic}
-        if len(body) <= TUS_PIECE:
-            self.ask("POST", "/tus/", (201,), body, **{**heads, **piece})
-            return
-        answer, _ = self.ask("POST", "/tus/", (201,), b"", **heads, **self.basic)
-        for start in range(0, len(body), TUS_PIECE):
-            part = body[start:start + TUS_PIECE]
+        if len(photo) <= TUS_PIECE:
+            return lambda: self.ask("POST", "/tus/", (201,), photo.pieces, **{**heads, **piece})
+        return lambda: self.tus_parts(photo, heads, piece)
+
+    def tus_parts(self, photo, heads, piece):
+        answer, _ = self.ask("POST", "/tus/", (201,), **heads, **self.basic)
+        for start in range(0, len(photo), TUS_PIECE):
+            part = photo.part(start, TUS_PIECE)
             self.ask("PATCH", answer.headers["Location"], (200, 204), part, Upload_Offset=str(start), **piece)
 
-    def immich(self, name, body):
+    def immich(self, photo):
         edge = "----------shoebox"
         fields = "".join(f'--{edge}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n' for key, value in (
-            ("deviceAssetId", name), ("deviceId", "bench"), ("fileCreatedAt", "2026-11-30T12:00:00.000Z"),
+            ("deviceAssetId", photo.name), ("deviceId", "bench"), ("fileCreatedAt", "2026-11-30T12:00:00.000Z"),
             ("fileModifiedAt", "2026-11-30T12:00:00.000Z")))
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="assetData"; filename="{name}"\r\nContent-Type: image/jpeg\r\n\r\n'
-        form = (fields + head).encode() + body + f"\r\n--{edge}--\r\n".encode()
+        head = (f'--{edge}\r\nContent-Disposition: form-data; name="assetData"; filename="{photo.name}"\r\n'
+                'Content-Type: image/jpeg\r\n\r\n')
+        form = [(fields + head).encode(), *photo.pieces, f"\r\n--{edge}--\r\n".encode()]
         heads = {"x-api-key": self.server.password, "Content-Type": f"multipart/form-data; boundary={edge}"}
-        self.ask("POST", "/api/assets", (201,), form, **heads)
+        return lambda: self.ask("POST", "/api/assets", (201,), form, **heads)
 
-    def lomorage(self, name, body):
+    def lomorage(self, photo):
         if self.token is None:
             self.token = self.enter()
-        sha1 = hashlib.sha1(body).hexdigest()
-        self.ask("HEAD", f"/asset/{sha1}", (404,), Authorization=f"token={self.token}")
-        self.ask("POST", f"/asset/{sha1}?ext=jpg&createtime=2026-11-30T12:00:00", (201,), body, Authorization=f"token={self.token}")
+        sha1, token = photo.hash("sha1").hexdigest(), {"Authorization": f"token={self.token}"}
+
+        def send():
+            self.ask("HEAD", f"/asset/{sha1}", (404,), **token)
+            self.ask("POST", f"/asset/{sha1}?ext=jpg&createtime=2026-11-30T12:00:00", (201,), photo.pieces, **token)
+        return send
+
+    def sumu(self, photo):
+        """As the app sends a photo that its phone has as HEIC: one part, every slash behind a backslash, each request on a connection of its own."""
+        if self.word is None:
+            added = json.loads(self.server.ask("device", "add", USER, "sumu", "--app", "sumu", "--json"))
+            self.word = added["password"]
+
+            def coded(raw):
+                return base64.b64encode(raw).replace(b"/", b"\\/")
+            self.coded, self.encoded = coded, coded(photo.rest)
+            self.ask("GET", f"/health?p={self.word}", (200,), wire=self.another())
+        upload = str(uuid.uuid4()).upper()
+        part = [json.dumps({"p": self.word, "d": upload, "o": 1}).encode()[:-1] + b',"i":"' + self.coded(photo.first), self.encoded, b'"}']
+        said = {"a": "2024-03", "p": self.word, "u": USER, "t": TAKEN + 1000 * photo.number, "lat": None, "long": None, "f": False,
+                "v": False, "d": upload, "n": 1, "l": False, "x": "jpg"}
+        kind = {"Content-Type": "application/json"}
+
+        def send():
+            self.ask("POST", "/part", (200,), part, wire=self.another(), **kind)
+            self.ask("POST", "/save", (200,), [json.dumps(said).encode()], wire=self.another(), **kind)
+        return send
+
+    def another(self):
+        return http.client.HTTPConnection("127.0.0.1", self.sumu_port, timeout=300)
 
     def enter(self):
         """The app hashes its password before it signs in."""
@@ -97,17 +183,20 @@ class Dialects:
     """Mixed into Bench."""
 
     def dialects(self, kind, files, _clients):
-        server = self.server("shoebox-one")
+        port = free_port()
+        server = self.server("shoebox-one", more=SUMU.format(port=port) if kind == "sumu" else "")
         try:
-            one = Wire(server)
-            # Signing in and what is done once is not part of it.
-            getattr(one, kind)("first.jpg", b"the first photo of this device")
+            one, photos = Wire(server, port), [Photo(files, number) for number in range(len(files.names))]
+            prepare = getattr(one, kind)
+            sends = [prepare(photo) for photo in photos]
+            # What is done once (a folder, a month, the first row of each table) is not part of it.
+            self.first(server, files, one, kind)
             cpu, flushes, began = server.cpu(), self.drives[0].flushes(), time.monotonic()
-            for name in files.names:
-                getattr(one, kind)(name, files.bytes(name))
+            for send in sends:
+                send()
             answered = time.monotonic()
             burned, flushes = server.cpu() - cpu, self.drives[0].flushes() - flushes
-            wanted = {hashlib.sha256(files.bytes(name)).digest() for name in files.names}
+            wanted = {photo.hash("sha256").digest() for photo in photos}
             for root in server.roots:
                 there = {hashlib.sha256(path.read_bytes()).digest() for path in (root / "photos").rglob("*.*") if path.is_file()}
                 if not wanted <= there:
@@ -117,3 +206,55 @@ class Dialects:
                     "flushes each": flushes / len(files.names)}
         finally:
             server.stop()
+
+    def first(self, server, files, one, kind):
+        """A photo before the ones that count."""
+        class First(Photo):
+            def __init__(self):
+                super().__init__(files, 0)
+                self.number, self.name = len(files.names), "first.jpg"
+                self.first = b"the first photo" + self.first[15:]
+
+        getattr(one, kind)(First())()
+
+    def timestamps(self, _kind, files, _clients):
+        """What the Sumu app asks before each run, of a phone with so many photos on a box that has them all. What that phone calls them is put
+        into the catalogue of a box that was killed, which looks at all of it when it starts: sending them would take an hour."""
+        count, port = len(files.names), free_port()
+        self.box = self.box or self.known(count, distinct=True, more=SUMU.format(port=port))
+        if not hasattr(self.box, "sumu"):
+            added = json.loads(self.box.ask("device", "add", USER, "sumu", "--app", "sumu", "--json"))
+            self.box.sumu = (port, added["password"])
+            self.box.process.kill()
+            self.box.process.wait()
+            catalogue = sqlite3.connect(self.box.roots[0] / ".shoebox/catalogue.db")
+            with catalogue:
+                catalogue.execute("INSERT INTO client_key (device, key, hash) SELECT ?1, 'sumu ' || (?2 + 1000 * id), hash FROM name "
+                                  "WHERE hash IS NOT NULL", (f"{USER}/sumu", TAKEN))
+            catalogue.close()
+            self.box.start()
+            self.box.wait_until_up()
+        port, password = self.box.sumu
+
+        def ask():
+            """How many are there; `None` while the box opens its drives."""
+            wire = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+            wire.request("GET", f"/timestamps?p={password}&u={USER}")
+            answer = wire.getresponse()
+            here = json.loads(answer.read())
+            return sum(value is True for value in here.values()) if answer.status == 200 else None
+
+        until, took = time.monotonic() + 300, []
+        while ask() is None and time.monotonic() < until:
+            time.sleep(0.2)
+        before, cpu, peak = self.box.memory(), self.box.cpu(), Peak(self.box.memory)
+        try:
+            for _ in range(10):
+                began, here = time.monotonic(), ask()
+                took.append((time.monotonic() - began) * 1000)
+                if here != count:
+                    raise RuntimeError(f"{here} of {count} photos are called here")
+        finally:
+            most = peak.end()
+        return {"ms": statistics.median(took), "ms at most": max(took), "CPU ms each": (self.box.cpu() - cpu) * 1000 / len(took),
+                "MiB more": max(most - before, 0), "PSS MiB": most}

@@ -171,7 +171,7 @@ def memory(root):
 class Server:
     """One contender, started for one turn."""
 
-    def __init__(self, kind, work, drives, binary, adopted=2, prepare=None):
+    def __init__(self, kind, work, drives, binary, adopted=2, prepare=None, more=""):
         self.kind, self.drives, self.adopted = kind, drives, adopted
         self.work = work / "turn"
         self.work.mkdir(mode=0o755)
@@ -202,6 +202,8 @@ class Server:
         else:
             facts["mounts"] = json.dumps([str(root) for root in self.roots])
             self.config = self.write("config.toml", SHOEBOX, facts)
+            with open(self.config, "a", encoding="utf-8") as config:
+                config.write(more)
             command = [binary, "--config", self.config, "serve"]
         self.command = [str(c) for c in command]
         try:

@@ -144,36 +144,32 @@ pub struct Also {
 /// works on both at once: a sixth less time than one after the other.
 const IN_TURN: usize = 128;
 
-/// Hashes bytes as they go by and compares the result with what was announced.
-pub struct Hasher {
-    blake3: blake3::Hasher,
-    size: u64,
+/// The hashes beside ours. They may be lent to another thread ([`Hasher::lend`]), which has to see the same bytes in the same order.
+#[derive(Default)]
+pub struct Others {
     sha1: Option<sha1::Sha1>,
     sha256: Option<sha2::Sha256>,
     md5: Option<md5::Md5>,
     adler: Option<Adler32>,
-    declared: Vec<DeclaredHash>,
 }
 
-impl Hasher {
-    /// A hasher that computes BLAKE3, what `also` names, and whatever `declared` needs to be checked.
-    pub fn new(also: Also, declared: &[DeclaredHash]) -> Self {
+impl Others {
+    fn new(also: Also, declared: &[DeclaredHash]) -> Self {
         let wants = |test: fn(&DeclaredHash) -> bool| declared.iter().any(test);
         Self {
-            blake3: blake3::Hasher::new(),
-            size: 0,
             sha1: (also.sha1 || wants(|d| matches!(d, DeclaredHash::Sha1(_)))).then(sha1::Sha1::new),
             sha256: (also.sha256 || wants(|d| matches!(d, DeclaredHash::Sha256(_)))).then(sha2::Sha256::new),
             md5: wants(|d| matches!(d, DeclaredHash::Md5(_))).then(md5::Md5::new),
             adler: wants(|d| matches!(d, DeclaredHash::Adler32(_))).then(Adler32::default),
-            declared: declared.to_vec(),
         }
+    }
+
+    const fn is_none(&self) -> bool {
+        self.sha1.is_none() && self.sha256.is_none() && self.md5.is_none() && self.adler.is_none()
     }
 
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.size += bytes.len() as u64;
-        self.blake3.update(bytes);
         match (&mut self.sha1, &mut self.sha256) {
             (Some(sha1), Some(sha256)) => {
                 for blocks in bytes.chunks(IN_TURN) {
@@ -191,6 +187,44 @@ impl Hasher {
         if let Some(h) = &mut self.adler {
             h.update(bytes);
         }
+    }
+}
+
+/// Hashes bytes as they go by and compares the result with what was announced.
+pub struct Hasher {
+    blake3: blake3::Hasher,
+    size: u64,
+    others: Others,
+    declared: Vec<DeclaredHash>,
+}
+
+impl Hasher {
+    /// A hasher that computes BLAKE3, what `also` names, and whatever `declared` needs to be checked.
+    pub fn new(also: Also, declared: &[DeclaredHash]) -> Self {
+        let others = Others::new(also, declared);
+        Self { blake3: blake3::Hasher::new(), size: 0, others, declared: declared.to_vec() }
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.size += bytes.len() as u64;
+        self.blake3.update(bytes);
+        self.others.update(bytes);
+    }
+
+    /// Whether it computes any hashes beside ours, unless they are lent.
+    pub const fn wants_others(&self) -> bool {
+        !self.others.is_none()
+    }
+
+    /// Lends the hashes beside ours, if there are any, to whoever hashes the rest of the bytes for them.
+    pub fn lend(&mut self) -> Option<Others> {
+        self.wants_others().then(|| std::mem::take(&mut self.others))
+    }
+
+    /// Takes them back, all bytes seen. What was announced and never came back fits nothing.
+    pub fn take_back(&mut self, others: Others) {
+        self.others = others;
     }
 
     /// How many bytes went by so far.
@@ -223,13 +257,14 @@ impl Hasher {
     }
 
     fn take(self) -> (Digests, Option<[u8; 16]>, Option<u32>) {
+        let Others { sha1, sha256, md5, adler } = self.others;
         let digests = Digests {
             content: ContentHash(*self.blake3.finalize().as_bytes()),
             size: self.size,
-            sha1: self.sha1.map(|h| h.finalize().into()),
-            sha256: self.sha256.map(|h| h.finalize().into()),
+            sha1: sha1.map(|h| h.finalize().into()),
+            sha256: sha256.map(|h| h.finalize().into()),
         };
-        (digests, self.md5.map(|h| h.finalize().into()), self.adler.map(|a| a.value()))
+        (digests, md5.map(|h| h.finalize().into()), adler.map(|a| a.value()))
     }
 }
 
@@ -321,6 +356,27 @@ mod tests {
         let mut hasher = Hasher::new(Also::default(), &declared);
         hasher.update(b"abc");
         assert_eq!(hasher.finish(), Err(declared[0]));
+    }
+
+    #[test]
+    fn what_was_lent_and_not_given_back_fits_nothing() {
+        let declared = DeclaredHash::parse_oc("SHA1:a9993e364706816aba3e25717850c26c9cd0d89d").unwrap();
+        let lent = |give_back: bool| {
+            let mut hasher = Hasher::new(Also::default(), &declared);
+            hasher.update(b"a");
+            let mut others = hasher.lend().unwrap();
+            assert!(hasher.lend().is_none());
+            hasher.update(b"bc");
+            others.update(b"bc");
+            if give_back {
+                hasher.take_back(others);
+            }
+            hasher.finish().map(|digests| digests.sha1)
+        };
+        let DeclaredHash::Sha1(sha1) = declared[0] else { unreachable!() };
+        assert_eq!(lent(true), Ok(Some(sha1)));
+        assert_eq!(lent(false), Err(declared[0]));
+        assert!(Hasher::new(Also::default(), &[]).lend().is_none());
     }
 
     #[test]

@@ -7,10 +7,11 @@
 //! ```
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::model::account::{Device, DeviceKind};
-use crate::model::hash::{Also, Digests, Hasher};
+use crate::model::hash::{Also, Digests};
 use crate::model::offer::{Expect, Offer, Unnamed};
 use crate::model::path::RelPath;
 use crate::model::place::Shelf;
@@ -22,6 +23,7 @@ use crate::work::body::Body;
 use crate::work::changes::{Change, Store, existing, prove_known};
 use crate::work::commit::Announced;
 use crate::work::error::Refusal;
+use crate::work::hashing::Hashing;
 use crate::work::news::{NewsKind, PhotoNews};
 use crate::work::pool::Pool;
 use crate::work::primary::Primary;
@@ -49,7 +51,7 @@ impl Ingest {
         self.pool.expects_second()?;
         let needed = offer.size.unwrap_or(0);
         let promise = self.admit(&primary, &offer, needed)?;
-        self.open(primary, offer, Also::default(), promise)
+        self.open(primary, offer, needed, Also::default(), promise)
     }
 
     /// The same for a file that gets its name when its bytes are here. Blocking.
@@ -72,19 +74,20 @@ impl Ingest {
         let path = Device { kind: DeviceKind::Computer, ..by.clone() }.root();
         let (expect, make_parents) = (Expect::Absent, true);
         let offer = Offer { by, path, size: None, declared, mtime: None, ctime: None, expect, make_parents };
-        self.open(primary, offer, also, promise).map(UnnamedIncoming)
+        self.open(primary, offer, expected, also, promise).map(UnnamedIncoming)
     }
 
     fn open(
         &self,
         primary: Arc<Primary>,
         offer: Offer,
+        expected: u64,
         also: Also,
         promise: Option<Promise>,
     ) -> Result<Incoming, Refusal> {
         let body = Body::open(&self.pool, primary, offer.size, promise)?;
-        let hasher = Hasher::new(also, &offer.declared);
-        Ok(Incoming { offer, body, hasher })
+        let hashing = Hashing::new(also, &offer.declared, expected);
+        Ok(Incoming { offer, body, hashing })
     }
 
     /// The acknowledgement of an upload that was settled before, for a client that did not hear it: of what has the name now, if that
@@ -141,22 +144,34 @@ impl Ingest {
 pub struct Incoming {
     offer: Offer,
     body: Body,
-    hasher: Hasher,
+    hashing: Hashing,
 }
 
 impl Incoming {
     /// Takes the next bytes. Blocking.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.hashing.is_shared() {
+            // A copy costs an eighth of the hash that another thread computes then.
+            return self.take(&Bytes::copy_from_slice(bytes));
+        }
         self.body.write(bytes)?;
-        self.hasher.update(bytes);
+        self.hashing.update(bytes);
         Ok(())
     }
 
-    /// Ends the body: length and hashes are compared with what was announced, then the data is flushed. Blocking.
+    /// The same for bytes that can be shared with another thread as they are. Blocking.
+    pub fn take(&mut self, bytes: &Bytes) -> Result<(), Refusal> {
+        self.hashing.share(&self.body.pool.hashers, bytes);
+        self.body.write(bytes)?;
+        self.hashing.update(bytes);
+        Ok(())
+    }
+
+    /// Ends the body: the data is flushed, length and hashes are compared with what was announced. Blocking.
     pub fn finish(self) -> Result<Received, Refusal> {
-        let Self { offer, body, hasher } = self;
+        let Self { offer, body, hashing } = self;
         body.is_whole()?;
-        let digests = hasher.finish().map_err(Refusal::WrongHash)?;
+        let hashed = hashing.end();
         let pool = Arc::clone(&body.pool);
         let dated = offer.mtime.unwrap_or_else(|| pool.now());
         let primary = Arc::clone(&body.primary);
@@ -165,6 +180,8 @@ impl Incoming {
         let synced = body.sync(dated);
         drop(turn);
         let (synced, promise) = synced?;
+        // A hash may take until after the flush. Nothing has a name before it was compared, and what does not fit never gets one.
+        let digests = hashed.digests()?;
         Ok(Received { pool, primary, offer, synced, digests, dated, promise, announced })
     }
 }
@@ -174,8 +191,8 @@ pub struct UnnamedIncoming(Incoming);
 
 impl UnnamedIncoming {
     /// Takes the next bytes. Blocking.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.0.write(bytes)
+    pub fn take(&mut self, bytes: &Bytes) -> Result<(), Refusal> {
+        self.0.take(bytes)
     }
 
     /// Ends the body, as [`Incoming::finish`]. `mtime`, `ctime`: as in [`Offer`]. Blocking.

@@ -19,6 +19,7 @@ pub mod drive;
 pub mod eject;
 pub mod error;
 pub mod favourites;
+mod hashing;
 pub mod heal;
 pub mod health;
 mod incidents;

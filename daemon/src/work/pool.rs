@@ -23,6 +23,7 @@ use crate::work::certificates::Certificates;
 use crate::work::doubts::Doubts;
 use crate::work::drive::Attached;
 use crate::work::error::Refusal;
+use crate::work::hashing::Threads;
 use crate::work::incidents::Incidents;
 use crate::work::news::{Feed, PhotoNews};
 use crate::work::onetime::OneTimes;
@@ -142,6 +143,7 @@ pub struct Pool {
     pub(super) room: Room,
     pub(super) uploads: Uploads,
     pub(super) naming: Naming,
+    pub(super) hashers: Threads,
     pub(super) inflow: Mutex<Option<Inflow>>,
     findings: RwLock<Arc<Vec<Finding>>>,
     feed: Feed,
@@ -197,6 +199,7 @@ impl Pool {
             room: Room::default(),
             uploads: Uploads::default(),
             naming: Naming::default(),
+            hashers: Threads::default(),
             inflow: Mutex::default(),
             findings: RwLock::default(),
             feed: Feed::default(),

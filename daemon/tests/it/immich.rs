@@ -110,12 +110,12 @@ impl Home {
         all
     }
 
-    fn read(&self, path: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         fs::read(self.daemon.photos().join(path)).unwrap()
     }
 
     /// Nothing that was begun is left on the drive.
-    fn is_swept(&self) -> bool {
+    pub(crate) fn is_swept(&self) -> bool {
         fs::read_dir(self.daemon.dir.join("a/.shoebox/incoming")).is_ok_and(|mut all| all.next().is_none())
     }
 }

@@ -16,6 +16,7 @@ mod failing;
 mod full;
 mod hands;
 mod hangs;
+mod hashes;
 mod histories;
 mod hostile_bytes;
 mod hostile_names;

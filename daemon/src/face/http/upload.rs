@@ -82,7 +82,7 @@ pub(super) async fn whole(
 /// Stores a body that is here. Blocking.
 pub(super) fn store(ingest: &Ingest, offer: Offer, pieces: &[Bytes]) -> Result<Ack, Deny> {
     let mut incoming = ingest.begin(offer)?;
-    pieces.iter().try_for_each(|bytes| incoming.write(bytes))?;
+    pieces.iter().try_for_each(|bytes| incoming.take(bytes))?;
     Ok(incoming.finish()?.settle()?)
 }
 
@@ -91,8 +91,8 @@ pub(super) trait Sink: Send + Sized + 'static {
     /// What its end is answered with.
     type Done: Send + 'static;
 
-    /// Takes the next bytes.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Deny>;
+    /// Takes the next bytes, which it may share.
+    fn write(&mut self, bytes: &Bytes) -> Result<(), Deny>;
 
     /// All of it came.
     fn finish(self) -> Result<Self::Done, Deny>;
@@ -104,8 +104,8 @@ pub(super) trait Sink: Send + Sized + 'static {
 impl Sink for Whole {
     type Done = Ack;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Deny> {
-        Ok(self.0.write(bytes)?)
+    fn write(&mut self, bytes: &Bytes) -> Result<(), Deny> {
+        Ok(self.0.take(bytes)?)
     }
 
     fn finish(self) -> Result<Ack, Deny> {
@@ -134,7 +134,7 @@ pub(super) enum IfBroken {
 impl Sink for InPart {
     type Done = Part;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Deny> {
+    fn write(&mut self, bytes: &Bytes) -> Result<(), Deny> {
         Ok(self.part.write(bytes)?)
     }
 

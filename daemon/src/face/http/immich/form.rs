@@ -1,5 +1,6 @@
 //! `POST /api/assets`: a form with one photo, and perhaps its moving half and its sidecar. Files are staged as they come, whatever the
 //! order of the fields, and get their names when the whole form is here.
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
@@ -153,7 +154,7 @@ impl From<BadForm> for Deny {
 impl Sink for Taking {
     type Done = Taken;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Deny> {
+    fn write(&mut self, bytes: &Bytes) -> Result<(), Deny> {
         // The form tells this what it reads, so it cannot be a part of it meanwhile.
         let mut form = std::mem::replace(&mut self.form, Form::new(""));
         let fed = form.feed(bytes, |event| self.heed(event));
@@ -203,7 +204,7 @@ impl Taking {
         Ok(Self { form, library, ingest, device, fields, current, ignored: 0, begun, asset, motion, sidecar })
     }
 
-    fn heed(&mut self, event: Event<'_>) -> Result<(), Deny> {
+    fn heed(&mut self, event: Event) -> Result<(), Deny> {
         match event {
             Event::Begin(head) => {
                 let file_name = head.file_name.unwrap_or_default();
@@ -228,7 +229,7 @@ impl Taking {
                 };
                 Ok(())
             }
-            Event::Bytes(bytes) => self.bytes(bytes),
+            Event::Bytes(bytes) => self.bytes(&bytes),
             Event::End => match std::mem::replace(&mut self.current, Current::Nothing) {
                 Current::Field(name, value) => self.field(&name, value),
                 Current::Nothing | Current::Asset | Current::Motion | Current::Sidecar | Current::Ignored => {
@@ -244,7 +245,7 @@ impl Taking {
         Ok(File { incoming: self.ingest.begin_unnamed(unnamed)?, name, size: 0 })
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Deny> {
+    fn bytes(&mut self, bytes: &Bytes) -> Result<(), Deny> {
         let file = match &mut self.current {
             Current::Asset => &mut self.asset,
             Current::Motion => &mut self.motion,
@@ -261,7 +262,7 @@ impl Taking {
             }
         };
         if let Some(file) = file {
-            file.incoming.write(bytes)?;
+            file.incoming.take(bytes)?;
             file.size += bytes.len() as u64;
         }
         Ok(())

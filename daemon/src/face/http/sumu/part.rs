@@ -2,6 +2,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use hyper::http::request::Parts;
@@ -39,7 +40,7 @@ struct Taken {
 impl Sink for Taking {
     type Done = Taken;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Deny> {
+    fn write(&mut self, bytes: &Bytes) -> Result<(), Deny> {
         let Self { shared, reader, loose, is_known } = self;
         reader.feed(bytes, |said, bytes| {
             if !*is_known {

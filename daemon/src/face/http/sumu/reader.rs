@@ -190,7 +190,7 @@ impl Reader {
             take(said, bytes)
         };
         if self.escaped {
-            // As Apple's writer has every slash. Nothing else of Base64 needs a backslash.
+            // As Apple's writer has every slash: one character in sixty-four. Nothing else of Base64 needs a backslash.
             if text[0] != b'/' {
                 return Err(NO_BASE64);
             }
@@ -198,7 +198,7 @@ impl Reader {
             self.image.feed(b"/", &mut hand_on)?;
             return Ok(1);
         }
-        let run = text.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(text.len());
+        let run = memchr::memchr2(b'"', b'\\', text).unwrap_or(text.len());
         self.image.feed(&text[..run], &mut hand_on)?;
         match text.get(run) {
             None => Ok(run),
@@ -207,7 +207,7 @@ impl Reader {
                 Ok(run + 1)
             }
             Some(_) => {
-                self.image.end()?;
+                self.image.end(&mut hand_on)?;
                 self.at = At::Behind;
                 Ok(run + 1)
             }
@@ -223,7 +223,7 @@ fn is_bare(byte: u8) -> bool {
 /// Base64 in pieces of any length.
 #[derive(Default)]
 struct Image {
-    /// Fewer than four characters, which wait for the rest of their four.
+    /// Characters that wait for more, fewer than are decoded at once.
     waiting: Vec<u8>,
     bytes: Vec<u8>,
     received: u64,
@@ -243,39 +243,32 @@ impl Image {
         mut text: &[u8],
         take: &mut impl FnMut(u64, &[u8]) -> Result<(), Deny>,
     ) -> Result<(), Deny> {
-        while !self.waiting.is_empty() && !text.is_empty() {
-            let (missing, rest) = text.split_at((4 - self.waiting.len()).min(text.len()));
-            self.waiting.extend_from_slice(missing);
+        while !text.is_empty() {
+            let (now, rest) = text.split_at((RUN - self.waiting.len()).min(text.len()));
+            self.waiting.extend_from_slice(now);
             text = rest;
-            if self.waiting.len() == 4 {
-                let four = std::mem::take(&mut self.waiting);
-                self.decode(&four, take)?;
+            if self.waiting.len() == RUN {
+                self.decode(take)?;
             }
         }
-        let (whole, rest) = text.split_at(text.len() / 4 * 4);
-        whole.chunks(RUN).try_for_each(|run| self.decode(run, take))?;
-        self.waiting.extend_from_slice(rest);
         Ok(())
     }
 
-    fn decode(
-        &mut self,
-        run: &[u8],
-        take: &mut impl FnMut(u64, &[u8]) -> Result<(), Deny>,
-    ) -> Result<(), Deny> {
+    fn decode(&mut self, take: &mut impl FnMut(u64, &[u8]) -> Result<(), Deny>) -> Result<(), Deny> {
         if self.padded {
             return Err(NO_BASE64);
         }
         self.bytes.clear();
-        STANDARD.decode_vec(run, &mut self.bytes).map_err(|_| NO_BASE64)?;
-        self.padded = run.ends_with(b"=");
+        STANDARD.decode_vec(&self.waiting, &mut self.bytes).map_err(|_| NO_BASE64)?;
+        self.padded = self.waiting.ends_with(b"=");
+        self.waiting.clear();
         self.received += self.bytes.len() as u64;
         take(self.received, &self.bytes)
     }
 
-    fn end(&mut self) -> Result<(), Deny> {
+    fn end(&mut self, take: &mut impl FnMut(u64, &[u8]) -> Result<(), Deny>) -> Result<(), Deny> {
         self.ended = true;
-        if self.waiting.is_empty() { Ok(()) } else { Err(NO_BASE64) }
+        if self.waiting.is_empty() { Ok(()) } else { self.decode(take) }
     }
 
     fn is_whole(&self) -> bool {
@@ -338,6 +331,26 @@ mod tests {
         let slashes = r#"{"i":"\/\/\/\/"}"#;
         assert_eq!(read(slashes, 1).unwrap().1, [0xff; 3]);
         assert_eq!(read(r#"{"i":""}"#, 100).unwrap(), (Said::default(), Vec::new()));
+    }
+
+    /// More than is decoded at once, with a backslash before each of its many slashes.
+    #[test]
+    fn a_long_part_comes_in_few_pieces() {
+        let bytes: Vec<u8> = (0..200_001u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let text = format!(r#"{{"p":"a","i":"{}","o":1}}"#, STANDARD.encode(&bytes).replace('/', "\\/"));
+        for piece in [1, 4711, RUN, 300_000] {
+            let (mut reader, mut found, mut taken) = (Reader::new(1 << 20), Vec::new(), 0);
+            for part in text.as_bytes().chunks(piece) {
+                let fed = reader.feed(part, |_, more| {
+                    found.extend_from_slice(more);
+                    taken += 1;
+                    Ok(())
+                });
+                fed.unwrap();
+            }
+            assert!(reader.finish().is_ok() && found == bytes, "{piece}");
+            assert_eq!(taken, bytes.len().div_ceil(RUN / 4 * 3), "{piece}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `PATCH`: bytes from an offset on (tus 1.0 "Core Protocol").
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
@@ -148,7 +149,8 @@ impl Stretch {
 impl Sink for Stretch {
     type Done = Reached;
 
-    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Deny> {
+    fn write(&mut self, bytes: &Bytes) -> Result<(), Deny> {
+        let mut bytes: &[u8] = bytes;
         if let Some(check) = &mut self.check {
             check.update(bytes);
         }
