@@ -102,11 +102,15 @@ class Dialects:
             one = Wire(server)
             # Signing in and what is done once is not part of it.
             getattr(one, kind)("first.jpg", b"the first photo of this device")
-            cpu, flushes, began = server.cpu(), self.drives[0].flushes(), time.monotonic()
+            self.drives[0].sync()
+            cpu, flushes, moved = server.cpu(), self.drives[0].flushes(), self.drives[0].moved()
+            began = time.monotonic()
             for name in files.names:
                 getattr(one, kind)(name, files.bytes(name))
             answered = time.monotonic()
             burned, flushes = server.cpu() - cpu, self.drives[0].flushes() - flushes
+            self.drives[0].sync()
+            moved = [now - then for now, then in zip(self.drives[0].moved(), moved)]
             wanted = {hashlib.sha256(files.bytes(name)).digest() for name in files.names}
             for root in server.roots:
                 there = {hashlib.sha256(path.read_bytes()).digest() for path in (root / "photos").rglob("*.*") if path.is_file()}
@@ -114,6 +118,7 @@ class Dialects:
                     raise RuntimeError(f"{kind}: {len(wanted - there)} photos are not what was sent")
             mib = files.total / MIB
             return {"MiB/s": mib / (answered - began), "CPU s/GiB": burned * 1024 / mib,
-                    "flushes each": flushes / len(files.names)}
+                    "flushes each": flushes / len(files.names),
+                    "A read": moved[0] / files.total, "A written": moved[1] / files.total}
         finally:
             server.stop()
