@@ -191,11 +191,15 @@ class Dialects:
             sends = [prepare(photo) for photo in photos]
             # What is done once (a folder, a month, the first row of each table) is not part of it.
             self.first(server, files, one, kind)
-            cpu, flushes, began = server.cpu(), self.drives[0].flushes(), time.monotonic()
+            self.drives[0].sync()
+            cpu, flushes, moved = server.cpu(), self.drives[0].flushes(), self.drives[0].moved()
+            began = time.monotonic()
             for send in sends:
                 send()
             answered = time.monotonic()
             burned, flushes = server.cpu() - cpu, self.drives[0].flushes() - flushes
+            self.drives[0].sync()
+            moved = [now - then for now, then in zip(self.drives[0].moved(), moved)]
             wanted = {photo.hash("sha256").digest() for photo in photos}
             for root in server.roots:
                 there = {hashlib.sha256(path.read_bytes()).digest() for path in (root / "photos").rglob("*.*") if path.is_file()}
@@ -203,7 +207,8 @@ class Dialects:
                     raise RuntimeError(f"{kind}: {len(wanted - there)} photos are not what was sent")
             mib = files.total / MIB
             return {"MiB/s": mib / (answered - began), "CPU s/GiB": burned * 1024 / mib,
-                    "flushes each": flushes / len(files.names)}
+                    "flushes each": flushes / len(files.names),
+                    "A read": moved[0] / files.total, "A written": moved[1] / files.total}
         finally:
             server.stop()
 

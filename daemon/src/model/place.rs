@@ -4,7 +4,12 @@ use std::fmt;
 use crate::model::hash::ContentHash;
 use crate::model::path::{RESERVED, RelPath};
 use crate::model::snapshot::Snapshot;
-use crate::model::upload::{Part, UploadId};
+use crate::model::upload::{Appended, Part, UploadId};
+
+/// A growing file, in the directory of its upload.
+pub(crate) const WHOLE: &str = "whole";
+/// One that grows no more.
+pub(crate) const CLOSED: &str = "closed";
 
 /// A path from a drive's root, in its on-disk spelling. Made only by the constructors here, so that nothing
 /// outside `photos/` and `.shoebox/` can be named.
@@ -112,9 +117,24 @@ impl Place {
         Self(format!("{RESERVED}/uploads/{id}/assembled"))
     }
 
-    /// One of its parts.
+    /// One of its parts, as a file of its own.
     pub fn part(id: &UploadId, number: u64) -> Self {
         Self(format!("{RESERVED}/uploads/{id}/{}", Part::file_name(number)))
+    }
+
+    /// The file that its parts are appended to, as long as they come in order.
+    pub fn upload_whole(id: &UploadId) -> Self {
+        Self(format!("{RESERVED}/uploads/{id}/{WHOLE}"))
+    }
+
+    /// The same, once a flush of it failed: from then on it is only read.
+    pub fn upload_closed(id: &UploadId) -> Self {
+        Self(format!("{RESERVED}/uploads/{id}/{CLOSED}"))
+    }
+
+    /// The record of a part that was appended: an empty file, whose name says it all.
+    pub fn appended(id: &UploadId, appended: &Appended) -> Self {
+        Self(format!("{RESERVED}/uploads/{id}/{appended}"))
     }
 
     /// The file the health probe writes and reads back.
@@ -251,6 +271,11 @@ impl Place {
         self.is_below(&Self::manifests())
     }
 
+    /// Whether our program may cut off the end of what lies here and append to it: what parts of an upload are appended to, nothing else.
+    pub fn may_grow(&self) -> bool {
+        self.is_below(&Self::uploads()) && self.name() == WHOLE
+    }
+
     /// Whether our program may replace what lies here in one go: probe, ballast, marker and its copy, the catalogue's seal, the box's certificate (not
     /// the authority it comes from, which phones know) and what is derived beside the manifests.
     pub fn may_be_rewritten(&self) -> bool {
@@ -301,8 +326,14 @@ mod tests {
             kind: DeviceKind::Phone,
         };
         let upload = UploadId::of(&phone, "tus", "../../photos/anna");
+        assert!(Place::upload_whole(&upload).may_be_unlinked() && Place::upload_whole(&upload).may_grow());
+        assert!(Place::upload_closed(&upload).may_be_unlinked() && !Place::upload_closed(&upload).may_grow());
+        assert!(
+            !Place::photo(&RelPath::parse("whole").unwrap()).may_grow() && !Place::staged("whole").may_grow()
+        );
         for own in [Place::part(&upload, 7), Place::upload_said(&upload), Place::upload_assembled(&upload)] {
             assert!(own.may_be_unlinked(), "{own}");
+            assert!(!own.may_grow(), "{own}");
         }
         assert!(Place::catalogue_files().iter().all(|file| file.set_aside("7").may_be_unlinked()));
         assert!(!Place::photo(&RelPath::parse("catalogue.db.aside-7").unwrap()).may_be_unlinked());
@@ -323,7 +354,7 @@ mod tests {
             Place::uploads(),
             Place::root(),
         ] {
-            assert!(!kept.may_be_unlinked(), "{kept}");
+            assert!(!kept.may_be_unlinked() && !kept.may_grow(), "{kept}");
         }
     }
 

@@ -103,6 +103,50 @@ impl Part {
     }
 }
 
+/// A part that was appended to the growing file of its upload: which bytes of that it is, and what they are. As text it is the name of
+/// a file, so that a directory's flush is all it takes to have it on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Appended {
+    /// The part.
+    pub part: Part,
+    /// Where it begins.
+    pub offset: u64,
+    /// What its bytes are.
+    pub hash: ContentHash,
+}
+
+impl Appended {
+    /// Where it ends. `None`: no file is that long.
+    pub fn end(&self) -> Option<u64> {
+        self.offset.checked_add(self.part.size)
+    }
+
+    /// From the name of its file.
+    pub fn of(file_name: &str) -> Option<Self> {
+        let mut fields = file_name.split('.');
+        let mut number = || fields.next().and_then(Part::number_of);
+        let (number, offset, size) = (number()?, number()?, number()?);
+        let hash = fields.next()?.parse().ok()?;
+        fields.next().is_none().then_some(Self { part: Part { number, size }, offset, hash })
+    }
+}
+
+impl fmt::Display for Appended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { part: Part { number, size }, offset, hash } = self;
+        write!(f, "{number:020}.{offset:020}.{size:020}.{hash}")
+    }
+}
+
+/// A part that is here, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lying {
+    /// The part.
+    pub part: Part,
+    /// In the growing file; `None`: in a file of its own.
+    pub within: Option<Appended>,
+}
+
 /// What became of an upload whose parts were put together: told again to a client that did not hear it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assembled {
@@ -157,6 +201,17 @@ mod tests {
                 prop_assert!(!id.as_str().contains('/'));
                 prop_assert_eq!(id.as_str().split('.').count(), 4);
             }
+        }
+
+        #[test]
+        fn an_appended_part_is_told_by_its_name(number: u64, size: u64, offset: u64, bytes: [u8; 4]) {
+            let appended = Appended { part: Part { number, size }, offset, hash: ContentHash::of(&bytes) };
+            let name = appended.to_string();
+            prop_assert_eq!(Appended::of(&name), Some(appended));
+            prop_assert_eq!(Part::number_of(&name), None);
+            prop_assert_eq!(Appended::of(&name[1..]), None);
+            prop_assert_eq!(Appended::of(&format!("{name}.")), None);
+            prop_assert_eq!(Appended::of(&Part::file_name(number)), None);
         }
 
         #[test]

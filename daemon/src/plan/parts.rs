@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::upload::Part;
+use crate::model::upload::{Lying, Part};
 
 /// So many parts one upload has at most: of 10 MB each, as phones send them, that is 100 GB.
 pub const MOST_PARTS: usize = 10_000;
@@ -111,6 +111,29 @@ impl Whole {
     }
 }
 
+/// How long the growing file is, if all parts (in the order of their numbers) lie in it, one behind the other, and nothing between them.
+pub fn in_one(lying: &[Lying]) -> Option<u64> {
+    lying.iter().try_fold(0, |end, one| one.within.filter(|within| within.offset == end)?.end())
+}
+
+/// Where in the growing file a part goes that comes now: behind all others, if it is the next of them by its number, counted or an
+/// offset. `None`: it is a file of its own.
+pub fn next_at(lying: &[Lying], number: u64) -> Option<u64> {
+    let end = in_one(lying)?;
+    let is_next = match lying.last() {
+        None => number <= 1,
+        Some(Lying { part: last, .. }) => {
+            number > last.number && (number == end || number - 1 == last.number)
+        }
+    };
+    is_next.then_some(end)
+}
+
+/// Bytes that are still to be written of an upload of `total` bytes whose parts have to be copied to be one file.
+pub fn to_copy(total: u64, received: u64) -> u64 {
+    total.saturating_sub(received).saturating_add(total)
+}
+
 /// Whether an upload is thrown away. `last`: when something of it was written last; `None`: nothing of it is left. A clock that
 /// was ahead then makes nothing old.
 pub fn is_over(last: Option<Timestamp>, assembled: bool, now: Timestamp) -> bool {
@@ -121,6 +144,7 @@ pub fn is_over(last: Option<Timestamp>, assembled: bool, now: Timestamp) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::upload::Appended;
     use proptest::prelude::*;
 
     fn parts(all: &[(u64, u64)]) -> Vec<Part> {
@@ -165,6 +189,50 @@ mod tests {
                 "{all:?} {total:?} {numbering:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_appended() {
+        let hash = crate::model::hash::ContentHash::of(b"x");
+        let of = |all: &[(u64, u64, Option<u64>)]| -> Vec<Lying> {
+            let one = |&(number, size, offset): &(u64, u64, Option<u64>)| {
+                let part = Part { number, size };
+                Lying { part, within: offset.map(|offset| Appended { part, offset, hash }) }
+            };
+            all.iter().map(one).collect()
+        };
+        for (all, number, expected) in [
+            (&[][..], 0, Some(0)),
+            (&[], 1, Some(0)),
+            (&[], 2, None),
+            // Counted.
+            (&[(1, 10, Some(0))], 2, Some(10)),
+            (&[(1, 10, Some(0)), (2, 5, Some(10))], 3, Some(15)),
+            (&[(1, 10, Some(0))], 3, None),
+            (&[(1, 10, Some(0))], 1, None),
+            (&[(1, 10, Some(0)), (2, 5, Some(10))], 1, None),
+            (&[(1, 10, Some(0)), (2, 5, Some(10))], 0, None),
+            // Offsets.
+            (&[(0, 10, Some(0))], 10, Some(10)),
+            (&[(0, 10, Some(0)), (10, 7, Some(10))], 17, Some(17)),
+            (&[(0, 10, Some(0))], 9, None),
+            (&[(0, 0, Some(0))], 0, None),
+            // Behind one that lies elsewhere, one that is missing, or a gap, nothing is gained by it.
+            (&[(1, 10, None)], 2, None),
+            (&[(1, 10, Some(0)), (2, 5, None)], 3, None),
+            (&[(1, 10, Some(0)), (3, 5, Some(15))], 4, None),
+            (&[(1, 10, Some(5))], 2, None),
+            (&[(u64::MAX, 1, Some(0))], u64::MAX, None),
+            (&[(1, 10, Some(u64::MAX))], 2, None),
+        ] {
+            assert_eq!(next_at(&of(all), number), expected, "{all:?} {number}");
+        }
+        assert_eq!(in_one(&of(&[(1, 10, Some(0)), (2, 0, Some(10)), (3, 5, Some(10))])), Some(15));
+        assert_eq!(in_one(&of(&[(1, 10, Some(10)), (2, 10, Some(0))])), None);
+        assert_eq!(
+            (to_copy(10, 0), to_copy(10, 4), to_copy(10, 12), to_copy(u64::MAX, 0)),
+            (20, 16, 10, u64::MAX)
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::model::path::RelPath;
 use crate::model::place::Place;
 use crate::store::volume::{EntryKind, MediumRead, ReadAt, Synced, Volume, VolumeError};
 
+mod growing;
 mod letting_go;
 mod sealing;
 
@@ -64,6 +65,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "a link is a second name for one file", run: link_is_a_second_name },
     Check { name: "a file is not a folder", run: a_file_is_not_a_folder },
     Check { name: "a sealed file is only read, and goes where any goes", run: sealing::only_reads },
+    Check { name: "a file that grows", run: growing::keeps_its_name },
     Check { name: "flushing needs something to flush", run: flushing_needs_something },
     Check { name: "ordinary programs see the same files", run: programs_see_the_same },
     Check { name: "the drive proves itself and its room", run: the_drive_proves_itself },

@@ -327,6 +327,12 @@ impl Volume for DiskVolume {
         Ok(Box::new(DiskStaged::open(self.clone(), expected)?.past_memory()))
     }
 
+    fn grow(&self, file: &Place, at: u64, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
+        allowed(file.may_grow(), "grow", file)?;
+        self.prove()?;
+        Ok(Box::new(DiskStaged::grow(self.clone(), file, at, expected)?))
+    }
+
     fn drain(&self) -> Result<(), VolumeError> {
         // Where there is no one journal, each staged file was flushed by itself. A flush of a directory that has nothing to write is
         // one of the drive's memory alone. Not syncfs(2): that also writes metadata that is in the journal to where it

@@ -1,12 +1,12 @@
 //! Files on their way onto a drive: nameless where the filesystem can (O_TMPFILE), under a staging name where not.
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 
 use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, RenameFlags, fallocate, fcntl, renameat2};
-use nix::sys::stat::{Mode, fchmod, futimens};
+use nix::sys::stat::{Mode, fchmod, fstat, futimens};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -40,6 +40,8 @@ pub(super) struct DiskStaged {
 /// file that is removed while open, until it is closed.
 struct OpenFile {
     file: File,
+    /// A file that grows and was not flushed goes back to this length.
+    back_to: Option<u64>,
     staging: StagingName,
     volume: DiskVolume,
 }
@@ -57,6 +59,15 @@ impl Drop for StagingName {
         {
             // Left behind, it is swept at the next start.
             let _swept_later = unlinkat(&dir, name, UnlinkatFlags::NoRemoveDir);
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(before) = self.back_to {
+            // Litter that is left is overwritten by what is appended next, and cut off before the file gets a name.
+            let _litter = self.file.set_len(before);
         }
     }
 }
@@ -87,14 +98,40 @@ impl DiskStaged {
         };
         // The umask of the service would hide photos from NFS readers; filesystems without modes refuse, which is fine.
         let _without_modes = fchmod(&file, Mode::from_bits_truncate(0o644));
-        let mut staged = Self {
-            open: OpenFile { file, staging: StagingName { volume: volume.clone(), place }, volume },
-            direct: None,
-            written: 0,
-            started: 0,
-            reserved: expected.unwrap_or(0),
-            has_its_room: false,
+        let staging = StagingName { volume: volume.clone(), place };
+        Self::over(OpenFile { file, back_to: None, staging, volume }, 0, expected)
+    }
+
+    /// A file that has its name, for what comes behind `at`. It is never removed by this, and named by a link.
+    pub(super) fn grow(
+        volume: DiskVolume,
+        place: &Place,
+        at: u64,
+        expected: Option<u64>,
+    ) -> Result<Self, VolumeError> {
+        let unsupported = || VolumeError::Unsupported { op: "grow", place: place.clone() };
+        let mut file = match volume.open_at("grow", place, OFlag::O_RDWR | OFlag::O_NONBLOCK) {
+            Ok(fd) => File::from(fd),
+            Err(VolumeError::NotFound { .. }) if at == 0 => named_file(&volume, place)?,
+            Err(VolumeError::NotFound { .. }) => return Err(unsupported()),
+            Err(e) => return Err(e),
         };
+        let there = fstat(&file).map_err(|e| fault("grow", place, e))?;
+        let lost = |e| io_fault("grow", place, e);
+        let len = file.metadata().map_err(lost)?.len();
+        if there.st_nlink != 1 || there.st_mode & libc::S_IFMT != libc::S_IFREG || len < at {
+            return Err(unsupported());
+        }
+        // Litter, and room behind the end that was set aside by a program that was killed.
+        file.set_len(at).map_err(lost)?;
+        file.seek(SeekFrom::Start(at)).map_err(lost)?;
+        let staging = StagingName { volume: volume.clone(), place: None };
+        Self::over(OpenFile { file, back_to: Some(at), staging, volume }, at, expected)
+    }
+
+    fn over(open: OpenFile, at: u64, expected: Option<u64>) -> Result<Self, VolumeError> {
+        let reserved = at.saturating_add(expected.unwrap_or(0));
+        let mut staged = Self { open, direct: None, written: at, started: at, reserved, has_its_room: false };
         staged.has_its_room = staged.reserve()?;
         Ok(staged)
     }
@@ -144,19 +181,19 @@ impl DiskStaged {
     /// Sets room aside, so that a drive too full says so before a byte moves. The size stays 0: a reader of a torn
     /// file must never find zeros that look like content. `false`: the filesystem keeps nothing for it.
     fn reserve(&self) -> Result<bool, VolumeError> {
-        let Ok(len) = libc::off_t::try_from(self.reserved) else {
+        let ahead = self.reserved - self.written;
+        let offsets = (libc::off_t::try_from(self.written), libc::off_t::try_from(ahead));
+        let (Ok(at), Ok(len), Ok(_end)) = (offsets.0, offsets.1, libc::off_t::try_from(self.reserved)) else {
             return Err(fault("reserve", &Place::incoming(), Errno::EFBIG));
         };
         if len == 0 {
             return Ok(true);
         }
-        match fallocate(&self.open.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, len) {
+        match fallocate(&self.open.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, at, len) {
             Ok(()) => Ok(true),
             // exFAT can set nothing aside: what there is now has to do.
             Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => match self.open.volume.space()? {
-                space if space.available < self.reserved => {
-                    Err(fault("reserve", &Place::incoming(), Errno::ENOSPC))
-                }
+                space if space.available < ahead => Err(fault("reserve", &Place::incoming(), Errno::ENOSPC)),
                 _ => Ok(false),
             },
             Err(e) => Err(fault("reserve", &Place::incoming(), e)),
@@ -235,6 +272,23 @@ fn set_direct(file: &File, on: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// A new file under a name that is kept.
+fn named_file(volume: &DiskVolume, place: &Place) -> Result<File, VolumeError> {
+    let unsupported = || VolumeError::Unsupported { op: "grow", place: place.clone() };
+    let file = match nameless_file(volume) {
+        Ok(file) => file,
+        Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL | Errno::ENOSYS) => return Err(unsupported()),
+        Err(e) => return Err(fault("grow", place, e)),
+    };
+    let _without_modes = fchmod(&file, Mode::from_bits_truncate(0o644));
+    let (dir, name) = volume.holder("grow", place)?;
+    match DiskVolume::link_open_file(&file, &dir, name) {
+        Ok(()) => Ok(file),
+        Err(Errno::EPERM | Errno::EOPNOTSUPP | Errno::ENOSYS) => Err(unsupported()),
+        Err(e) => Err(fault("grow", place, e)),
+    }
+}
+
 fn nameless_file(volume: &DiskVolume) -> Result<File, Errno> {
     let incoming = Place::incoming();
     match volume.open_at("stage", &incoming, OFlag::O_TMPFILE | OFlag::O_RDWR) {
@@ -282,8 +336,10 @@ impl Staged for DiskStaged {
     fn sync(mut self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError> {
         let incoming = Place::incoming();
         self.pour().map_err(|e| io_fault("write", &incoming, e))?;
-        let Self { open, written, reserved, direct, .. } = *self;
+        let Self { mut open, written, reserved, direct, .. } = *self;
         open.volume.prove()?;
+        // From here on it is flushed, or was flushed for the last time.
+        open.back_to = None;
         if reserved > written || direct.is_some() {
             open.file.set_len(written).map_err(|e| io_fault("trim", &incoming, e))?;
         }

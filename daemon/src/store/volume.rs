@@ -37,6 +37,14 @@ pub trait Volume: Send + Sync {
         self.stage(expected)
     }
 
+    /// Opens a file for which [`Place::may_grow`] holds to be appended to from `at` on, with room for `expected` bytes: what is there
+    /// behind `at` goes. It keeps its name, also when this is dropped; what was not synced goes then. Not there, it is made, if `at`
+    /// is 0; durable after [`Volume::sync_dir`]. Named by [`Synced::publish`], it has both names.
+    ///
+    /// `Unsupported`: the filesystem has no nameless files, or no hard links; the file is shorter than `at`; or it has another name
+    /// as well, and is somebody's photo by now.
+    fn grow(&self, file: &Place, at: u64, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError>;
+
     /// Has the drive empty its own memory of all that was staged and synced, before it is read back: a copy is to be proved
     /// on the medium, as far as the drive is honest.
     fn drain(&self) -> Result<(), VolumeError>;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::model::place::Place;
 use crate::store::volume::{Staged, Synced, VolumeError};
 use crate::work::error::Refusal;
 use crate::work::pool::Pool;
@@ -44,12 +45,45 @@ impl Body {
         announced: Option<u64>,
         promise: Option<Promise>,
     ) -> Result<Self, Refusal> {
+        Self::over(pool, primary, None, announced, promise)
+    }
+
+    /// The same for bytes that go behind the first `at` of a file that grows. Blocking.
+    pub(super) fn behind(
+        pool: &Arc<Pool>,
+        primary: Arc<Primary>,
+        (file, at): (&Place, u64),
+        announced: Option<u64>,
+    ) -> Result<Self, Refusal> {
+        Self::over(pool, primary, Some((file, at)), announced, None)
+    }
+
+    /// A file that has grown to this length: its bytes only pass by. Blocking.
+    pub(super) fn grown(
+        pool: &Arc<Pool>,
+        primary: Arc<Primary>,
+        (file, size): (&Place, u64),
+        promise: Option<Promise>,
+    ) -> Result<Self, Refusal> {
+        let (pool, announced, room) = (Arc::clone(pool), Some(size), size);
+        let staged = primary.attached.volume.grow(file, size, None);
+        let staged = staged.map_err(|e| full_or(primary.attached.heed(e), 0, 0))?;
+        Ok(Self { pool, primary, announced, staged, aside: None, room, measured: 0, received: 0, promise })
+    }
+
+    fn over(
+        pool: &Arc<Pool>,
+        primary: Arc<Primary>,
+        behind: Option<(&Place, u64)>,
+        announced: Option<u64>,
+        promise: Option<Promise>,
+    ) -> Result<Self, Refusal> {
         let needed = announced.unwrap_or(0);
-        let (staged, aside, room) = match stage(pool, &primary, announced) {
+        let (staged, aside, room) = match stage(pool, &primary, behind, announced) {
             // Others that came at once may have stood in its way, and been refused themselves: they gave back what they took.
             Err(Refusal::Full { .. }) => {
                 let _alone = pool.room.again();
-                stage(pool, &primary, announced)
+                stage(pool, &primary, behind, announced)
             }
             first => first,
         }
@@ -99,6 +133,11 @@ impl Body {
         Ok(())
     }
 
+    /// Counts bytes that are there already.
+    pub(super) fn passes(&mut self, bytes: &[u8]) {
+        self.received += bytes.len() as u64;
+    }
+
     /// Writes what is not the client's: nobody counts it.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let _turn = self.primary.attached.turns.upload();
@@ -125,13 +164,19 @@ impl Body {
     }
 }
 
-fn stage(pool: &Arc<Pool>, primary: &Primary, size: Option<u64>) -> Result<Opened, Refusal> {
+fn stage(
+    pool: &Arc<Pool>,
+    primary: &Primary,
+    behind: Option<(&Place, u64)>,
+    size: Option<u64>,
+) -> Result<Opened, Refusal> {
     let needed = size.unwrap_or(0);
     let available = pool.space_for_uploads(primary)?;
     if needed > available {
         return Err(Refusal::Full { needed, available });
     }
-    let staged = primary.attached.volume.stage(size);
+    let volume = &primary.attached.volume;
+    let staged = behind.map_or_else(|| volume.stage(size), |(file, at)| volume.grow(file, at, size));
     let staged = staged.map_err(|e| full_or(primary.attached.heed(e), needed, available))?;
     if needed == 0 {
         return Ok((staged, None, available));

@@ -14,7 +14,7 @@ use crate::model::account::{Device, DeviceKind};
 use crate::model::hash::{Also, Digests};
 use crate::model::offer::{Expect, Offer, Unnamed};
 use crate::model::path::RelPath;
-use crate::model::place::Shelf;
+use crate::model::place::{Place, Shelf};
 use crate::model::upload::Assembled;
 use crate::plan::placing::{Above, Situation};
 use crate::store::volume::{Synced, VolumeError};
@@ -32,6 +32,9 @@ use crate::work::tree::Node;
 
 /// By so much the length of a form is not that of the file in it.
 const FRAMED: u64 = 64 << 10;
+
+/// What is read at once of a file that has grown.
+const PIECE: usize = 512 << 10;
 
 /// Takes uploads.
 #[derive(Clone)]
@@ -88,6 +91,43 @@ impl Ingest {
         let body = Body::open(&self.pool, primary, offer.size, promise)?;
         let hashing = Hashing::new(also, &offer.declared, expected);
         Ok(Incoming { offer, body, hashing })
+    }
+
+    /// Takes a file of [`Offer::size`] bytes that has grown on the primary: read from its beginning to its end by this alone, it is what
+    /// its hashes say, and nothing that was not hashed here gets a name. `check` sees each piece, and may end it. What lies behind is
+    /// cut off. From memory, where that has it: whether the medium does is proved by whoever copies it, as of every upload.
+    /// Until it is acknowledged, nobody may append to it. `Unsupported`: see [`crate::store::volume::Volume::grow`]. Blocking.
+    pub(super) fn take_grown(
+        &self,
+        offer: Offer,
+        file: &Place,
+        check: &mut dyn FnMut(&[u8]) -> Result<(), Refusal>,
+    ) -> Result<Received, Refusal> {
+        let primary = self.pool.primary()?;
+        self.pool.expects_second()?;
+        let size = offer.size.unwrap_or(0);
+        let promise = self.admit(&primary, &offer, size)?;
+        let mut hashing = Hashing::new(Also::default(), &offer.declared, size);
+        let mut body = Body::grown(&self.pool, Arc::clone(&primary), (file, size), promise)?;
+        let heed = |e| Refusal::Drive(primary.attached.heed(e));
+        let mut reader = primary.attached.volume.open(file).map_err(heed)?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let turn = primary.attached.turns.upload();
+            let read = reader.read_at(&mut piece, body.received()).map_err(heed)?;
+            drop(turn);
+            let bytes = &piece[..read];
+            if bytes.is_empty() {
+                break;
+            }
+            check(bytes)?;
+            if hashing.is_shared() {
+                hashing.share(&self.pool.hashers, &Bytes::copy_from_slice(bytes));
+            }
+            hashing.update(bytes);
+            body.passes(bytes);
+        }
+        Incoming { offer, body, hashing }.finish()
     }
 
     /// The acknowledgement of an upload that was settled before, for a client that did not hear it: of what has the name now, if that

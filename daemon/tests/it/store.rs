@@ -14,6 +14,7 @@ mod metadata;
 mod mirroring;
 mod other_hands;
 mod parts;
+mod parts_in_one;
 mod promoting;
 mod queue;
 mod reopening;

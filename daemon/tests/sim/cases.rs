@@ -19,7 +19,7 @@ macro_rules! cases {
 }
 
 /// All of them by name, for the mutation test of the code.
-pub(crate) const CASES: [(&str, fn()); 20] = cases![
+pub(crate) const CASES: [(&str, fn()); 23] = cases![
     a_manifest_whose_first_append_failed_is_not_lost_with_its_name,
     two_moves_of_one_copy_are_replayed_one_after_the_other,
     a_file_of_other_hands_whose_flush_failed_is_not_taken_over_as_zeros,
@@ -40,6 +40,9 @@ pub(crate) const CASES: [(&str, fn()); 20] = cases![
     parts_that_were_acknowledged_are_there_after_a_cut,
     a_part_that_was_dropped_stays_so,
     an_upload_that_was_given_up_has_not_lost_its_end,
+    what_a_flush_failed_of_is_not_flushed_again,
+    a_part_that_is_sent_again_is_on_record,
+    an_upload_in_parts_goes_on_wherever_power_went,
 ];
 
 fn world(b: Kind) -> World {
@@ -414,4 +417,19 @@ fn a_part_that_was_dropped_stays_so() {
 #[test]
 fn an_upload_that_was_given_up_has_not_lost_its_end() {
     parts::what_was_given_up_is_gone_or_whole();
+}
+
+#[test]
+fn an_upload_in_parts_goes_on_wherever_power_went() {
+    parts::power_may_go_at_any_call();
+}
+
+#[test]
+fn what_a_flush_failed_of_is_not_flushed_again() {
+    parts::a_flush_that_failed_is_not_repeated();
+}
+
+#[test]
+fn a_part_that_is_sent_again_is_on_record() {
+    parts::a_record_that_was_not_flushed_is_made_again();
 }

@@ -48,6 +48,8 @@ fn every_flaw_breaks_the_contract() {
         (Flaw::LinkCopies, "a link is a second name"),
         (Flaw::ShortReads, "reading ends where the file ends"),
         (Flaw::SealsAnew, "a sealed file is only read, and goes where any goes: a seal that is not"),
+        (Flaw::GrowsAtTheEnd, "a file that grows: "),
+        (Flaw::GrowsPhotos, "a file that grows: grow what has another name"),
         (Flaw::FlushesNothing, "flushing needs something to flush"),
         (Flaw::Clings, "a drive that was let go answers no more"),
     ];
@@ -76,6 +78,8 @@ enum Flaw {
     LinkCopies,
     ShortReads,
     SealsAnew,
+    GrowsAtTheEnd,
+    GrowsPhotos,
     FlushesNothing,
     Clings,
 }
@@ -110,6 +114,19 @@ impl Volume for Flawed {
         }
         let staged = self.sound.stage(expected.filter(|_| self.flaw != Flaw::NoRoomCheck))?;
         Ok(Box::new(FlawedStaged { sound: staged, volume: self.sound.clone(), flaw: self.flaw }))
+    }
+    fn grow(&self, file: &Place, at: u64, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
+        let at = match (self.flaw, self.sound.stat(file)) {
+            (Flaw::GrowsAtTheEnd, Ok(stat)) => at.max(stat.size),
+            _ => at,
+        };
+        let twin = file.parent().and_then(|dir| dir.entry("twin"));
+        if let (Flaw::GrowsPhotos, Some(twin)) =
+            (self.flaw, twin.filter(|twin| self.sound.stat(twin).is_ok()))
+        {
+            self.sound.remove_by_other_hand(&twin);
+        }
+        self.sound.grow(file, at, expected)
     }
     fn drain(&self) -> Result<(), VolumeError> {
         self.sound.drain()

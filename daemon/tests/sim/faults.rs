@@ -6,6 +6,7 @@ use shoebox::model::place::Place;
 pub(crate) enum Op {
     Prove,
     Stage,
+    Grow,
     Write,
     SyncStaged,
     Publish,
@@ -35,6 +36,7 @@ impl Op {
     pub(crate) const fn changes(self) -> bool {
         match self {
             Self::Stage
+            | Self::Grow
             | Self::Write
             | Self::SyncStaged
             | Self::Publish

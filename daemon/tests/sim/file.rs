@@ -81,6 +81,12 @@ impl File {
         Arc::new(bytes)
     }
 
+    /// What is behind `len` goes. What was written back of it may still be on the medium after a power cut.
+    pub(crate) fn cut_off(&mut self, len: usize) {
+        Arc::make_mut(&mut self.live).truncate(len);
+        self.kept = self.kept.min(len);
+    }
+
     /// Writes back, to stay no later than any name it gets.
     pub(crate) fn write_back(&mut self) {
         self.written_back = Some((self.written_back(), self.mtime));
@@ -89,7 +95,10 @@ impl File {
     /// A name of it is durable.
     pub(crate) fn named(&mut self) {
         let Some((bytes, mtime)) = self.written_back.take() else { return };
-        self.kept = if Arc::ptr_eq(&bytes, &self.live) { bytes.len() } else { self.kept };
+        // What came since, as the next part of a file that grows, is still to be written back.
+        let blocks = bytes.chunks(BLOCK).zip(self.live.chunks(BLOCK));
+        let same = blocks.take_while(|(there, live)| there == live).map(|(there, _)| there.len()).sum();
+        self.kept = if Arc::ptr_eq(&bytes, &self.live) { bytes.len() } else { self.kept.max(same) };
         (self.durable, self.durable_mtime) = (bytes, mtime);
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Held {
     pub(crate) ino: Ino,
     /// Its name in the staging directory, where files cannot be nameless.
     pub(crate) slot: Option<(Ino, String)>,
+    /// It grows, and goes back to this length if it is not flushed.
+    pub(crate) back_to: Option<usize>,
 }
 
 impl Drop for Held {
@@ -28,6 +30,9 @@ impl Drop for Held {
         }
         let mut drive = self.volume.lock();
         drive.medium.release(self.ino);
+        if let (Some(before), Ok(file)) = (self.back_to, drive.medium.file_mut(self.ino)) {
+            file.cut_off(before);
+        }
         if let Some(slot) = self.slot.take() {
             drive.medium.unset(slot);
         }
@@ -47,8 +52,9 @@ impl Staged for Staging {
         self.0.volume.run(&call(Op::Write, "write", &Place::incoming()), |drive| drive.extend(ino, bytes))
     }
 
-    fn sync(self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError> {
+    fn sync(mut self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError> {
         let (incoming, ino) = (Place::incoming(), self.0.ino);
+        self.0.back_to = None;
         let harm = |drive: &mut Drive, failure| {
             if let (Failure::Io, Ok(file)) = (failure, drive.medium.file_mut(ino)) {
                 file.fail_flush();
@@ -82,13 +88,14 @@ impl Synced for Unnamed {
     }
 
     fn publish(&mut self, to: &Place) -> Result<(), VolumeError> {
-        let Self { held: Held { volume, ino, slot }, published } = self;
+        let Self { held: Held { volume, ino, slot, .. }, published } = self;
         volume.run(&call(Op::Publish, "name", to), |drive| {
             if *published {
                 return Err(Problem::Unsupported);
             }
             let free = drive.medium.free_slot(to)?;
             match slot.take() {
+                // A file that has a name already has two then.
                 None => drive.medium.set(free, *ino),
                 Some(slot) => drive.medium.rename(slot, free)?,
             }
@@ -98,7 +105,7 @@ impl Synced for Unnamed {
     }
 
     fn publish_over(&mut self, to: &Place) -> Result<(), VolumeError> {
-        let Self { held: Held { volume, ino, slot }, published } = self;
+        let Self { held: Held { volume, ino, slot, .. }, published } = self;
         volume.run(&call(Op::PublishOver, "name", to), |drive| {
             if *published {
                 return Err(Problem::Unsupported);

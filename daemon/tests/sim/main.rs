@@ -15,6 +15,7 @@ mod contract;
 mod faults;
 mod file;
 #[cfg(test)]
+mod growing;
 mod handles;
 #[cfg(test)]
 mod hands;

@@ -1,7 +1,7 @@
 //! The simulated medium: what is in the page cache, what is on the platter, and what of the difference a power
 //! cut leaves. Stricter than ext4 (where one fsync commits the whole journal): only what was asked for is durable. Of the
 //! journal's order only two things are believed: that a file's bytes, once written back, come no later than a name given
-//! afterwards, and that what a directory had comes no later than a line appended afterwards.
+//! afterwards, to it or, if it had one, to another file, and that what a directory had comes no later than a line appended afterwards.
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -72,6 +72,8 @@ impl Change {
 #[derive(Debug, Clone)]
 struct Step {
     changes: Vec<Change>,
+    /// A file that had its name already was written back.
+    written: Option<Ino>,
     /// The directory that `remove_dir` took away: a journal has all that emptied it before.
     emptied: Option<Ino>,
     /// A directory flush failed: no later one brings it to the medium.
@@ -86,7 +88,7 @@ impl Step {
         let same = |change: &Change| {
             self.emptied == Some(change.dir) || self.changes.iter().any(|own| own.is_same_name(change))
         };
-        earlier.changes.iter().any(same)
+        earlier.written.is_some() || earlier.changes.iter().any(same)
     }
 }
 
@@ -248,7 +250,7 @@ impl Medium {
         for change in &changes {
             self.apply_live(change);
         }
-        let step = |changes| Step { changes, emptied, stuck: false, ordered: false };
+        let step = |changes| Step { changes, written: None, emptied, stuck: false, ordered: false };
         match self.kind {
             Kind::Ext4 => self.steps.push(step(changes)),
             // Without a journal even a replaced name is gone for a moment before it is back.
@@ -260,6 +262,19 @@ impl Medium {
                     self.steps.push(step(vec![change]));
                 }
             }
+        }
+    }
+
+    /// The bytes of a file that has a name are on the drive, to stay no later than any name that is given from now on.
+    pub(crate) fn written_back(&mut self, ino: Ino) {
+        let changes = Vec::new();
+        self.steps.push(Step { changes, written: Some(ino), emptied: None, stuck: false, ordered: false });
+    }
+
+    fn carry_out(&mut self, step: Step) {
+        step.changes.into_iter().for_each(|change| self.apply_durable(change));
+        if let Some(Node::File(file)) = step.written.and_then(|ino| self.nodes.get_mut(&ino)) {
+            file.named();
         }
     }
 
@@ -329,7 +344,7 @@ impl Medium {
         let steps = std::mem::take(&mut self.steps);
         for (step, taken) in steps.into_iter().zip(taken) {
             if taken {
-                step.changes.into_iter().for_each(|change| self.apply_durable(change));
+                self.carry_out(step);
             } else {
                 self.steps.push(step);
             }
@@ -360,7 +375,7 @@ impl Medium {
     /// Everything is written back, as by `sync(2)`.
     pub(crate) fn flush_all(&mut self) {
         for step in std::mem::take(&mut self.steps) {
-            step.changes.into_iter().for_each(|change| self.apply_durable(change));
+            self.carry_out(step);
         }
         for node in self.nodes.values_mut() {
             if let Node::File(file) = node {
@@ -372,8 +387,8 @@ impl Medium {
     /// Power is gone and back: `rng` says what of the pending had become durable by itself.
     pub(crate) fn cut(&mut self, rng: &mut Rng) {
         let steps = std::mem::take(&mut self.steps);
-        for change in survivors(self.kind, steps, rng) {
-            self.apply_durable(change);
+        for step in survivors(self.kind, steps, rng) {
+            self.carry_out(step);
         }
         self.held.clear();
         let mut reachable = BTreeSet::new();
@@ -446,23 +461,26 @@ impl Medium {
     }
 }
 
-/// The changes that made it. With a journal: the first so many steps, each whole. Without: for each name by itself.
-fn survivors(kind: Kind, mut steps: Vec<Step>, rng: &mut Rng) -> Vec<Change> {
+/// The steps that made it. With a journal: the first so many, each whole. Without: for each name by itself.
+fn survivors(kind: Kind, mut steps: Vec<Step>, rng: &mut Rng) -> Vec<Step> {
     match kind {
         Kind::Ext4 => {
             steps.truncate(rng.prefix(steps.len()));
-            steps.into_iter().flat_map(|step| step.changes).collect()
+            steps
         }
         Kind::Exfat => {
-            let mut by_name: BTreeMap<(Ino, String), Vec<Change>> = BTreeMap::new();
-            for change in steps.into_iter().flat_map(|step| step.changes) {
-                by_name.entry((change.dir, change.name.clone())).or_default().push(change);
+            let mut by_name: BTreeMap<(Ino, String), Vec<Step>> = BTreeMap::new();
+            for step in steps {
+                for change in &step.changes {
+                    let only = Step { changes: vec![change.clone()], ..step.clone() };
+                    by_name.entry((change.dir, change.name.clone())).or_default().push(only);
+                }
             }
-            let first = |mut changes: Vec<Change>, rng: &mut Rng| {
-                changes.truncate(rng.prefix(changes.len()));
-                changes
+            let first = |mut steps: Vec<Step>, rng: &mut Rng| {
+                steps.truncate(rng.prefix(steps.len()));
+                steps
             };
-            by_name.into_values().flat_map(|changes| first(changes, rng)).collect()
+            by_name.into_values().flat_map(|steps| first(steps, rng)).collect()
         }
     }
 }

@@ -49,9 +49,9 @@ const OTHERS: [(&str, &str, &str); 12] = [
     ("work/record.rs", "manifest.append(", "the same"),
     ("work/promote.rs", "manifest.append(", "the same"),
     ("work/body.rs", "self.append(", "bytes of a body, which its own flush makes durable"),
-    ("work/parts.rs", "body.append(", "the same"),
+    ("work/parts/taking.rs", "body.append(", "the same"),
     ("work/ingest.rs", "body.sync(", "the body's flush of its file is a call of its own"),
-    ("work/parts.rs", "body.sync(", "the same"),
+    ("work/parts/taking.rs", "body.sync(", "the same"),
     (
         "work/certificates/keeping.rs",
         "staged.sync(None)?.publish(&place)",

@@ -29,7 +29,7 @@ pub(crate) struct SimVolume {
 pub(crate) struct Drive {
     pub(crate) kind: Kind,
     pub(crate) medium: Medium,
-    capacity: u64,
+    pub(crate) capacity: u64,
     mount: u64,
     plugged: bool,
     read_only: bool,
@@ -97,7 +97,12 @@ impl Drive {
             Kind::Ext4 => File::write_back,
             Kind::Exfat => File::flush,
         };
-        self.flush_if(reaches, Site::Data, ino, place, settle)
+        self.flush_if(reaches, Site::Data, ino, place, settle)?;
+        let file = self.medium.file(ino)?;
+        if reaches && self.kind == Kind::Ext4 && file.names > 0 && !file.flush_failed {
+            self.medium.written_back(ino);
+        }
+        Ok(())
     }
 
     fn flush_if(
@@ -347,7 +352,7 @@ impl SimVolume {
     }
 }
 
-const REFUSED: Problem = Problem::Other(io::ErrorKind::PermissionDenied);
+pub(crate) const REFUSED: Problem = Problem::Other(io::ErrorKind::PermissionDenied);
 
 impl Volume for SimVolume {
     fn prove(&self) -> Result<(), VolumeError> {
@@ -380,7 +385,14 @@ impl Volume for SimVolume {
             }
             Ok((ino, slot))
         })?;
-        Ok(Box::new(Staging(Held { volume: self.clone(), ino, slot })))
+        Ok(Box::new(Staging(Held { volume: self.clone(), ino, slot, back_to: None })))
+    }
+
+    fn grow(&self, file: &Place, at: u64, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
+        let ino =
+            self.run(&call(Op::Grow, "grow", file), |drive| drive.grow(file, at, expected.unwrap_or(0)))?;
+        let held = Held { volume: self.clone(), ino, slot: None, back_to: usize::try_from(at).ok() };
+        Ok(Box::new(Staging(held)))
     }
 
     fn drain(&self) -> Result<(), VolumeError> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use shoebox::model::drive::Space;
 use shoebox::model::place::Place;
 use shoebox::store::disk::{Found, look};
-use shoebox::store::volume::{Entry, MediumRead, ReadAt, Staged, Stat, Volume, VolumeError};
+use shoebox::store::volume::{Entry, MediumRead, ReadAt, Staged, Stat, Synced, Volume, VolumeError};
 use shoebox::work::drive::Attached;
 use shoebox::work::pool::Pool;
 
@@ -16,6 +16,9 @@ use shoebox::work::pool::Pool;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     Stage(Option<u64>),
+    Grow(u64),
+    /// Of what grows.
+    Flush,
     Open,
     ReadAt,
     Medium,
@@ -99,6 +102,11 @@ impl Volume for Shared {
         self.0.call(Call::Stage(expected), &Place::incoming())?;
         self.0.inner.stage(expected)
     }
+    fn grow(&self, file: &Place, at: u64, expected: Option<u64>) -> Result<Box<dyn Staged>, VolumeError> {
+        self.0.call(Call::Grow(at), file)?;
+        let inner = self.0.inner.grow(file, at, expected)?;
+        Ok(Box::new(Growing { volume: Arc::clone(&self.0), place: file.clone(), inner }))
+    }
     fn drain(&self) -> Result<(), VolumeError> {
         self.0.inner.drain()
     }
@@ -169,6 +177,26 @@ impl Volume for Shared {
     }
     fn os_path(&self, place: &Place) -> Option<PathBuf> {
         self.0.inner.os_path(place)
+    }
+}
+
+/// A file that grows.
+struct Growing {
+    volume: Arc<Decorated>,
+    place: Place,
+    inner: Box<dyn Staged>,
+}
+
+impl Staged for Growing {
+    fn has_its_room(&self) -> bool {
+        self.inner.has_its_room()
+    }
+    fn write(&mut self, bytes: &[u8]) -> Result<(), VolumeError> {
+        self.inner.write(bytes)
+    }
+    fn sync(self: Box<Self>, mtime: Option<Timestamp>) -> Result<Box<dyn Synced>, VolumeError> {
+        self.volume.call(Call::Flush, &self.place)?;
+        self.inner.sync(mtime)
     }
 }
 

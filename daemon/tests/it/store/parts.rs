@@ -133,22 +133,32 @@ fn what_came_of_a_part_is_kept_where_the_dialect_goes_on_from_there() {
 
 #[test]
 fn a_part_that_rots_while_it_waits_is_asked_for_again() {
-    let home = Furnished::new();
-    let sending = Sending::of(&home, "1");
-    sending.open();
-    for (number, bytes) in [(1, b"one"), (2, b"two"), (3, b"six")] {
-        sending.send(number, bytes).unwrap();
+    for in_order in [true, false] {
+        let home = Furnished::new();
+        let sending = Sending::of(&home, "1");
+        sending.open();
+        let mut all = [(1, b"one"), (2, b"two"), (3, b"six")];
+        if !in_order {
+            all.reverse();
+        }
+        for (number, bytes) in all {
+            sending.send(number, bytes).unwrap();
+        }
+        let grown = sending.dir(&home).join("whole");
+        let (file, at) = match in_order && grown.exists() {
+            true => (grown, 4),
+            false => (sending.dir(&home).join(format!("{:020}", 2)), 1),
+        };
+        let mut rotten = fs::read(&file).unwrap();
+        rotten[at] ^= 1;
+        fs::write(&file, rotten).unwrap();
+        assert!(matches!(sending.assemble("anna/a.jpg", COUNTED), Err(Refusal::Unavailable { .. })));
+        assert!(!home.at("a", "anna/a.jpg").exists());
+        assert_eq!(sending.numbers(), [(1, 3)]);
+        sending.send(2, b"two").unwrap();
+        sending.assemble("anna/a.jpg", COUNTED).unwrap();
+        assert_eq!(fs::read(home.at("a", "anna/a.jpg")).unwrap(), b"onetwo");
     }
-    let file = sending.dir(&home).join(format!("{:020}", 2));
-    let mut rotten = fs::read(&file).unwrap();
-    rotten[1] ^= 1;
-    fs::write(&file, rotten).unwrap();
-    assert!(matches!(sending.assemble("anna/a.jpg", COUNTED), Err(Refusal::Unavailable { .. })));
-    assert!(!home.at("a", "anna/a.jpg").exists());
-    assert_eq!(sending.numbers(), [(1, 3)]);
-    sending.send(2, b"two").unwrap();
-    sending.assemble("anna/a.jpg", COUNTED).unwrap();
-    assert_eq!(fs::read(home.at("a", "anna/a.jpg")).unwrap(), b"onetwo");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::work::ingest::{Ack, Outcome};
 use crate::work::parts::{Numbering, Said, Upload, UploadId, Whole};
 
 /// From this size on, what came of an upload that is cut off is kept, and gone on with. Below it is sent again, which costs less
-/// than writing every photo twice.
+/// than a record, and the flush of that, for every photo.
 const RESUMED: u64 = 4 << 20;
 
 impl Cx {
