@@ -1,6 +1,6 @@
 //! A drive that was plugged in, from the kernel's word that it is there to its place; and one that is gone, away from it.
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,11 +17,22 @@ use crate::report::{self, Report};
 use crate::settings::Settings;
 use crate::{cache, checking, mounted, program};
 
-/// Two drives that come at once are placed one after the other.
+/// Held while something is mounted or let go: two drives that come at once are placed one after the other. Never while a drive is checked.
 pub(crate) fn alone(folder: &Path) -> Result<Flock<fs::File>, Failure> {
+    lock(folder, ".lock")
+}
+
+/// Held while anything is done with a device.
+pub(crate) fn alone_with(folder: &Path, name: &Name) -> Result<Flock<fs::File>, Failure> {
+    lock(folder, &format!(".{name}.lock"))
+}
+
+/// For root only: whoever may read such a file can hold it.
+fn lock(folder: &Path, file: &str) -> Result<Flock<fs::File>, Failure> {
     report::make(folder)?;
-    let at = folder.join(".lock");
-    let file = fs::File::create(&at).map_err(|e| Failure::io("open", &at, e))?;
+    let at = folder.join(file);
+    let file = fs::File::options().write(true).create(true).truncate(false).mode(0o600).open(&at);
+    let file = file.map_err(|e| Failure::io("open", &at, e))?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| Failure::io("lock", &at, e))
 }
 
@@ -30,17 +41,24 @@ pub(crate) fn alone(folder: &Path) -> Result<Flock<fs::File>, Failure> {
 /// # Errors
 /// It cannot be looked at.
 pub fn probe(name: &Name, settings: &Settings) -> Result<Report, Failure> {
-    let _alone = alone(&settings.reports)?;
-    Look::at(name)?.report(settings)
+    let _device = alone_with(&settings.reports, name)?;
+    Look::at(name, &settings.reports)?.report(settings)
 }
 
 /// Recognises, checks and mounts it. What became of it is reported, also when that failed.
 ///
 /// # Errors
-/// A drive of ours could not be mounted.
+/// It cannot be looked at; a drive of ours could not be mounted.
 pub fn attach(name: &Name, settings: &Settings) -> Result<Report, Failure> {
-    let _alone = alone(&settings.reports)?;
-    let mut report = Look::at(name)?.report(settings)?;
+    let _device = alone_with(&settings.reports, name)?;
+    let device = Device::read(name)?;
+    let mut report = match Look::at(name, &settings.reports).and_then(|look| look.report(settings)) {
+        Ok(report) => report,
+        Err(failure) => {
+            report::put(&settings.reports, &Report::failed(device, &failure))?;
+            return Err(failure);
+        }
+    };
     let done = place(&mut report, settings);
     report.failed = done.as_ref().err().map(Failure::to_string);
     report::put(&settings.reports, &report)?;
@@ -48,19 +66,21 @@ pub fn attach(name: &Name, settings: &Settings) -> Result<Report, Failure> {
 }
 
 fn place(report: &mut Report, settings: &Settings) -> Result<(), Failure> {
-    let name = report.device.name.clone();
-    let (at, by_fstab) = match report.decision.clone() {
-        Some(Decision::Mount { at }) => (at, false),
-        Some(Decision::AsFstabSays { at }) => (at, true),
-        Some(Decision::Look | Decision::Mounted { .. } | Decision::Leave { .. }) | None => return Ok(()),
-    };
-    if !by_fstab {
-        return mount(report, settings, &at);
+    match report.decision.clone() {
+        Some(Decision::Mount { at }) => mount(report, settings, Some(at)).map(drop),
+        Some(Decision::AsFstabSays { at }) => {
+            if !examine(report)? {
+                return Err(Failure::new(
+                    "its filesystem needs a person, and /etc/fstab wants it written to",
+                ));
+            }
+            let name = &report.device.name;
+            let done = mounting::by_fstab(name);
+            // systemd may have been quicker: it reads that file, too.
+            if done.is_err() && mounted::is_at(name, &at)? { Ok(()) } else { done }
+        }
+        Some(Decision::Look | Decision::Mounted { .. } | Decision::Leave { .. }) | None => Ok(()),
     }
-    if !examine(report)? {
-        return Err(Failure::new("its filesystem needs a person, and /etc/fstab wants it written to"));
-    }
-    mounting::by_fstab(&name)
 }
 
 /// Looks at its cache and its filesystem, and tells whether it may be written to.
@@ -68,27 +88,48 @@ fn examine(report: &mut Report) -> Result<bool, Failure> {
     // Before the first write: the journal's own flushes are worth nothing either while none is sent.
     report.cache = Some(cache::look(&report.device)?);
     let kind = report.filesystem.as_ref().map(|filesystem| filesystem.kind.as_str()).unwrap_or_default();
+    // A journal that cannot be replayed is nothing to be checked.
+    if report.device.read_only {
+        return Ok(false);
+    }
     let checked = checking::check(&report.device.name, kind)?;
-    let writable = !report.device.read_only && checked.may_be_written();
+    let writable = checked.may_be_written();
     report.checked = Some(checked);
     Ok(writable)
 }
 
-/// Mounts it there, for reading only where it may not be written to.
+/// Mounts it where the decision says, or in any free place, if that was taken while it was checked; for reading only where it may
+/// not be written to. Tells where.
 ///
 /// # Errors
-/// The kernel did not take it, or something else has its name by now.
-pub(crate) fn mount(report: &mut Report, settings: &Settings, at: &Path) -> Result<(), Failure> {
+/// The kernel did not take it, or there is no place any more.
+pub(crate) fn mount(
+    report: &mut Report,
+    settings: &Settings,
+    wanted: Option<PathBuf>,
+) -> Result<PathBuf, Failure> {
     let writable = examine(report)?;
     let kind = report.filesystem.as_ref().map(|filesystem| filesystem.kind.as_str()).unwrap_or_default();
-    make(at)?;
-    mounting::attach(&report.device.name, kind, at, settings.owner, !writable)?;
-    // Between the look and the mount another drive can have taken its name.
-    if Mark::below(at)? == report.marker {
-        return Ok(());
+    let _alone = alone(&settings.reports)?;
+    let taken = mounted::taken(&settings.places.points)?;
+    let free = wanted.iter().chain(settings.places.points.iter().rev()).find(|at| !taken.contains(at));
+    let at =
+        free.ok_or_else(|| Failure::new("there is no place for another drive; eject one first"))?.clone();
+    make(&at)?;
+    mounting::attach(&report.device.name, kind, &at, settings.owner, !writable)?;
+    report.decision = Some(Decision::Mount { at: at.clone() });
+    // What is mounted is the device that is held open. That it can be read is seen here, or it is no drive to work with.
+    match Mark::below(&at) {
+        Ok(mark) if mark == report.marker => Ok(at),
+        Ok(_) => {
+            mounting::detach(&at)?;
+            Err(Failure::new("what was mounted is not what was looked at; it was let go again"))
+        }
+        Err(failure) => {
+            mounting::detach(&at)?;
+            Err(failure)
+        }
     }
-    mounting::detach(at)?;
-    Err(Failure::new("what was mounted is not what was looked at; it was let go again"))
 }
 
 /// Nobody may write there while nothing is mounted (promise P3).
@@ -99,18 +140,17 @@ fn make(at: &Path) -> Result<(), Failure> {
     }
 }
 
-/// It is gone, or is to be: its place is freed at once.
+/// It is gone, or is to be: its place is freed at once. Only a place of the box's, and only if it is this device that is there.
 ///
 /// # Errors
 /// It is still there.
 pub fn detach(name: &Name, settings: &Settings) -> Result<(), Failure> {
     let _alone = alone(&settings.reports)?;
-    let reported = report::take(&settings.reports, name);
-    // The mount outlives the device, and findmnt finds it by the name it was mounted under.
-    match reported {
-        Some(at) if !mounted::taken(std::slice::from_ref(&at))?.is_empty() => mounting::detach(&at),
-        Some(_) | None => Ok(()),
+    let Some(at) = report::take(&settings.reports, name) else { return Ok(()) };
+    if settings.places.points.contains(&at) && mounted::is_at(name, &at)? {
+        return mounting::detach(&at);
     }
+    Ok(())
 }
 
 /// What there is to see of a drive, without its marker.
@@ -123,7 +163,8 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    pub(crate) fn at(name: &Name) -> Result<Self, Failure> {
+    pub(crate) fn at(name: &Name, folder: &Path) -> Result<Self, Failure> {
+        tidy(folder, name)?;
         let device = Device::read(name)?;
         let filesystem = filesystem::on(name)?;
         let twin = match &filesystem {
@@ -163,44 +204,70 @@ impl Look {
         )
     }
 
-    /// Looks for a marker while the kernel refuses every write to the device: a strange drive stays as it is to the byte, whatever its
-    /// filesystem would like to put right when it is mounted.
+    /// Looks for a marker with the device marked as one that takes no writes, which filesystems heed, and without its journal being replayed:
+    /// a strange drive stays as it is to the byte, whatever its filesystem would like to put right when it is mounted.
     fn marker(&self, folder: &Path) -> Result<Option<Mark>, Failure> {
         let kind = self.filesystem.as_ref().map(|found| found.kind.as_str()).unwrap_or_default();
-        let at = folder.join("look");
+        report::make(folder)?;
+        let at = folder.join(format!(".look-{}", self.device.name));
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&at);
         made.map_err(|e| Failure::io("make", &at, e))?;
-        let _unwritable = Unwritable::begin(&self.device)?;
-        mounting::look(&self.device.name, kind, &at)?;
-        let found = Mark::below(&at);
-        // Only root may go in there; what may have it open for a moment is a process that is about to become another program.
-        mounting::release(&at, Patience { tries: 20 })?;
+        let unwritable = Unwritable::begin(&self.device, folder)?;
+        let found = mounting::look(&self.device.name, kind, &at).and_then(|()| {
+            let found = Mark::below(&at);
+            // Only root may go in there; what may have it open for a moment is a process that is about to become another program.
+            let released = mounting::release(&at, Patience { tries: 20 });
+            if released.is_err() {
+                mounting::detach(&at)?;
+            }
+            found
+        });
+        unwritable.end()?;
         found
     }
 }
 
-/// The kernel takes no writes for the device meanwhile (BLKROSET, blockdev(8)).
-struct Unwritable<'d>(Option<&'d Device>);
+/// The device takes no writes meanwhile (BLKROSET, blockdev(8)). It is noted first, so that whoever comes after a kill undoes it.
+struct Unwritable<'d>(Option<(&'d Device, PathBuf)>);
 
 impl<'d> Unwritable<'d> {
-    fn begin(device: &'d Device) -> Result<Self, Failure> {
+    fn begin(device: &'d Device, folder: &Path) -> Result<Self, Failure> {
         if device.read_only {
             return Ok(Self(None));
         }
-        set(device, "--setro")?;
-        Ok(Self(Some(device)))
+        let note = note(folder, &device.name);
+        fs::write(&note, "").map_err(|e| Failure::io("write", &note, e))?;
+        set(&device.name, "--setro")?;
+        Ok(Self(Some((device, note))))
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        let Some((device, note)) = self.0 else { return Ok(()) };
+        set(&device.name, "--setrw")?;
+        fs::remove_file(&note).map_err(|e| Failure::io("remove", &note, e))
     }
 }
 
-impl Drop for Unwritable<'_> {
-    fn drop(&mut self) {
-        // Where that fails the drive stays read-only, and mounting it for writing says so.
-        let _left = self.0.map(|device| set(device, "--setrw"));
-    }
+fn note(folder: &Path, name: &Name) -> PathBuf {
+    folder.join(format!(".unwritable-{name}"))
 }
 
-fn set(device: &Device, how: &str) -> Result<(), Failure> {
-    let node = device.name.node();
+/// Puts right what a look that was killed left behind.
+fn tidy(folder: &Path, name: &Name) -> Result<(), Failure> {
+    let at = folder.join(format!(".look-{name}"));
+    if mounted::is_at(name, &at)? {
+        mounting::detach(&at)?;
+    }
+    let note = note(folder, name);
+    if note.exists() {
+        set(name, "--setrw")?;
+        fs::remove_file(&note).map_err(|e| Failure::io("remove", &note, e))?;
+    }
+    Ok(())
+}
+
+fn set(name: &Name, how: &str) -> Result<(), Failure> {
+    let node = name.node();
     let ended = program::run("blockdev", &[how.as_ref(), node.as_os_str()], Duration::from_secs(30))?;
     if ended.code == 0 {
         Ok(())

@@ -1,6 +1,11 @@
 //! What the kernel says of a block device: from `/sys` only, so it answers while the drive does not.
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{major, minor};
 
 use serde::Serialize;
 
@@ -63,6 +68,9 @@ pub struct Device {
     /// Where it is below `/sys`.
     #[serde(skip)]
     pub path: PathBuf,
+    /// Open as long as anything is decided or done: the kernel gives a name to another disk only when nobody has the old one open.
+    #[serde(skip)]
+    pub held: Option<Arc<File>>,
 }
 
 fn as_text<S: serde::Serializer>(name: &Name, serializer: S) -> Result<S::Ok, S::Error> {
@@ -70,12 +78,13 @@ fn as_text<S: serde::Serializer>(name: &Name, serializer: S) -> Result<S::Ok, S:
 }
 
 impl Device {
-    /// Asks the kernel.
+    /// Asks the kernel, and holds the device open.
     ///
     /// # Errors
     /// There is no such device (any more).
     pub fn read(name: &Name) -> Result<Self, Failure> {
         let class = name.class();
+        let held = hold(name)?;
         let path = fs::canonicalize(&class).map_err(|e| Failure::io("find", &class, e))?;
         // A partition's folder lies in its disk's.
         let whole = if path.join("partition").exists() {
@@ -100,6 +109,7 @@ impl Device {
             model: vendor.trim().to_owned(),
             serial: serial.unwrap_or_else(|| said(&whole.join("device/serial"))),
             path,
+            held: Some(Arc::new(held)),
         })
     }
 
@@ -111,6 +121,18 @@ impl Device {
     /// The folder of the USB device it is on, where it is on one.
     pub fn usb(&self) -> Option<PathBuf> {
         usb_device(&self.disk_path())
+    }
+
+    /// All disks that go when its USB device is let go by the port: those of a bay for two are one device. Without one: its own disk.
+    pub fn companions(&self) -> Vec<Name> {
+        let Some(usb) = self.usb() else { return vec![self.disk.clone()] };
+        let entries = fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
+        let disks = entries.filter_map(|entry| {
+            let path = fs::canonicalize(entry.path()).ok()?;
+            let whole = path.starts_with(&usb) && !path.join("partition").exists();
+            whole.then(|| entry.file_name().to_str()?.parse::<Name>().ok()).flatten()
+        });
+        disks.collect()
     }
 
     /// Partitions of its disk, and the disk itself: all that goes when the disk is switched off.
@@ -125,6 +147,23 @@ impl Device {
         all.sort();
         all
     }
+}
+
+/// Opens the node, and sees to it that it is the device that `/sys` has under this name.
+fn hold(name: &Name) -> Result<File, Failure> {
+    let node = name.node();
+    let mut how = File::options();
+    let file = how
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(&node)
+        .map_err(|e| Failure::io("open", &node, e))?;
+    let number = file.metadata().map_err(|e| Failure::io("look at", &node, e))?.rdev();
+    let told = said(&name.class().join("dev"));
+    if told == format!("{}:{}", major(number), minor(number)) {
+        return Ok(file);
+    }
+    Err(Failure::new(format!("{} is not the device that the kernel calls {name} ({told:?})", node.display())))
 }
 
 /// The nearest folder above that is a USB device, and not an interface of one: it has a product's number.

@@ -24,14 +24,14 @@ pub struct Ejected {
 /// # Errors
 /// Somebody uses it; it is not mounted at one of the box's places.
 pub fn eject(name: &Name, settings: &Settings) -> Result<Ejected, Failure> {
+    let _device = attaching::alone_with(&settings.reports, name)?;
     let _alone = attaching::alone(&settings.reports)?;
     let device = Device::read(name)?;
-    let places = &settings.places.points;
     let all = mounted::in_use(&device)?;
-    let Some((at, _)) = all.iter().find(|(_, itself)| *itself) else {
-        return Err(Failure::new(format!("{name} is not mounted")));
-    };
-    if !places.contains(at) {
+    let mut own = all.iter().filter(|(_, itself)| *itself).map(|(at, _)| at);
+    let at = own.next().ok_or_else(|| Failure::new(format!("{name} is not mounted")))?;
+    let elsewhere = [at].into_iter().chain(own).find(|at| !settings.places.points.contains(at));
+    if let Some(at) = elsewhere {
         return Err(Failure::new(format!(
             "{name} is mounted at {}, which is no place of the box's",
             at.display()
@@ -40,6 +40,5 @@ pub fn eject(name: &Name, settings: &Settings) -> Result<Ejected, Failure> {
     mounting::release(at, PATIENCE)?;
     // Nothing to free any more when the unit is stopped by the device's leaving.
     let _at = report::take(&settings.reports, name);
-    let others = all.iter().any(|(_, itself)| !itself);
-    Ok(Ejected { power: if others { Down::Nothing } else { power::down(&device)? } })
+    Ok(Ejected { power: if power::is_used(&device) { Down::Nothing } else { power::down(&device)? } })
 }

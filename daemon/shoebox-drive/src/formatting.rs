@@ -1,13 +1,15 @@
 //! Making a filesystem on a disk: the only thing here that destroys, and only what a person named.
 //!
-//! The daemon has no part in the decision. What is confirmed is compared with what is plugged in at that moment: model, serial number and
+//! What is confirmed (by a person, as far as the daemon's word goes) is compared with what is plugged in at that moment: model, serial number and
 //! size, and each thing that would be lost. A disk that was swapped meanwhile, or that has more on it than was shown, is refused.
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use crate::attaching::Look;
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::name::Name;
@@ -38,6 +40,23 @@ pub enum Kind {
     Exfat,
 }
 
+impl Kind {
+    const fn maker(self) -> &'static str {
+        match self {
+            Self::Ext4 => "mkfs.ext4",
+            Self::Exfat => "mkfs.exfat",
+        }
+    }
+
+    /// parted(8) knows no exFAT; what it does for NTFS is the same.
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Exfat => "ntfs",
+        }
+    }
+}
+
 /// Minutes for a disk of many terabytes behind a slow bridge.
 const WITHIN: Duration = Duration::from_secs(20 * 60);
 
@@ -61,8 +80,11 @@ pub fn named(name: &Name) -> Result<Named, Failure> {
 fn signatures(name: &Name) -> Result<Vec<String>, Failure> {
     let node = name.node();
     let node = node.to_string_lossy();
-    let ended =
-        program::run("wipefs", &["--noheadings", "--parsable", "--output", "TYPE,LABEL", &node], WITHIN)?;
+    let ended = program::run(
+        "wipefs",
+        &["--noheadings", "--parsable", "--output", "TYPE,UUID,LABEL", &node],
+        WITHIN,
+    )?;
     if ended.code != 0 {
         return Err(Failure::new(format!("wipefs {node}: {}", ended.said.trim())));
     }
@@ -74,12 +96,14 @@ fn signatures(name: &Name) -> Result<Vec<String>, Failure> {
     Ok(all)
 }
 
+/// With its UUID: two disks of one model behind bridges of one serial number differ in nothing else.
 fn sentence(name: &Name, line: &str) -> String {
-    match line.split_once(',') {
-        Some((kind, label)) if !label.is_empty() => format!("{name} {kind} {label:?}"),
-        Some((kind, _)) => format!("{name} {kind}"),
-        None => format!("{name} {line}"),
-    }
+    let mut columns = line.splitn(3, ',');
+    let mut next = || columns.next().unwrap_or_default().to_owned();
+    let (kind, uuid, label) = (next(), next(), next());
+    let uuid = if uuid.is_empty() { String::new() } else { format!(" {uuid}") };
+    let label = if label.is_empty() { String::new() } else { format!(" {label:?}") };
+    format!("{name} {kind}{uuid}{label}")
 }
 
 /// What is asked for against what there is.
@@ -111,7 +135,7 @@ fn compare(confirmed: &Named, found: &Named) -> Result<(), Failure> {
 /// # Errors
 /// It is not what was confirmed; anything of it is in use; a program failed, and then the disk may hold nothing any more.
 pub fn format(name: &Name, kind: Kind, confirmed: &Named, settings: &Settings) -> Result<Name, Failure> {
-    let _alone = attaching::alone(&settings.reports)?;
+    let _device = attaching::alone_with(&settings.reports, name)?;
     let device = Device::read(name)?;
     if !settings.places.buses.contains(&device.bus) {
         return Err(Failure::new("it is not attached by a bus that drives for photos come by"));
@@ -122,36 +146,64 @@ pub fn format(name: &Name, kind: Kind, confirmed: &Named, settings: &Settings) -
     if let Some((at, _)) = mounted::in_use(&device)?.first() {
         return Err(Failure::new(format!("a part of it is in use at {}", at.display())));
     }
-    compare(confirmed, &named(name)?)?;
-    let node = name.node();
-    for part in device.siblings() {
-        step("wipefs", &["--all", "--quiet", &part.node().to_string_lossy()])?;
+    // What cannot be done to its end is not begun.
+    for needed in ["wipefs", "parted", kind.maker()] {
+        program::find(needed)?;
     }
-    // One partition over all of it: computers offer to "initialise" a disk without a table.
+    // udev reads no table while this is held (systemd's "Locking Block Device Access"): partitions come and go by our hand alone.
+    let _quiet = device
+        .held
+        .as_deref()
+        .and_then(|held| held.try_clone().ok())
+        .map(|held| Flock::lock(held, FlockArg::LockExclusive));
+    compare(confirmed, &named(name)?)?;
+    for part in device.siblings() {
+        refuse_ours(&part, settings)?;
+    }
+    // All at once, the disk first: it is given to one alone only if nobody uses any part of it, and read anew at the end only.
+    let nodes: Vec<String> = [device.disk.clone()]
+        .into_iter()
+        .chain(parts(&device))
+        .map(|part| part.node().display().to_string())
+        .collect();
+    step(
+        "wipefs",
+        &[&["--all", "--quiet"], &nodes.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat(),
+    )?;
+    // One partition over all of it: computers offer to "initialise" a disk without a table. By the word behind its name Windows takes it
+    // for one of its own or not.
+    let table = ["mklabel", "gpt", "mkpart", "Shoebox", kind.hint(), "1MiB", "100%"];
     step(
         "parted",
-        &[
-            "--script",
-            "--align",
-            "optimal",
-            &node.to_string_lossy(),
-            "mklabel",
-            "gpt",
-            "mkpart",
-            "Shoebox",
-            "1MiB",
-            "100%",
-        ],
+        &[&["--script", "--align", "optimal", &name.node().display().to_string()], &table[..]].concat(),
     )?;
     let part = first_part(&device)?;
     make(&part, kind)?;
     Ok(part)
 }
 
+fn parts(device: &Device) -> Vec<Name> {
+    device.siblings().into_iter().filter(|part| *part != device.disk).collect()
+}
+
+/// A drive of a Shoebox is never formatted, whoever asks: the daemon has no way to destroy what it keeps (promise P2).
+fn refuse_ours(part: &Name, settings: &Settings) -> Result<(), Failure> {
+    // One that cannot be looked at is no drive that anybody could use.
+    let Ok(report) = Look::at(part, &settings.reports).and_then(|look| look.report(settings)) else {
+        return Ok(());
+    };
+    match report.marker {
+        Some(_) => {
+            Err(Failure::new(format!("{part} is a drive of a Shoebox, and those are not formatted here")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// udev takes a moment to make the node.
 fn first_part(device: &Device) -> Result<Name, Failure> {
     for _ in 0..100 {
-        let found = device.siblings().into_iter().find(|part| *part != device.disk);
+        let found = parts(device).into_iter().next();
         if let Some(part) = found.filter(|part| Path::new(&part.node()).exists()) {
             return Ok(part);
         }
@@ -212,7 +264,7 @@ mod tests {
     #[test]
     fn signatures_are_said_with_their_labels() {
         let name = "sda1".parse().unwrap();
-        assert_eq!(sentence(&name, "ext4,Photos A"), "sda1 ext4 \"Photos A\"");
-        assert_eq!(sentence(&name, "linux_raid_member,"), "sda1 linux_raid_member");
+        assert_eq!(sentence(&name, "ext4,0f6c-1,Photos, A"), "sda1 ext4 0f6c-1 \"Photos, A\"");
+        assert_eq!(sentence(&name, "linux_raid_member,,"), "sda1 linux_raid_member");
     }
 }

@@ -53,10 +53,11 @@ impl Mark {
         Ok(PLACES.iter().find_map(|place| read(&dir, place)))
     }
 
-    /// Whether it was written for this filesystem. Where one has no UUID of 128 bits there is nothing to compare.
+    /// Whether it was written for this filesystem. One that names a UUID was not written to a filesystem that has none of 128 bits: all of
+    /// a drive was copied to a stick then.
     pub fn is_of(&self, filesystem: &Filesystem) -> bool {
         let digits: String = filesystem.uuid.chars().filter(|c| *c != '-').collect::<String>().to_lowercase();
-        self.filesystem.as_ref().is_none_or(|own| digits.len() != 32 || *own == digits)
+        self.filesystem.as_ref().is_none_or(|own| *own == digits)
     }
 }
 
@@ -143,6 +144,8 @@ token_key = "0000000000000000000000000000000000000000000000000000000000000000"
         let on = |uuid: &str| Filesystem { kind: "ext4".into(), uuid: uuid.into(), label: String::new() };
         assert!(mark.is_of(&on("0F6C0F6C-0f6c-0f6c-0f6c-0f6c0f6c0f6c")));
         assert!(!mark.is_of(&on("1f6c0f6c-0f6c-0f6c-0f6c-0f6c0f6c0f6c")));
-        assert!(mark.is_of(&on("1A2B-3C4D")), "FAT's number is too short to be compared");
+        assert!(!mark.is_of(&on("1A2B-3C4D")), "copied to a stick");
+        let unnamed = Mark { filesystem: None, ..mark };
+        assert!(unnamed.is_of(&on("1A2B-3C4D")), "written to one");
     }
 }

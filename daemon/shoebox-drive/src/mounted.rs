@@ -15,12 +15,11 @@ fn targets(table: &str, source: &Name) -> Result<Vec<PathBuf>, Failure> {
     let node = node.to_string_lossy();
     let ask = [table, "--evaluate", "--noheadings", "--raw", "--output", "TARGET", "--source", &node];
     let ended = program::run("findmnt", &ask, WITHIN)?;
-    // 1: there is none.
-    Ok(if ended.code == 0 {
-        ended.out.lines().map(|line| PathBuf::from(unescaped(line))).collect()
-    } else {
-        Vec::new()
-    })
+    match ended.code {
+        0 => Ok(ended.out.lines().map(|line| PathBuf::from(unescaped(line))).collect()),
+        1 if ended.said.trim().is_empty() => Ok(Vec::new()),
+        code => Err(Failure::new(format!("findmnt ended with {code}: {}", ended.said.trim()))),
+    }
 }
 
 /// `--raw`: blanks and the like come as `\x20`.
@@ -70,6 +69,23 @@ pub fn taken(points: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(points.iter().filter(|point| at.contains(&point.as_path())).cloned().collect())
 }
 
+/// Whether what is mounted there, on top of all else, is this device. It goes on being so when the device is gone.
+///
+/// # Errors
+/// The kernel's list cannot be read.
+pub fn is_at(name: &Name, at: &Path) -> Result<bool, Failure> {
+    let list = "/proc/self/mountinfo";
+    let text = fs::read_to_string(list).map_err(|e| Failure::io("read", list, e))?;
+    Ok(source(&text, at).is_some_and(|source| Path::new(source) == name.node()))
+}
+
+/// The last line of a place is what is seen there. What is mounted follows the hyphen and the filesystem's kind.
+fn source<'t>(mountinfo: &'t str, at: &Path) -> Option<&'t str> {
+    let is_there = |line: &&str| line.split(' ').nth(4).is_some_and(|point| Path::new(point) == at);
+    let line = mountinfo.lines().rfind(is_there)?;
+    line.split_once(" - ")?.1.split(' ').nth(1)
+}
+
 /// Whether another device has a filesystem of the same UUID. Asked of the devices and not of udev's links, of which there is one a UUID.
 ///
 /// # Errors
@@ -82,4 +98,18 @@ pub fn has_twin(name: &Name, uuid: &str) -> Result<bool, Failure> {
         // One that cannot be read is nobody's twin yet: it is looked at when it comes.
         matches!(crate::filesystem::on(&other), Ok(Some(found)) if found.uuid == uuid)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_top_is_what_is_mounted() {
+        let text = "30 1 8:1 / / rw - ext4 /dev/sda1 rw\n31 30 8:17 / /srv/a rw,nosuid shared:5 - ext4 /dev/sdb1 rw\n\
+                    32 31 8:33 / /srv/a rw shared:6 master:1 - exfat /dev/sdc1 rw\n";
+        assert_eq!(source(text, Path::new("/srv/a")), Some("/dev/sdc1"));
+        assert_eq!(source(text, Path::new("/")), Some("/dev/sda1"));
+        assert_eq!(source(text, Path::new("/srv")), None);
+    }
 }

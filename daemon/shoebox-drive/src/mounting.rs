@@ -34,7 +34,8 @@ pub fn options(kind: &str) -> Result<Options, String> {
         "ext4" => options("errors=remount-ro", "noload", true),
         // btrfs(5), xfs(5).
         "btrfs" => options("", "rescue=nologreplay", true),
-        "xfs" => options("", "norecovery", true),
+        // nouuid: a clone beside its original can be looked at.
+        "xfs" => options("", "norecovery,nouuid", true),
         "exfat" => options("errors=remount-ro", "", false),
         "ext2" | "ext3" => Err("ext2 and ext3 are not taken; ext4 is".into()),
         "vfat" => Err("FAT32 has no files above 4 GiB, and videos have; exFAT and ext4 are taken".into()),
@@ -63,7 +64,8 @@ pub struct Owner {
 /// The kernel did not take it.
 pub fn attach(name: &Name, kind: &str, at: &Path, owner: Owner, read_only: bool) -> Result<(), Failure> {
     let options = options(kind).map_err(Failure::new)?;
-    let mut data = options.working.to_owned();
+    // A journal that is replayed is written to, also by a mount for reading only: not on a filesystem that takes a person.
+    let mut data = if read_only { options.looking } else { options.working }.to_owned();
     if !options.owners {
         // Hashes of passwords lie on it, and modes cannot keep them from anybody.
         data.push_str(&format!(",uid={},gid={},umask=0077", owner.uid, owner.gid));

@@ -87,8 +87,18 @@ pub fn decide(facts: &Facts<'_>, places: &Places, taken: &[PathBuf]) -> Decision
     if let Some((at, _)) = facts.in_use.iter().find(|(_, itself)| *itself) {
         return Decision::Mounted { at: at.clone() };
     }
-    if let Some(at) = facts.fstab {
-        return Decision::AsFstabSays { at: at.to_owned() };
+    match facts.fstab {
+        Some(at) if places.points.iter().any(|point| point == at) => {
+            return Decision::AsFstabSays { at: at.to_owned() };
+        }
+        // The line may say `/dev/sda1`, and mean whatever stick is in the machine.
+        Some(at) => {
+            return leave(
+                format!("/etc/fstab has a place for it that is not the box's: {}", at.display()),
+                Offer::No,
+            );
+        }
+        None => {}
     }
     if !places.buses.contains(&device.bus) {
         return leave("it is not attached by a bus that drives for photos come by", Offer::No);
@@ -152,6 +162,7 @@ mod tests {
             model: String::new(),
             serial: String::new(),
             path: PathBuf::new(),
+            held: None,
         }
     }
 
@@ -247,8 +258,11 @@ mod tests {
             Decision::Mounted { at: "/mnt".into() }
         );
         let all = facts(&usb, Some(&ext4), None);
-        let fstab = Facts { fstab: Some(Path::new("/srv/x")), ..all };
-        assert_eq!(decide(&fstab, &places(), &[]), Decision::AsFstabSays { at: "/srv/x".into() });
+        let fstab = Facts { fstab: Some(Path::new("/b")), ..all };
+        assert_eq!(decide(&fstab, &places(), &[]), Decision::AsFstabSays { at: "/b".into() });
+        let all = facts(&usb, Some(&ext4), None);
+        let fstab = Facts { fstab: Some(Path::new("/mnt/usb")), ..all };
+        assert!(left(decide(&fstab, &places(), &[])).contains("not the box's: /mnt/usb (No)"));
         let (btrfs, own) = (filesystem("btrfs"), mark(Role::Mirror));
         let all = facts(&usb, Some(&btrfs), Some(Some(&own)));
         assert!(left(decide(&Facts { twin: true, ..all }, &places(), &[])).contains("btrfs"));

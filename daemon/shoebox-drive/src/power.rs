@@ -1,11 +1,14 @@
 //! Letting a disk go for good: its heads are parked and its port is switched off, so that pulling it interrupts nothing.
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
+use nix::fcntl::OFlag;
 use serde::Serialize;
 
 use crate::device::Device;
 use crate::failure::Failure;
+use crate::name::Name;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,6 +31,17 @@ fn switch(device: &Device) -> Option<(PathBuf, Down)> {
         file.exists().then_some((file, Down::Disk))
     };
     usb.or_else(disk)
+}
+
+/// Whether anybody uses anything that would be switched off with it: another disk in the same bay, a partition, whatever lies upon them
+/// (encryption, volumes, arrays), here or where other namespaces have mounted it. The kernel gives a disk to one alone only if nobody
+/// has any of that (open(2), `O_EXCL` on block devices).
+pub fn is_used(device: &Device) -> bool {
+    let alone = |disk: &Name| {
+        let exclusively = OFlag::O_EXCL | OFlag::O_NONBLOCK;
+        fs::File::options().read(true).custom_flags(exclusively.bits()).open(disk.node()).is_ok()
+    };
+    !device.companions().iter().all(alone)
 }
 
 /// Switches the disk off that the device is on. Nothing of it may be mounted any more.

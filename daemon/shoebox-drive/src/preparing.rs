@@ -1,18 +1,21 @@
 //! A drive that is to become one of the box's: mounted where the daemon can adopt it, with nothing on it changed but two new folders.
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, mkdirat};
 use serde::Serialize;
 
 use crate::attaching::{self, Look};
 use crate::failure::Failure;
-use crate::mounting::{self, Owner, Patience};
+use crate::mounting::{self, Owner};
 use crate::name::Name;
 use crate::placing::{Decision, Offer};
 use crate::settings::Settings;
-use crate::{mounted, report};
+use crate::{checking, mounted, report};
 
 /// Where it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,8 +32,8 @@ const FOLDERS: [(&str, u32); 2] = [(".shoebox", 0o700), ("photos", 0o755)];
 /// # Errors
 /// It is one of the system's, or cannot be taken, and why; its filesystem needs a person.
 pub fn prepare(name: &Name, settings: &Settings) -> Result<Prepared, Failure> {
-    let _alone = attaching::alone(&settings.reports)?;
-    let mut found = Look::at(name)?.report(settings)?;
+    let _device = attaching::alone_with(&settings.reports, name)?;
+    let mut found = Look::at(name, &settings.reports)?.report(settings)?;
     match found.decision.take() {
         Some(Decision::Leave { offer: Offer::Adopt, .. }) => {}
         Some(Decision::Leave { why, .. }) => return Err(Failure::new(why)),
@@ -38,22 +41,20 @@ pub fn prepare(name: &Name, settings: &Settings) -> Result<Prepared, Failure> {
         Some(other) => return Err(Failure::new(format!("it needs no preparing: {other:?}"))),
         None => return Err(Failure::new("nothing was decided about it")),
     }
-    let taken = mounted::taken(&settings.places.points)?;
-    let free = settings.places.points.iter().find(|at| !taken.contains(at)).cloned();
-    let at = free.ok_or_else(|| Failure::new("there is no place for another drive; eject one first"))?;
-    found.decision = Some(Decision::Mount { at: at.clone() });
-    let done = attaching::mount(&mut found, settings, &at).and_then(|()| {
-        let writable = found.checked.as_ref().is_some_and(crate::checking::Checked::may_be_written)
-            && !found.device.read_only;
-        if writable {
-            furnish(&at, settings.owner)
-        } else {
-            Err(Failure::new("nothing can be written to it; its filesystem needs a person"))
-        }
-    });
+    let first = settings
+        .places
+        .points
+        .iter()
+        .find(|at| mounted::taken(std::slice::from_ref(at)).is_ok_and(|taken| taken.is_empty()));
+    let at = attaching::mount(&mut found, settings, first.cloned())?;
+    let writable = found.checked.as_ref().is_some_and(checking::Checked::may_be_written);
+    let done = if writable {
+        furnish(&at, settings.owner)
+    } else {
+        Err(Failure::new("nothing can be written to it, or its filesystem needs a person"))
+    };
     if let Err(failure) = done {
-        // Where it was not mounted there is nothing to let go.
-        let _gone = mounting::release(&at, Patience { tries: 4 });
+        mounting::detach(&at)?;
         return Err(failure);
     }
     report::put(&settings.reports, &found)?;
@@ -61,21 +62,36 @@ pub fn prepare(name: &Name, settings: &Settings) -> Result<Prepared, Failure> {
 }
 
 /// What is there already is left to whom it belongs: a folder of that name that is not the daemon's is refused by the daemon.
+///
+/// By handles, and never by a path: the drive's root may belong to somebody who exchanges what was just made for a link to elsewhere.
 fn furnish(at: &Path, owner: Owner) -> Result<(), Failure> {
+    let root = fs::File::open(at).map_err(|e| Failure::io("open", at, e))?;
     for (folder, mode) in FOLDERS {
         let path = at.join(folder);
-        match fs::DirBuilder::new().mode(mode).create(&path) {
-            Ok(()) => {
-                // On a filesystem without owners it belongs to the daemon as it is, and chown(2) is refused.
-                let own = fs::metadata(&path).map_err(|e| Failure::io("look at", &path, e))?;
-                if (own.uid(), own.gid()) != (owner.uid, owner.gid) {
-                    chown(&path, Some(owner.uid), Some(owner.gid))
-                        .map_err(|e| Failure::io("give away", &path, e))?;
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        match mkdirat(&root, folder, Mode::from_bits_truncate(mode)) {
+            Ok(()) => give(&root, folder, owner).map_err(|e| Failure::io("give away", &path, e))?,
+            Err(Errno::EEXIST) => {}
             Err(e) => return Err(Failure::io("make", &path, e)),
         }
     }
     Ok(())
+}
+
+fn give(root: &fs::File, folder: &str, owner: Owner) -> io::Result<()> {
+    let how =
+        OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC);
+    let how = how.resolve(
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV,
+    );
+    let made = fs::File::from(openat2(root, folder, how)?);
+    let own = made.metadata()?;
+    // On a filesystem without owners it belongs to the daemon as it is, and fchown(2) is refused.
+    if (own.uid(), own.gid()) == (owner.uid, owner.gid) {
+        return Ok(());
+    }
+    // Only what was just made: root's, and empty.
+    if own.uid() != 0 || own.nlink() > 2 {
+        return Err(io::Error::other("it is not what was made there"));
+    }
+    fchown(&made, Some(owner.uid), Some(owner.gid))
 }

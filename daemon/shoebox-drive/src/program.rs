@@ -1,9 +1,12 @@
 //! Runs one of a handful of programs, each by its full path, with nothing of the caller's environment and never through a shell.
 use std::ffi::OsStr;
 use std::io::Read as _;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::failure::Failure;
 
@@ -29,11 +32,7 @@ pub struct Ended {
 /// It is not installed, could not be started, or did not end in time (it is killed then; one that waits for a drive which answers
 /// nothing stays until that does).
 pub fn run<A: AsRef<OsStr>>(name: &str, arguments: &[A], within: Duration) -> Result<Ended, Failure> {
-    let found = FOLDERS
-        .iter()
-        .map(|folder| format!("{folder}/{name}"))
-        .find(|path| std::path::Path::new(path).exists());
-    let path = found.ok_or_else(|| Failure::new(format!("{name} is not installed")))?;
+    let path = find(name)?;
     let mut command = Command::new(&path);
     command.args(arguments).env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/sbin:/usr/bin");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/");
@@ -44,14 +43,36 @@ pub fn run<A: AsRef<OsStr>>(name: &str, arguments: &[A], within: Duration) -> Re
         match child.try_wait().map_err(|e| Failure::io("wait for", &path, e))? {
             Some(status) => break status,
             None if began.elapsed() > within => {
-                // What it holds is not ours to wait for: a process in an uninterruptible call dies when that returns.
-                child.kill().map_err(|e| Failure::io("end", &path, e))?;
+                end(&mut child);
                 return Err(Failure::new(format!("{name} took longer than {} s", within.as_secs())));
             }
             None => thread::sleep(Duration::from_millis(20)),
         }
     };
     Ok(Ended { code: code(status), out: read(out), said: read(said) })
+}
+
+/// Where it is.
+///
+/// # Errors
+/// It is not installed.
+pub fn find(name: &str) -> Result<String, Failure> {
+    let mut paths = FOLDERS.iter().map(|folder| format!("{folder}/{name}"));
+    let found = paths.find(|path| std::path::Path::new(path).exists());
+    found.ok_or_else(|| Failure::new(format!("{name} is not installed")))
+}
+
+/// Asks it to end, and ends it if it does not: what repairs a filesystem stops between two writes.
+fn end(child: &mut Child) {
+    let asked = i32::try_from(child.id()).map(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM));
+    for _ in 0..250 {
+        if asked.is_err() || matches!(child.try_wait(), Ok(Some(_)) | Err(_)) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    // One in an uninterruptible call dies when that returns: what it holds is not ours to wait for.
+    let _ended = child.kill();
 }
 
 fn code(status: ExitStatus) -> i32 {

@@ -41,6 +41,14 @@ pub struct Report {
     pub failed: Option<String>,
 }
 
+impl Report {
+    /// Of one that could not even be looked at.
+    pub fn failed(device: Device, failure: &Failure) -> Self {
+        let (filesystem, marker, decision, checked, cache) = (None, None, None, None, None);
+        Self { device, filesystem, marker, decision, checked, cache, failed: Some(failure.to_string()) }
+    }
+}
+
 fn file(folder: &Path, name: &Name) -> PathBuf {
     folder.join(format!("{name}.json"))
 }
@@ -82,7 +90,7 @@ pub fn take(folder: &Path, name: &Name) -> Option<PathBuf> {
     value.get("at").and_then(|at| at.as_str()).map(PathBuf::from)
 }
 
-/// All of them, as they are.
+/// All of them, as they are, but for devices that are gone: systemd does not stop what never started.
 pub fn all(folder: &Path) -> Vec<serde_json::Value> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<_> = entries
@@ -90,5 +98,13 @@ pub fn all(folder: &Path) -> Vec<serde_json::Value> {
         .filter(|path| path.extension().is_some_and(|e| e == "json"))
         .collect();
     files.sort();
-    files.iter().filter_map(|path| serde_json::from_str(&fs::read_to_string(path).ok()?).ok()).collect()
+    let is_there = |path: &&PathBuf| {
+        let name = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<Name>().ok());
+        name.is_some_and(|name| name.class().exists())
+    };
+    files
+        .iter()
+        .filter(is_there)
+        .filter_map(|path| serde_json::from_str(&fs::read_to_string(path).ok()?).ok())
+        .collect()
 }

@@ -203,3 +203,49 @@ fn a_disk_that_the_system_uses_is_not_ours_whatever_is_on_its_other_parts() {
     let report = serde_json::to_value(attaching::probe(&name, &home.settings).unwrap()).unwrap();
     assert_eq!(report["why"], "it is no drive of a Shoebox");
 }
+
+#[test]
+fn a_drive_that_is_gone_takes_no_other_with_it() {
+    let Some(home) = Home::new("drives") else { return };
+    let (one, other) = (home.ext4("one.img"), home.ext4("other.img"));
+    home.adopt(&one, "primary");
+    home.adopt(&other, "primary");
+    let (one, other) = (Plugged::new(&one), Plugged::new(&other));
+    home.attach(&one);
+    // By hand, and then another comes to its place.
+    run("umount", &[home.at("a").to_str().unwrap()]);
+    assert_eq!(home.attach(&other)["at"], home.at("a").to_str().unwrap());
+    attaching::detach(&one.name, &home.settings).unwrap();
+    assert_eq!(home.mounts().len(), 1, "the other one stays");
+    // What was mounted elsewhere, by whoever, is not let go either.
+    attaching::detach(&other.name, &home.settings).unwrap();
+    fs::create_dir_all(home.at("by-hand")).unwrap();
+    run("mount", &[&other.node, home.at("by-hand").to_str().unwrap()]);
+    assert_eq!(home.attach(&other)["decision"], "mounted");
+    attaching::detach(&other.name, &home.settings).unwrap();
+    assert_eq!(home.mounts().len(), 1, "it stays where somebody mounted it");
+    run("umount", &[home.at("by-hand").to_str().unwrap()]);
+}
+
+#[test]
+fn a_look_that_was_killed_is_tidied_up_by_the_next() {
+    let Some(home) = Home::new("drives") else { return };
+    let image = home.ext4("own.img");
+    home.adopt(&image, "mirror");
+    let plugged = Plugged::new(&image);
+    // As it is in the middle of one.
+    let (look, note) = (
+        home.at(&format!("run/.look-{}", plugged.name)),
+        home.at(&format!("run/.unwritable-{}", plugged.name)),
+    );
+    fs::create_dir_all(&look).unwrap();
+    fs::write(&note, "").unwrap();
+    run("blockdev", &["--setro", &plugged.node]);
+    run("mount", &["-o", "ro,noload", &plugged.node, look.to_str().unwrap()]);
+    let report = home.attach(&plugged);
+    assert_eq!(report["at"], home.at("b").to_str().unwrap(), "{report}");
+    assert!(home.mounts()[0].contains(" rw,"), "{:?}", home.mounts());
+    assert!(!note.exists());
+    attaching::detach(&plugged.name, &home.settings).unwrap();
+    assert_eq!(home.mounts(), Vec::<String>::new());
+}

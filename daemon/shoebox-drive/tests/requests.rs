@@ -88,7 +88,7 @@ fn what_is_the_systems_or_cannot_be_taken_is_not_prepared() {
     home.settings.places.buses = vec![Bus::Usb];
     let plugged = Plugged::new(&image);
     assert!(failed(&about(&home, "prepare", &plugged.name)).contains("not attached by a bus"));
-    assert!(failed(&about(&home, "prepare", "sdzz")).contains("could not find"));
+    assert!(failed(&about(&home, "prepare", "sdzz")).contains("could not open"));
     assert!(failed(&ask(&home, r#"{"ask":"prepare","device":"/dev/sda"}"#)).starts_with("not understood"));
     assert_eq!(home.mounts(), Vec::<String>::new());
     drop(plugged);
@@ -108,7 +108,8 @@ fn only_the_disk_that_was_confirmed_is_formatted_with_everything_on_it_named() {
     let before = bytes(&image);
     let plugged = Plugged::new(&image);
     let named = about(&home, "name", &plugged.name)["disk"].clone();
-    assert_eq!(named["lost"], json!([format!("{} ext4 \"Holidays\"", plugged.name)]));
+    let uuid = run("blkid", &["-p", "-o", "value", "-s", "UUID", image.to_str().unwrap()]);
+    assert_eq!(named["lost"], json!([format!("{} ext4 {uuid} \"Holidays\"", plugged.name)]));
     let but = |key: &str, value: Value| {
         let mut other = named.clone();
         other[key] = value;
@@ -149,4 +150,37 @@ fn only_the_disk_that_was_confirmed_is_formatted_with_everything_on_it_named() {
     assert!(Path::new(&home.at("a/photos")).is_dir());
     assert_eq!(about(&home, "eject", &part)["ejected"]["power"], "nothing");
     assert!(failed(&about(&home, "name", &part)).contains("whole disks"));
+}
+
+#[test]
+fn a_disk_with_partitions_is_formatted_at_once_and_a_drive_of_a_shoebox_never() {
+    let Some(home) = Home::new("requests") else { return };
+    let image = home.image("shop.img");
+    let plugged = Plugged::new(&image);
+    let table = [
+        "mklabel", "msdos", "mkpart", "primary", "ntfs", "1MiB", "20MiB", "mkpart", "primary", "21MiB",
+        "60MiB",
+    ];
+    run("parted", &[&["--script", plugged.node.as_str()], &table[..]].concat());
+    let part = format!("{}p1", plugged.node);
+    run("mkfs.ext4", &["-q", "-F", &part]);
+    let named = about(&home, "name", &plugged.name)["disk"].clone();
+    assert_eq!(named["lost"].as_array().unwrap().len(), 2, "the table and the filesystem: {named}");
+    for (kind, word) in [("ext4", "ext4"), ("exfat", "exfat")] {
+        let named = about(&home, "name", &plugged.name)["disk"].clone();
+        let answer = format(&home, &plugged, kind, &named);
+        let part = answer["formatted"]["device"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        assert_eq!(part, format!("{}p1", plugged.name));
+        assert_eq!(run("blkid", &["-p", "-o", "value", "-s", "TYPE", &format!("/dev/{part}")]), word);
+        assert!(!Path::new(&format!("{}p2", plugged.node)).exists());
+    }
+    drop(plugged);
+    let own = home.ext4("own.img");
+    home.adopt(&own, "mirror");
+    let before = bytes(&own);
+    let plugged = Plugged::new(&own);
+    let named = about(&home, "name", &plugged.name)["disk"].clone();
+    assert!(failed(&format(&home, &plugged, "ext4", &named)).contains("not formatted here"));
+    drop(plugged);
+    assert!(bytes(&own) == before);
 }
