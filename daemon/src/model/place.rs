@@ -117,6 +117,11 @@ impl Place {
         Self(format!("{RESERVED}/uploads/{id}/assembled"))
     }
 
+    /// How many bytes of it had been acknowledged when some of them were found damaged and thrown away.
+    pub fn upload_lacking(id: &UploadId) -> Self {
+        Self(format!("{RESERVED}/uploads/{id}/lacking"))
+    }
+
     /// One of its parts, as a file of its own.
     pub fn part(id: &UploadId, number: u64) -> Self {
         Self(format!("{RESERVED}/uploads/{id}/{}", Part::file_name(number)))
@@ -331,7 +336,9 @@ mod tests {
         assert!(
             !Place::photo(&RelPath::parse("whole").unwrap()).may_grow() && !Place::staged("whole").may_grow()
         );
-        for own in [Place::part(&upload, 7), Place::upload_said(&upload), Place::upload_assembled(&upload)] {
+        let notes =
+            [Place::upload_said(&upload), Place::upload_assembled(&upload), Place::upload_lacking(&upload)];
+        for own in notes.into_iter().chain([Place::part(&upload, 7)]) {
             assert!(own.may_be_unlinked(), "{own}");
             assert!(!own.may_grow(), "{own}");
         }

@@ -93,10 +93,12 @@ impl Uploads {
     /// `None`: somebody has it, or it is nobody's any more.
     fn claim(&self, id: &UploadId) -> Option<Growing> {
         let turns = self.of(id);
-        if self.closed().contains(id) || turns.grows.swap(true, Ordering::AcqRel) {
+        if turns.grows.swap(true, Ordering::AcqRel) {
             return None;
         }
-        Some(Growing(turns))
+        let right = Growing(turns);
+        // Only now: whoever had the right until this moment may have closed the file before giving it back.
+        (!self.closed().contains(id)).then_some(right)
     }
 }
 

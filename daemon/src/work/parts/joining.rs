@@ -1,9 +1,12 @@
 //! Making one file of the parts: by giving the one that grew its name, or by copying them in their order.
 use blake3::OUT_LEN;
+use jiff::Timestamp;
 
 use super::lying::discard;
 use super::taking::close;
-use super::{Appended, Assembled, Found, Lying, Parts, UploadId, Whole, discard_parts, find, in_one, put};
+use super::{
+    Appended, Assembled, Found, Lying, Parts, UploadId, Whole, discard_parts, find, in_one, note, put,
+};
 use crate::model::offer::Offer;
 use crate::model::place::Place;
 use crate::store::volume::{ReadAt, Volume, VolumeError};
@@ -26,6 +29,10 @@ impl Parts {
             return self.ingest.again(before);
         }
         let total = whole.of(&found.parts()).map_err(Refusal::NotWhole)?;
+        // Parts that were thrown away leave no gap behind the last one that is left, and not every client states a total.
+        if note::<u64>(&primary, &Place::upload_lacking(id))?.is_some_and(|had| total < had) {
+            return Err(damaged());
+        }
         let offer = Offer { size: Some(total), ..offer };
         // To the end: from the moment that it is a photo as well until it lost its own name, nobody appends to it.
         let is_one = found.grows && in_one(&found.lying) == Some(total);
@@ -64,7 +71,7 @@ impl Parts {
         let mut check = Check { rest: found.lying.iter(), now: None, bad: None };
         let taken = self.ingest.take_grown(offer, &found.grown, &mut |bytes| check.see(bytes));
         match (check.bad, taken) {
-            (Some(bad), _) => Err(throw_away(primary, id, bad)),
+            (Some(bad), _) => Err(throw_away(primary, id, bad, self.pool.now())),
             (None, Ok(received)) => Ok(Some(received)),
             (None, Err(Refusal::Drive(VolumeError::Unsupported { .. }))) => Ok(None),
             (None, Err(refusal)) => {
@@ -88,7 +95,7 @@ impl Parts {
         let mut incoming = self.ingest.begin(offer)?;
         for one in &found.lying {
             if !pour(primary, id, found, one, &mut incoming)? {
-                return Err(throw_away(primary, id, one.part.number));
+                return Err(throw_away(primary, id, one.part.number, self.pool.now()));
             }
         }
         incoming.finish()
@@ -173,9 +180,20 @@ fn seal(reader: &mut dyn ReadAt, at: u64) -> Result<[u8; OUT_LEN], VolumeError> 
 }
 
 /// A part whose bytes are not those that came, and all behind it, are thrown away: every client can go on from the end of what is there.
-fn throw_away(primary: &Primary, id: &UploadId, number: u64) -> Refusal {
+/// How much there was is noted first: a client that goes on to the end of it without having heard of this must not be told that it is whole.
+fn throw_away(primary: &Primary, id: &UploadId, number: u64, now: Timestamp) -> Refusal {
     log::error!("part {number} of an upload was damaged on the drive, and is to be sent again");
-    match discard_parts(&*primary.attached.volume, id, |other| other >= number) {
+    let volume = &*primary.attached.volume;
+    let lacking = Place::upload_lacking(id);
+    let noted = note::<u64>(primary, &lacking).and_then(|before| {
+        let had = find(primary, id)?.map_or(0, |found| found.received()).max(before.unwrap_or(0));
+        put(volume, &lacking, had.to_string().as_bytes(), now)
+            .map_err(|e| Refusal::Drive(primary.attached.heed(e)))
+    });
+    if let Err(refusal) = noted {
+        return refusal;
+    }
+    match discard_parts(volume, id, |other| other >= number) {
         Ok(_) => damaged(),
         Err(e) => Refusal::Drive(primary.attached.heed(e)),
     }

@@ -156,8 +156,12 @@ fn a_part_that_rots_while_it_waits_is_asked_for_again() {
         assert!(!home.at("a", "anna/a.jpg").exists());
         assert_eq!(sending.numbers(), [(1, 3)]);
         sending.send(2, b"two").unwrap();
+        // What was behind it went with it, and was acknowledged once.
+        assert!(matches!(sending.assemble("anna/a.jpg", COUNTED), Err(Refusal::Unavailable { .. })));
+        assert!(!home.at("a", "anna/a.jpg").exists());
+        sending.send(3, b"six").unwrap();
         sending.assemble("anna/a.jpg", COUNTED).unwrap();
-        assert_eq!(fs::read(home.at("a", "anna/a.jpg")).unwrap(), b"onetwo");
+        assert_eq!(fs::read(home.at("a", "anna/a.jpg")).unwrap(), b"onetwosix");
     }
 }
 

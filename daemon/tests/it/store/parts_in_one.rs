@@ -388,3 +388,26 @@ fn room_once_or_twice() {
     }
     film.ends();
 }
+
+/// Behind what is left when damaged parts are thrown away there is no gap, and this client states no total.
+#[test]
+fn what_was_damaged_at_its_end_is_no_whole_until_it_was_sent_again() {
+    for bad in [1, 2, 3] {
+        let Some(film) = Film::begun() else { return };
+        (1..=3).for_each(|number| film.send(number));
+        let mut bytes = fs::read(film.whole()).unwrap();
+        bytes[(bad - 1) * PIECE + 100] ^= 1;
+        fs::write(film.whole(), bytes).unwrap();
+        let later =
+            |film: &Film| matches!(film.assemble(), Err(Refusal::Unavailable { .. } | Refusal::NotWhole(_)));
+        assert!(later(&film), "{bad}: it was damaged");
+        assert_eq!(film.there(), (1..bad as u64).collect::<Vec<_>>());
+        // The answer was not heard: asked again, at once and after a restart.
+        assert!(later(&film), "{bad}: it lacks its end");
+        let film = film.restarted();
+        assert!(later(&film) && !film.film().exists(), "{bad}: it lacks its end");
+        (bad..=3).for_each(|number| film.send(number));
+        assert_eq!(film.assemble().unwrap().outcome(), Outcome::Created);
+        assert!(fs::read(film.film()).unwrap() == film.bytes);
+    }
+}
