@@ -54,6 +54,20 @@ def on_disk(name):
     return "/".join(parts)
 
 
+def chunks(drive):
+    """Parts of uploads that wait on a drive, by number: those that are files of their own, and the records of those that were appended to
+    the file that grows (docs/FORMAT.md). With the inode, by which one that was made anew is told."""
+    found = {}
+    for file in (drive / ".shoebox/uploads").glob("*/*"):
+        number, *record = file.name.split(".")
+        if number.isdigit() and len(record) in (0, 3):
+            try:
+                found[int(number)] = file.stat().st_ino
+            except FileNotFoundError:
+                pass
+    return found
+
+
 class Box:
     """A running daemon with a phone and a computer, in a folder of its own."""
 
