@@ -52,7 +52,8 @@ pub fn probe(name: &Name, settings: &Settings) -> Result<Report, Failure> {
 pub fn attach(name: &Name, settings: &Settings) -> Result<Report, Failure> {
     let _device = alone_with(&settings.reports, name)?;
     let device = Device::read(name)?;
-    let mut report = match Look::at(name, &settings.reports).and_then(|look| look.report(settings)) {
+    let mut report = match Look::of(device.clone(), &settings.reports).and_then(|look| look.report(settings))
+    {
         Ok(report) => report,
         Err(failure) => {
             report::put(&settings.reports, &Report::failed(device, &failure))?;
@@ -164,14 +165,22 @@ pub(crate) struct Look {
 
 impl Look {
     pub(crate) fn at(name: &Name, folder: &Path) -> Result<Self, Failure> {
-        tidy(folder, name)?;
-        let device = Device::read(name)?;
+        Self::of(Device::read(name)?, folder)
+    }
+
+    fn of(device: Device, folder: &Path) -> Result<Self, Failure> {
+        let name = &device.name;
+        if tidy(folder, name)? {
+            // It was told to take no writes.
+            return Self::at(name, folder);
+        }
         let filesystem = filesystem::on(name)?;
         let twin = match &filesystem {
             Some(found) if found.kind == "btrfs" => mounted::has_twin(name, &found.uuid)?,
             Some(_) | None => false,
         };
-        Ok(Self { in_use: mounted::in_use(&device)?, fstab: mounted::fstab(name)?, device, filesystem, twin })
+        let (in_use, fstab) = (mounted::in_use(&device)?, mounted::fstab(name)?);
+        Ok(Self { in_use, fstab, device, filesystem, twin })
     }
 
     pub(crate) fn report(self, settings: &Settings) -> Result<Report, Failure> {
@@ -252,18 +261,19 @@ fn note(folder: &Path, name: &Name) -> PathBuf {
     folder.join(format!(".unwritable-{name}"))
 }
 
-/// Puts right what a look that was killed left behind.
-fn tidy(folder: &Path, name: &Name) -> Result<(), Failure> {
+/// Puts right what a look that was killed left behind. `true`: the device takes writes again, which it did not.
+fn tidy(folder: &Path, name: &Name) -> Result<bool, Failure> {
     let at = folder.join(format!(".look-{name}"));
     if mounted::is_at(name, &at)? {
         mounting::detach(&at)?;
     }
     let note = note(folder, name);
-    if note.exists() {
+    let noted = note.exists();
+    if noted {
         set(name, "--setrw")?;
         fs::remove_file(&note).map_err(|e| Failure::io("remove", &note, e))?;
     }
-    Ok(())
+    Ok(noted)
 }
 
 fn set(name: &Name, how: &str) -> Result<(), Failure> {

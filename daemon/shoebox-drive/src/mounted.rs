@@ -62,10 +62,8 @@ pub fn fstab(name: &Name) -> Result<Option<PathBuf>, Failure> {
 /// # Errors
 /// The kernel's list cannot be read.
 pub fn taken(points: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let list = "/proc/self/mountinfo";
-    let text = fs::read_to_string(list).map_err(|e| Failure::io("read", list, e))?;
-    // proc_pid_mountinfo(5): the fifth field is the mount point.
-    let at: Vec<&Path> = text.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new).collect();
+    let text = mountinfo()?;
+    let at: Vec<&Path> = text.lines().filter_map(point).collect();
     Ok(points.iter().filter(|point| at.contains(&point.as_path())).cloned().collect())
 }
 
@@ -74,15 +72,22 @@ pub fn taken(points: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 /// # Errors
 /// The kernel's list cannot be read.
 pub fn is_at(name: &Name, at: &Path) -> Result<bool, Failure> {
+    Ok(source(&mountinfo()?, at).is_some_and(|source| Path::new(source) == name.node()))
+}
+
+fn mountinfo() -> Result<String, Failure> {
     let list = "/proc/self/mountinfo";
-    let text = fs::read_to_string(list).map_err(|e| Failure::io("read", list, e))?;
-    Ok(source(&text, at).is_some_and(|source| Path::new(source) == name.node()))
+    fs::read_to_string(list).map_err(|e| Failure::io("read", list, e))
+}
+
+/// proc_pid_mountinfo(5): the fifth field is the mount point.
+fn point(line: &str) -> Option<&Path> {
+    line.split(' ').nth(4).map(Path::new)
 }
 
 /// The last line of a place is what is seen there. What is mounted follows the hyphen and the filesystem's kind.
 fn source<'t>(mountinfo: &'t str, at: &Path) -> Option<&'t str> {
-    let is_there = |line: &&str| line.split(' ').nth(4).is_some_and(|point| Path::new(point) == at);
-    let line = mountinfo.lines().rfind(is_there)?;
+    let line = mountinfo.lines().rfind(|line| point(line) == Some(at))?;
     line.split_once(" - ")?.1.split(' ').nth(1)
 }
 
