@@ -39,6 +39,17 @@ fn verify(world: &World) -> VerifyReport {
     world.pool.verify_now(&VerifyScope::default(), &mut |_| ()).unwrap()
 }
 
+/// Both drives lose it at once, and are there again when the box starts.
+fn power_goes(world: &mut World) {
+    for cut in [Which::A, Which::B] {
+        world.let_go(cut).unwrap();
+        world.cut(cut);
+    }
+    world.restart();
+    world.bring_back(Which::A).unwrap();
+    world.bring_back(Which::B).unwrap();
+}
+
 /// All that heals by itself does so.
 fn heal(world: &mut World) {
     for _ in 0..20 {
@@ -223,13 +234,7 @@ fn power_may_go_at_any_call_of_a_healing() {
                 }
                 cuts += 1;
                 world.volume(which).heal();
-                for cut in [Which::A, Which::B] {
-                    world.let_go(cut).unwrap();
-                    world.cut(cut);
-                }
-                world.restart();
-                world.bring_back(Which::A).unwrap();
-                world.bring_back(Which::B).unwrap();
+                power_goes(&mut world);
                 let when = format!("{kinds:?} {which:?} call {nth}");
                 heal(&mut world);
                 assert_eq!(states(&world), [CopyState::Verified; 2], "{when}");
@@ -306,13 +311,7 @@ fn work(world: &mut World, luck: &mut Rng, photos: &[Photo]) -> &'static str {
             return "memory is short";
         }
         _ => {
-            for cut in [Which::A, Which::B] {
-                world.let_go(cut).unwrap();
-                world.cut(cut);
-            }
-            world.restart();
-            world.bring_back(Which::A).unwrap();
-            world.bring_back(Which::B).unwrap();
+            power_goes(world);
             return "power went";
         }
     }
