@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 
-use super::address::Address;
+use crate::face::address::Address;
 use super::{Cx, Exit};
 use crate::face::control::{Fault, FaultKind, Request};
 use crate::work::certificates::CertificateView;

@@ -3,8 +3,8 @@ use clap::Subcommand;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::address::Address;
-use super::apps::{App, Choice, NewDevice, Setup};
+use crate::face::address::Address;
+use crate::face::apps::{App, Choice, NewDevice, Setup};
 use super::card::{self, Card};
 use super::{Cx, Exit, screen};
 use crate::face::control::{Added, Fault, FaultKind, Request};

@@ -13,8 +13,6 @@ use crate::face::control::{CallError, Client, Request};
 use crate::settings::{Settings, SettingsError};
 use crate::work::views::Progress;
 
-mod address;
-mod apps;
 mod ca;
 mod card;
 mod changes;

@@ -8,7 +8,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::address::Address;
+use crate::face::address::Address;
 use super::card::Card;
 use super::{Cx, Exit};
 use crate::app::App;

@@ -8,13 +8,13 @@ const TREE: &str = "/dav/";
 
 /// One way to the box.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub(in crate::face) struct Address {
     base: String,
 }
 
 impl Address {
     /// For other machines: as configured, or this machine's address in its network, through HTTPS where that is on.
-    pub(super) fn for_phones(settings: &Settings) -> Self {
+    pub(in crate::face) fn for_phones(settings: &Settings) -> Self {
         if let Some(url) = &settings.http.public_url {
             return Self { base: url.clone() };
         }
@@ -25,7 +25,7 @@ impl Address {
     }
 
     /// For other machines, plain HTTP: where a phone gets the certificate that HTTPS takes. `None`: it takes none of ours.
-    pub(super) fn for_trust(settings: &Settings) -> Option<String> {
+    pub(in crate::face) fn for_trust(settings: &Settings) -> Option<String> {
         let own = settings.tls.is_on() && settings.http.public_url.is_none();
         own.then(|| format!("{}/ca", Self::plain(settings).base))
     }
@@ -36,7 +36,7 @@ impl Address {
     }
 
     /// For programs on this machine.
-    pub(super) fn for_this_machine(listen: SocketAddr) -> Self {
+    pub(in crate::face) fn for_this_machine(listen: SocketAddr) -> Self {
         Self::at(listen, || None)
     }
 
@@ -53,28 +53,28 @@ impl Address {
     }
 
     /// Where pages are.
-    pub(super) fn web(&self) -> String {
+    pub(in crate::face) fn web(&self) -> String {
         format!("{}/", self.base)
     }
 
     /// The box itself, without a slash at the end.
-    pub(super) fn server(&self) -> String {
+    pub(in crate::face) fn server(&self) -> String {
         self.base.clone()
     }
 
     /// Where photos are sent to.
-    pub(super) fn dav(&self) -> String {
+    pub(in crate::face) fn dav(&self) -> String {
         format!("{}{TREE}", self.base)
     }
 
     /// The same with user and password in it, as one text to scan. `user` and `password` are plain letters.
-    pub(super) fn dav_signed_in(&self, user: &str, password: &str) -> String {
+    pub(in crate::face) fn dav_signed_in(&self, user: &str, password: &str) -> String {
         let (scheme, rest) = self.base.split_once("://").unwrap_or(("http", &self.base));
         format!("{scheme}://{user}:{password}@{rest}{TREE}")
     }
 
     /// The pieces that some apps ask for one by one: protocol, server, port.
-    pub(super) fn pieces(&self) -> (&str, &str, &str) {
+    pub(in crate::face) fn pieces(&self) -> (&str, &str, &str) {
         let (scheme, host) = self.base.split_once("://").unwrap_or(("http", &self.base));
         let usual = if scheme == "https" { "443" } else { "80" };
         match host.rsplit_once(':') {
@@ -86,7 +86,7 @@ impl Address {
     }
 
     /// The path that goes with [`Address::pieces`].
-    pub(super) const fn path() -> &'static str {
+    pub(in crate::face) const fn path() -> &'static str {
         TREE
     }
 }

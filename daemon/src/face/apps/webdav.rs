@@ -1,5 +1,5 @@
 //! Apps on phones that upload to WebDAV.
-use super::super::address::Address;
+use crate::face::address::Address;
 use super::{Code, KEEP_LOCAL, NewDevice, Setup};
 
 fn code(new: &NewDevice<'_>) -> Option<Code> {
