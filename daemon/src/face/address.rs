@@ -1,7 +1,5 @@
-//! The addresses to print for people: where a phone, and where a program on this machine, finds the box.
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-
-use crate::settings::Settings;
+//! One way to the box, as people and apps type it.
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Where the WebDAV tree of whoever signs in begins.
 const TREE: &str = "/dav/";
@@ -13,26 +11,9 @@ pub(in crate::face) struct Address {
 }
 
 impl Address {
-    /// For other machines: as configured, or this machine's address in its network, through HTTPS where that is on.
-    pub(in crate::face) fn for_phones(settings: &Settings) -> Self {
-        if let Some(url) = &settings.http.public_url {
-            return Self { base: url.clone() };
-        }
-        match settings.tls.listen.first() {
-            Some(listen) => Self::through("https", *listen, own_address),
-            None => Self::plain(settings),
-        }
-    }
-
-    /// For other machines, plain HTTP: where a phone gets the certificate that HTTPS takes. `None`: it takes none of ours.
-    pub(in crate::face) fn for_trust(settings: &Settings) -> Option<String> {
-        let own = settings.tls.is_on() && settings.http.public_url.is_none();
-        own.then(|| format!("{}/ca", Self::plain(settings).base))
-    }
-
-    fn plain(settings: &Settings) -> Self {
-        let first = settings.http.listen.first().copied();
-        Self::at(first.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 80))), own_address)
+    /// As a client used it, without a slash at the end.
+    pub(in crate::face) const fn known(base: String) -> Self {
+        Self { base }
     }
 
     /// For programs on this machine.
@@ -40,11 +21,16 @@ impl Address {
         Self::at(listen, || None)
     }
 
-    fn at(listen: SocketAddr, own: impl FnOnce() -> Option<IpAddr>) -> Self {
+    pub(in crate::face) fn at(listen: SocketAddr, own: impl FnOnce() -> Option<IpAddr>) -> Self {
         Self::through("http", listen, own)
     }
 
-    fn through(scheme: &str, listen: SocketAddr, own: impl FnOnce() -> Option<IpAddr>) -> Self {
+    /// At an address that is listened on; where that is all of them, at the one that `own` finds.
+    pub(in crate::face) fn through(
+        scheme: &str,
+        listen: SocketAddr,
+        own: impl FnOnce() -> Option<IpAddr>,
+    ) -> Self {
         let mut shown = listen;
         if listen.ip().is_unspecified() {
             shown.set_ip(own().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
@@ -91,14 +77,6 @@ impl Address {
     }
 }
 
-/// This machine's address on the way to the rest of its network. "Connecting" a UDP socket only makes the kernel
-/// choose a route (connect(2)): no packet is sent to this address, which is reserved for documents (RFC 5737).
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|own| own.ip()).filter(|ip| !ip.is_unspecified())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,26 +95,5 @@ mod tests {
         assert_eq!(local.dav(), "http://127.0.0.1:81/dav/");
         let six = Address::for_this_machine("[::1]:81".parse().unwrap());
         assert_eq!(six.pieces(), ("http", "[::1]", "81"));
-    }
-
-    #[test]
-    fn with_https_on_phones_are_told_that_address_and_where_to_get_the_certificate() {
-        let mut settings = Settings::default();
-        settings.http.listen = vec!["10.0.0.9:8080".parse().unwrap()];
-        assert_eq!(Address::for_trust(&settings), None);
-        settings.tls.listen = vec!["10.0.0.9:8443".parse().unwrap()];
-        assert_eq!(Address::for_phones(&settings).dav(), "https://10.0.0.9:8443/dav/");
-        assert_eq!(Address::for_trust(&settings).as_deref(), Some("http://10.0.0.9:8080/ca"));
-    }
-
-    #[test]
-    fn a_configured_address_wins() {
-        let mut settings = Settings::default();
-        settings.http.public_url = Some("https://box.example".to_owned());
-        let at = Address::for_phones(&settings);
-        assert_eq!(Address::for_trust(&settings), None);
-        assert_eq!(at.dav(), "https://box.example/dav/");
-        assert_eq!(at.pieces(), ("https", "box.example", "443"));
-        assert_eq!(at.dav_signed_in("a", "b"), "https://a:b@box.example/dav/");
     }
 }

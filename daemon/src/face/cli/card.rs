@@ -1,9 +1,9 @@
 //! The card for a new device: address, user, password, a code to scan, and what to type into an app.
 use std::io::{self, IsTerminal as _, Write};
 
+use super::screen;
 use crate::face::address::Address;
 use crate::face::apps::Setup;
-use super::screen;
 use crate::model::account::{DeviceKind, Slug};
 
 /// What comes before everything else where HTTPS is on.

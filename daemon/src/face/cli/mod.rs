@@ -13,6 +13,7 @@ use crate::face::control::{CallError, Client, Request};
 use crate::settings::{Settings, SettingsError};
 use crate::work::views::Progress;
 
+mod address;
 mod ca;
 mod card;
 mod changes;
