@@ -38,6 +38,13 @@ impl Address {
         Self { base: format!("{scheme}://{shown}") }
     }
 
+    /// Whether no other machine finds it there.
+    pub(in crate::face) fn is_of_this_machine_only(&self) -> bool {
+        let (_, server, _) = self.pieces();
+        let bare = server.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
     /// Where pages are.
     pub(in crate::face) fn web(&self) -> String {
         format!("{}/", self.base)

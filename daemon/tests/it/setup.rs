@@ -177,7 +177,7 @@ fn a_box_that_is_somebodys_does_nothing_for_others() {
     // Somebody else of the family, with the right password, is not its keeper.
     let mut hers = Browser::at(&daemon);
     hers.onwards(&format!("do=sign-in&name={keeper}&password={SECRET}"));
-    hers.onwards(&format!("do=person&name=ben&password=bens-own-password&again=bens-own-password"));
+    hers.onwards("do=person&name=ben&password=bens-own-password&again=bens-own-password");
     assert_eq!(stranger.post("do=sign-in&name=ben&password=bens-own-password").status, 403);
     // Signed out, the cookie is worth nothing.
     let old = hers.cookie.clone();
