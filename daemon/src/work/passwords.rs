@@ -52,6 +52,16 @@ impl Pool {
         Ok(equal && stored.is_some())
     }
 
+    /// Whether the box has a main drive, and nobody on it.
+    pub fn is_nobodys(&self) -> Result<bool, Refusal> {
+        Ok(!self.primary()?.catalogue.read(|r| r.has_people())?)
+    }
+
+    /// Whose the box is: the first person with a password. `None`: nobody has one.
+    pub fn keeper(&self) -> Result<Option<Slug>, Refusal> {
+        Ok(self.primary()?.catalogue.read(|r| r.first_with_password())?)
+    }
+
     fn hash(&self, password: &Password) -> Result<PasswordHash, Refusal> {
         let failed = |why: String| Refusal::Unavailable { why };
         let mut salt = [0; 16];

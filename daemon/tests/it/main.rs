@@ -57,6 +57,7 @@ mod scrubbing;
 mod secrets;
 mod sectors;
 mod service;
+mod setup;
 mod store;
 mod sumu;
 mod support;

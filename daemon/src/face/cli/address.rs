@@ -1,102 +1,115 @@
-//! The addresses to print for people: where a phone, and where a program on this machine, finds the box.
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+//! `shoebox address`: where the box is, as text and as a code to scan; on a screen that is attached to it, for as long as it runs.
+use std::time::Duration;
 
+use clap::Args;
+
+use super::{Cx, Exit, screen};
+use crate::face::address::Address;
+use crate::face::control::{Request, StatusReport};
+use crate::model::health::Light;
 use crate::settings::Settings;
 
-/// Where the WebDAV tree of whoever signs in begins.
-const TREE: &str = "/dav/";
+/// How often it is looked whether anything of it has changed.
+const PERIOD: Duration = Duration::from_secs(5);
+/// Clears the screen (ECMA-48: ED 2, CUP).
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// One way to the box.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
-    base: String,
+/// Show where the box is, as text and as a code to scan
+///
+/// Its pages are there: setting it up, sending photos from a browser, how it is doing. With --watch it goes on for good, and shows
+/// what changes: for a screen that is attached to the box.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  shoebox address
+  shoebox address --json | jq -r .url
+  sudo systemctl enable --now shoebox-screen    # on the screen attached to the box, in place of the prompt")]
+pub(super) struct AddressOf {
+    /// Go on, and show it anew whenever it changes
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
+    /// Print one JSON object: url, name_url (null where no name is announced), ca_url (null without HTTPS)
+    #[arg(long)]
+    json: bool,
 }
 
-impl Address {
-    /// For other machines: as configured, or this machine's address in its network, through HTTPS where that is on.
-    pub(super) fn for_phones(settings: &Settings) -> Self {
-        if let Some(url) = &settings.http.public_url {
-            return Self { base: url.clone() };
+#[derive(serde::Serialize)]
+struct Json {
+    url: String,
+    name_url: Option<String>,
+    ca_url: Option<String>,
+}
+
+impl AddressOf {
+    pub(super) fn run(self, cx: &mut Cx<'_>) -> anyhow::Result<Exit> {
+        let settings = cx.settings()?;
+        let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let announced = settings.announce.directory.is_dir();
+        let name_url = machine.filter(|_| announced).map(|name| by_name(&settings, &name));
+        if self.json {
+            let url = Address::for_phones(&settings).web();
+            cx.json(&Json { url, name_url, ca_url: Address::for_trust(&settings) })?;
+            return Ok(Exit::Fine);
         }
-        match settings.tls.listen.first() {
-            Some(listen) => Self::through("https", *listen, own_address),
-            None => Self::plain(settings),
+        if !self.watch {
+            write!(cx.out, "{}", shown(&Address::for_phones(&settings), name_url.as_deref(), None))?;
+            return Ok(Exit::Fine);
         }
-    }
-
-    /// For other machines, plain HTTP: where a phone gets the certificate that HTTPS takes. `None`: it takes none of ours.
-    pub(super) fn for_trust(settings: &Settings) -> Option<String> {
-        let own = settings.tls.is_on() && settings.http.public_url.is_none();
-        own.then(|| format!("{}/ca", Self::plain(settings).base))
-    }
-
-    fn plain(settings: &Settings) -> Self {
-        let first = settings.http.listen.first().copied();
-        Self::at(first.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 80))), own_address)
-    }
-
-    /// For programs on this machine.
-    pub(super) fn for_this_machine(listen: SocketAddr) -> Self {
-        Self::at(listen, || None)
-    }
-
-    fn at(listen: SocketAddr, own: impl FnOnce() -> Option<IpAddr>) -> Self {
-        Self::through("http", listen, own)
-    }
-
-    fn through(scheme: &str, listen: SocketAddr, own: impl FnOnce() -> Option<IpAddr>) -> Self {
-        let mut shown = listen;
-        if listen.ip().is_unspecified() {
-            shown.set_ip(own().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        }
-        Self { base: format!("{scheme}://{shown}") }
-    }
-
-    /// Where pages are.
-    pub(super) fn web(&self) -> String {
-        format!("{}/", self.base)
-    }
-
-    /// The box itself, without a slash at the end.
-    pub(super) fn server(&self) -> String {
-        self.base.clone()
-    }
-
-    /// Where photos are sent to.
-    pub(super) fn dav(&self) -> String {
-        format!("{}{TREE}", self.base)
-    }
-
-    /// The same with user and password in it, as one text to scan. `user` and `password` are plain letters.
-    pub(super) fn dav_signed_in(&self, user: &str, password: &str) -> String {
-        let (scheme, rest) = self.base.split_once("://").unwrap_or(("http", &self.base));
-        format!("{scheme}://{user}:{password}@{rest}{TREE}")
-    }
-
-    /// The pieces that some apps ask for one by one: protocol, server, port.
-    pub(super) fn pieces(&self) -> (&str, &str, &str) {
-        let (scheme, host) = self.base.split_once("://").unwrap_or(("http", &self.base));
-        let usual = if scheme == "https" { "443" } else { "80" };
-        match host.rsplit_once(':') {
-            Some((server, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() => {
-                (scheme, server, port)
+        let mut last = String::new();
+        loop {
+            let report = cx.ask::<StatusReport>(&Request::Status {}).ok();
+            let line = report.map_or_else(|| "It is starting.".to_owned(), |report| how(&report));
+            let text = shown(&Address::for_phones(&settings), name_url.as_deref(), Some(&line));
+            if text != last {
+                write!(cx.out, "{CLEAR}{text}")?;
+                cx.out.flush()?;
+                last = text;
             }
-            Some(_) | None => (scheme, host, usual),
+            std::thread::sleep(PERIOD);
         }
-    }
-
-    /// The path that goes with [`Address::pieces`].
-    pub(super) const fn path() -> &'static str {
-        TREE
     }
 }
 
-/// This machine's address on the way to the rest of its network. "Connecting" a UDP socket only makes the kernel
-/// choose a route (connect(2)): no packet is sent to this address, which is reserved for documents (RFC 5737).
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|own| own.ip()).filter(|ip| !ip.is_unspecified())
+/// The same address by the machine's name in the home's network (RFC 6762).
+fn by_name(settings: &Settings, machine: &str) -> String {
+    let of = Address::for_phones(settings);
+    let (scheme, _, port) = of.pieces();
+    let label = machine.split('.').next().unwrap_or(machine);
+    let usual = matches!((scheme, port), ("http", "80") | ("https", "443"));
+    if usual { format!("{scheme}://{label}.local/") } else { format!("{scheme}://{label}.local:{port}/") }
+}
+
+fn how(report: &StatusReport) -> String {
+    let worst = report.findings.iter().find(|finding| finding.light == report.light);
+    match worst.filter(|_| report.light != Light::Green) {
+        Some(finding) => screen::plain(&format!("{} {}", finding.sentence, finding.remedy)),
+        None => "All is well.".to_owned(),
+    }
+}
+
+/// All of it. A machine without a network has no address that is of any use to a phone.
+fn shown(address: &Address, name_url: Option<&str>, line: Option<&str>) -> String {
+    let url = address.web();
+    let mut text = "Shoebox\n\n".to_owned();
+    if address.is_of_this_machine_only() {
+        text.push_str(
+            "  It is in no network yet: plug in the cable to the router, or give it the Wi-Fi.\n\n",
+        );
+    } else {
+        text.push_str(&format!("  Open  {url}\n"));
+        if let Some(name) = name_url {
+            text.push_str(&format!("  or    {name}\n"));
+        }
+        text.push('\n');
+        if let Some(code) = screen::qr(&url, false) {
+            text.push_str(&code);
+            text.push('\n');
+        }
+    }
+    if let Some(line) = line {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -104,39 +117,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_what_a_client_can_use() {
-        let lan = || Some(IpAddr::from([192, 168, 1, 5]));
-        let at = Address::at("0.0.0.0:8080".parse().unwrap(), lan);
-        assert_eq!(at.dav(), "http://192.168.1.5:8080/dav/");
-        assert_eq!(at.web(), "http://192.168.1.5:8080/");
-        assert_eq!(at.dav_signed_in("anna", "a-b"), "http://anna:a-b@192.168.1.5:8080/dav/");
-        assert_eq!(at.pieces(), ("http", "192.168.1.5", "8080"));
-        let one = Address::at("10.0.0.9:80".parse().unwrap(), lan);
-        assert_eq!(one.dav(), "http://10.0.0.9:80/dav/");
-        let local = Address::for_this_machine("[::]:81".parse().unwrap());
-        assert_eq!(local.dav(), "http://127.0.0.1:81/dav/");
-        let six = Address::for_this_machine("[::1]:81".parse().unwrap());
-        assert_eq!(six.pieces(), ("http", "[::1]", "81"));
+    fn what_a_screen_shows() {
+        let at = Address::known("http://192.168.1.5:8080".to_owned());
+        let text = shown(&at, Some("http://shoebox.local:8080/"), Some("All is well."));
+        assert!(
+            text.contains("Open  http://192.168.1.5:8080/\n  or    http://shoebox.local:8080/\n"),
+            "{text}"
+        );
+        assert!(text.contains('█') || text.contains('▀'), "{text}");
+        assert!(text.ends_with("  All is well.\n"));
+        let alone = shown(&Address::known("http://127.0.0.1:8080".to_owned()), None, None);
+        assert!(alone.contains("in no network yet") && !alone.contains("127.0.0.1"), "{alone}");
     }
 
     #[test]
-    fn with_https_on_phones_are_told_that_address_and_where_to_get_the_certificate() {
+    fn by_the_machines_name() {
         let mut settings = Settings::default();
         settings.http.listen = vec!["10.0.0.9:8080".parse().unwrap()];
-        assert_eq!(Address::for_trust(&settings), None);
-        settings.tls.listen = vec!["10.0.0.9:8443".parse().unwrap()];
-        assert_eq!(Address::for_phones(&settings).dav(), "https://10.0.0.9:8443/dav/");
-        assert_eq!(Address::for_trust(&settings).as_deref(), Some("http://10.0.0.9:8080/ca"));
-    }
-
-    #[test]
-    fn a_configured_address_wins() {
-        let mut settings = Settings::default();
-        settings.http.public_url = Some("https://box.example".to_owned());
-        let at = Address::for_phones(&settings);
-        assert_eq!(Address::for_trust(&settings), None);
-        assert_eq!(at.dav(), "https://box.example/dav/");
-        assert_eq!(at.pieces(), ("https", "box.example", "443"));
-        assert_eq!(at.dav_signed_in("a", "b"), "https://a:b@box.example/dav/");
+        assert_eq!(by_name(&settings, "shoebox.lan"), "http://shoebox.local:8080/");
+        settings.http.listen = vec!["10.0.0.9:80".parse().unwrap()];
+        assert_eq!(by_name(&settings, "shoebox"), "http://shoebox.local/");
     }
 }

@@ -3,8 +3,8 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 
-use super::address::Address;
 use super::{Cx, Exit};
+use crate::face::address::Address;
 use crate::face::control::{Fault, FaultKind, Request};
 use crate::work::certificates::CertificateView;
 

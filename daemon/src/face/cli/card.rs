@@ -1,9 +1,9 @@
 //! The card for a new device: address, user, password, a code to scan, and what to type into an app.
 use std::io::{self, IsTerminal as _, Write};
 
-use super::address::Address;
-use super::apps::Setup;
 use super::screen;
+use crate::face::address::Address;
+use crate::face::apps::Setup;
 use crate::model::account::{DeviceKind, Slug};
 
 /// What comes before everything else where HTTPS is on.
@@ -81,5 +81,40 @@ impl Card<'_> {
                 self.address.dav().replacen("http", "dav", 1)
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::face::apps::{App, NewDevice};
+
+    fn shown(app: App, one_time: bool) -> String {
+        let (person, device) = ("anna".parse().unwrap(), "phone".parse().unwrap());
+        let new = NewDevice {
+            address: &Address::for_this_machine("192.168.1.5:8080".parse().unwrap()),
+            person: &person,
+            device: &device,
+            kind: app.kind(),
+            password: "abcd-efgh-jkmn-pqrs",
+            one_time,
+        };
+        let wanted = app.setup(&new);
+        let mut out = Vec::new();
+        setup(&mut out, &wanted).unwrap();
+        let code = wanted.code.map_or_else(|| "no code".to_owned(), |code| code.content);
+        let text = String::from_utf8(out).unwrap();
+        let drawn = |line: &&str| !line.contains('█') && !line.contains('▀');
+        format!("{code}\n{}\n", text.lines().filter(drawn).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn what_is_printed_for_each_app_is_what_it_was() {
+        let mut text = String::new();
+        for app in App::ALL {
+            text.push_str(&format!("$ --app {}: {}\n{}\n", app.word(), app.about(), shown(app, false)));
+        }
+        text.push_str(&format!("$ --app nextcloud --one-time\n{}", shown(App::Nextcloud, true)));
+        expect_test::expect_file!["cards.txt"].assert_eq(&text);
     }
 }

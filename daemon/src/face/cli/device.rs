@@ -3,10 +3,10 @@ use clap::Subcommand;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::address::Address;
-use super::apps::{App, Choice, NewDevice, Setup};
 use super::card::{self, Card};
 use super::{Cx, Exit, screen};
+use crate::face::address::Address;
+use crate::face::apps::{App, Choice, NewDevice, Setup};
 use crate::face::control::{Added, Fault, FaultKind, Request};
 use crate::model::account::{self, DeviceKind, Slug};
 use crate::work::views::DeviceView;

@@ -14,7 +14,6 @@ use crate::settings::{Settings, SettingsError};
 use crate::work::views::Progress;
 
 mod address;
-mod apps;
 mod ca;
 mod card;
 mod changes;
@@ -29,6 +28,7 @@ mod find;
 mod man;
 mod person;
 mod push;
+mod reached;
 mod rebuild;
 mod receipt;
 mod rescan;
@@ -76,6 +76,7 @@ enum Command {
     Drive(drive::Drive),
     #[command(subcommand)]
     Ca(ca::Ca),
+    Address(address::AddressOf),
     Find(find::Find),
     Receipt(receipt::ReceiptOf),
     Verify(verify::Verify),
@@ -127,6 +128,7 @@ impl CommandLine {
             Command::Device(command) => command.run(&mut cx),
             Command::Drive(command) => command.run(&mut cx),
             Command::Ca(command) => command.run(&mut cx),
+            Command::Address(command) => command.run(&mut cx),
             Command::Find(command) => command.run(&mut cx),
             Command::Receipt(command) => command.run(&mut cx),
             Command::Verify(command) => command.run(&mut cx),

@@ -44,7 +44,7 @@ pub struct Listed {
 use Who::{Anybody, Device, Once, Person};
 
 /// Of our own and of the dialects without a table. What takes a right away comes last.
-const OWN: [(&str, &str, Who); 52] = [
+const OWN: [(&str, &str, Who); 54] = [
     ("GET", "/", Anybody),
     ("PROPFIND", "/", Device),
     ("OPTIONS", "/dav/", Device),
@@ -83,6 +83,8 @@ const OWN: [(&str, &str, Who); 52] = [
     ("HEAD", "/tus/{upload}", Device),
     ("PATCH", "/tus/{upload}", Device),
     ("POST", "/tus/", Device),
+    ("GET", "/setup", Anybody),
+    ("POST", "/setup", Anybody),
     ("GET", "/upload", Anybody),
     ("POST", "/upload/share", Anybody),
     ("GET", "/upload/assets/upload.js", Anybody),
@@ -204,6 +206,7 @@ mod tests {
             Route::Cloud(CloudRoute::Preview(_)) => 34,
             Route::Cloud(CloudRoute::Nothing) => 35,
             Route::Metrics => 36,
+            Route::Setup => 37,
         }
     }
 
@@ -223,6 +226,6 @@ mod tests {
             );
             seen.insert(number(&found));
         }
-        assert_eq!(seen, (0..=36).collect());
+        assert_eq!(seen, (0..=37).collect());
     }
 }

@@ -97,6 +97,8 @@ struct Shared {
     locks: Mutex<Locks>,
     /// Who is signed in on a page.
     sessions: Mutex<Sessions>,
+    /// Who sets the box up.
+    setup: pages::setup::Desk,
     /// Whose turn it is on uploads that are resumed.
     turns: Turns,
     /// From where a Sumu app signed in lately.
@@ -145,6 +147,7 @@ impl Server {
             desk: nextcloud::login::Desk::default(),
             locks: Mutex::default(),
             sessions: Mutex::default(),
+            setup: pages::setup::Desk::default(),
             turns: Turns::default(),
             callers: sumu::Callers::default(),
             pages: immich::Pages::default(),
@@ -243,6 +246,7 @@ async fn respond(
         (Route::Lomorage(door), _) => Ok(lomorage::answer(shared, door, parts, body, from).await),
         (Route::Inbox(rest), Some(device)) => inbox::take(shared, device, parts, rest, body).await,
         (Route::Tus(rest), Some(device)) => Ok(tus::answer(shared, device, parts, rest, body).await),
+        (Route::Setup, _) => pages::setup::answer(shared, &here, (parts, body), from).await,
         (Route::UploadPage, _) => Ok(pages::assets::page(&parts.headers)),
         (Route::Share, _) => Ok(pages::assets::share()),
         (Route::Asset(path), _) => pages::assets::asset(&parts.headers, path),
@@ -256,7 +260,7 @@ async fn respond(
         (Route::Metrics, _) => {
             Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))
         }
-        (Route::Page, _) => Ok(reply::text(StatusCode::OK, PAGE)),
+        (Route::Page, _) => Ok(pages::front::answer(shared, &parts.headers, from).await),
         (Route::WrongMethod(allowed), _) => Err(Deny::Method(allowed)),
         (
             Route::Unknown | Route::Dav(_) | Route::DavRoot | Route::Inbox(_) | Route::Tus(_) | Route::Proofs,
@@ -264,11 +268,6 @@ async fn respond(
         ) => Err(Deny::Status(StatusCode::NOT_FOUND, "nothing here")),
     }
 }
-
-const PAGE: &str = "This is a Shoebox: it keeps a family's photos.\n\
-    Photos are sent from a browser at /upload.\n\
-    Upload programs sign in at /dav/ with a person's name and a device's password.\n\
-    How the box is doing is at /health.";
 
 /// The device that asks, or the answer to whoever it is. While the drives are away nobody is told anything about
 /// passwords: who may sign in is known from the drives.

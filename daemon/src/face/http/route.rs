@@ -5,6 +5,7 @@ use super::lomorage::{self, Door};
 use super::nextcloud::login::Login;
 use super::nextcloud::{self, CloudRoute};
 use super::pages::authority::Door as AuthorityDoor;
+use super::pages::setup;
 
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(super) enum Route<'a> {
     Lomorage(Door<'a>),
     /// Uploads that are resumed: nothing, or the id of one.
     Tus(&'a str),
+    /// The set-up page.
+    Setup,
     /// The page that sends photos from a browser.
     UploadPage,
     /// What is shared with the page, where no service worker of its took it.
@@ -86,6 +89,8 @@ impl Route<'_> {
             Self::Session => Access::Open,
             // What leads to anything there is random; the page asks a person.
             Self::Login(Login::Begin | Login::Poll | Login::Page(_)) => Access::Open,
+            // Whose turn it is there, the page finds out.
+            Self::Setup => Access::Open,
             // A certificate is no secret.
             Self::Authority(_) => Access::Open,
             Self::UploadPage | Self::Share | Self::Asset(_) | Self::Health | Self::Metrics => Access::Open,
@@ -105,6 +110,8 @@ pub(super) fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
         "/" if reads => Route::Page,
         "/" | "*" if matches!(method.as_str(), "OPTIONS" | "PROPFIND") => Route::DavRoot,
         "/" => Route::WrongMethod("GET, HEAD, OPTIONS, PROPFIND"),
+        setup::PATH if reads || *method == Method::POST => Route::Setup,
+        setup::PATH => Route::WrongMethod("GET, HEAD, POST"),
         "/upload" if reads => Route::UploadPage,
         "/upload/session" if matches!(*method, Method::GET | Method::POST | Method::DELETE) => Route::Session,
         "/upload/session" => Route::WrongMethod("GET, POST, DELETE"),
@@ -231,6 +238,10 @@ mod tests {
             ("POST", "/tus", Tus("")),
             ("POST", "/tus/", Tus("")),
             ("PATCH", "/tus/x/y", Tus("x/y")),
+            ("GET", "/setup", Route::Setup),
+            ("POST", "/setup", Route::Setup),
+            ("PUT", "/setup", WrongMethod("GET, HEAD, POST")),
+            ("GET", "/setup/", Unknown),
             ("GET", "/upload", UploadPage),
             ("PUT", "/upload", WrongMethod("GET, HEAD")),
             ("GET", "/upload/", Unknown),
@@ -298,7 +309,7 @@ mod tests {
         #[test]
         fn only_the_tree_needs_a_device_and_only_the_listed_is_open(path in "/?[a-z/%.]{0,12}") {
             let routed = route(&Method::GET, &path);
-            let open = ["/", "/ca", "/ca.crt", "/ca.pem", "/health", "/metrics", "/upload", "/upload/session"].contains(&path.as_str());
+            let open = ["/", "/ca", "/ca.crt", "/ca.pem", "/health", "/metrics", "/setup", "/upload", "/upload/session"].contains(&path.as_str());
             let answers_itself = matches!(routed, Route::Unknown | Route::Asset(_) | Route::WrongMethod(_));
             prop_assert_eq!(!answers_itself && routed.access() == Access::Open, open);
         }

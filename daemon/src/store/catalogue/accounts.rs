@@ -243,6 +243,23 @@ impl Reader<'_> {
             .tried("list passwords")
     }
 
+    /// Whether there is anybody.
+    pub fn has_people(&self) -> Result<bool, CatalogueError> {
+        self.connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM person)")
+            .and_then(|mut s| s.query_row([], |row| row.get(0)))
+            .tried("look for people")
+    }
+
+    /// The first of all people who have a password.
+    pub fn first_with_password(&self) -> Result<Option<Slug>, CatalogueError> {
+        let first = "SELECT name FROM person WHERE password IS NOT NULL ORDER BY created, name LIMIT 1";
+        self.connection
+            .prepare_cached(first)
+            .and_then(|mut s| s.query_row([], |row| parsed(row, 0)).optional())
+            .tried("find the first person with a password")
+    }
+
     /// Bytes of the different contents under a person's names: what is there twice is used once.
     pub fn used_by(&self, person: &Slug) -> Result<u64, CatalogueError> {
         self.connection

@@ -8,10 +8,10 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use super::address::Address;
 use super::card::Card;
 use super::{Cx, Exit};
 use crate::app::App;
+use crate::face::address::Address;
 use crate::face::control::{Client, Fault, FaultKind, Request, StatusReport};
 use crate::logging;
 use crate::model::account::DeviceKind;

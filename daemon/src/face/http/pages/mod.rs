@@ -4,5 +4,7 @@
 //! who it is. Nothing on it comes from another server, and no script or style is written into it.
 pub(super) mod assets;
 pub(super) mod authority;
+pub(super) mod front;
 pub(super) mod proofs;
 pub(super) mod session;
+pub(super) mod setup;

@@ -11,16 +11,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::flows::{Grant, Shown};
 use super::form::{self, Form};
 use super::page::{self, Filled};
-use super::{Cx, drawn};
+use super::{Cx, drawn, turn};
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::face::http::{Shared, upload};
 use crate::model::account::{DeviceKind, Slug};
 use crate::model::agent::likely_device;
 use crate::os::clock;
 use crate::work::error::Refusal;
-
-/// How long a form waits for its turn; then the person is told to come back.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const WRONG: &str = "This name and this password do not belong together.";
 const BUSY: &str = "Too many tries at the moment. Wait a minute, and send this again.";
@@ -113,7 +110,7 @@ pub(super) async fn answer(cx: &Cx<'_>, id: &str, body: &mut Option<Incoming>) -
     if cx.shared.face.pool.available().is_err() {
         return Ok(again(StatusCode::SERVICE_UNAVAILABLE, AWAY));
     }
-    let Some(turn) = turn(cx, &wish.person).await else {
+    let Some(turn) = turn(cx.shared, cx.from, &wish.person).await else {
         return Ok(again(StatusCode::SERVICE_UNAVAILABLE, BUSY));
     };
     let job = Job {
@@ -176,26 +173,6 @@ fn stale() -> Reply {
     let words = "This page was not opened here, or it is an old one, or the browser keeps no cookies. Nothing was sent on. \
                  Close it, and begin again in the app.";
     page::reply(StatusCode::FORBIDDEN, &page::dead_end("This did not come from our page", words))
-}
-
-/// Waits until no other form is carried out, and until tries before this one with the same name and from the same address are paid for: who
-/// guesses gets no further with many connections than with one. `None`: that takes too long.
-async fn turn(cx: &Cx<'_>, person: &Slug) -> Option<OwnedSemaphorePermit> {
-    let until = clock::monotonic() + PATIENCE;
-    loop {
-        let comparing = Arc::clone(&cx.shared.desk.comparing).acquire_owned();
-        let turn = tokio::time::timeout(PATIENCE, comparing).await.ok()?.ok()?;
-        let now = clock::monotonic();
-        let owed = cx.shared.throttle().owed(cx.from, person.as_str(), now);
-        if owed.is_zero() {
-            return Some(turn);
-        }
-        drop(turn);
-        if now + owed > until {
-            return None;
-        }
-        tokio::time::sleep(owed).await;
-    }
 }
 
 /// A form to be carried out: to its end, even if the browser goes away meanwhile.

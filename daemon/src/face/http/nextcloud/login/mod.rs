@@ -3,19 +3,20 @@
 //! Sources: Nextcloud's developer manual, "Login Flow"; `core/Controller/ClientFlowLoginV2Controller.php`, `AppPasswordController.php`.
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::flows::{Asker, Flows, Keys};
 use crate::face::http::auth;
 use crate::face::http::hosts::Authority;
 use crate::face::http::reply::{self, Deny, Reply};
 use crate::face::http::{Shared, upload};
-use crate::model::account::Device;
+use crate::model::account::{Device, Slug};
 use crate::os::clock;
 use crate::work::error::Refusal;
 
@@ -143,6 +144,33 @@ impl Cx<'_> {
 
     fn page(&self, id: &str) -> Result<Reply, Deny> {
         grant::first_page(self, id)
+    }
+}
+
+/// How long a form waits for its turn; then the person is told to come back.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until no other password is compared, and until tries before this one with the same name and from the same address are paid for: who
+/// guesses gets no further with many connections than with one. `None`: that takes too long.
+pub(in crate::face::http) async fn turn(
+    shared: &Arc<Shared>,
+    from: IpAddr,
+    person: &Slug,
+) -> Option<OwnedSemaphorePermit> {
+    let until = clock::monotonic() + PATIENCE;
+    loop {
+        let comparing = Arc::clone(&shared.desk.comparing).acquire_owned();
+        let turn = tokio::time::timeout(PATIENCE, comparing).await.ok()?.ok()?;
+        let now = clock::monotonic();
+        let owed = shared.throttle().owed(from, person.as_str(), now);
+        if owed.is_zero() {
+            return Some(turn);
+        }
+        drop(turn);
+        if now + owed > until {
+            return None;
+        }
+        tokio::time::sleep(owed).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::address::Address;
+use crate::face::address::Address;
 use crate::model::account::{DeviceKind, Slug};
 
 mod lomorage;
@@ -15,7 +15,7 @@ mod webdav;
 
 /// An app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum App {
+pub(in crate::face) enum App {
     /// Nextcloud's, for Android and iOS.
     Nextcloud,
     /// PhotoSync, for iOS and Android.
@@ -37,7 +37,7 @@ pub(super) enum App {
 }
 
 impl App {
-    pub(super) const ALL: [Self; 9] = [
+    pub(in crate::face) const ALL: [Self; 9] = [
         Self::Nextcloud,
         Self::PhotoSync,
         Self::FolderSync,
@@ -50,7 +50,7 @@ impl App {
     ];
 
     /// The word for the command line.
-    pub(super) const fn word(self) -> &'static str {
+    pub(in crate::face) const fn word(self) -> &'static str {
         match self {
             Self::Nextcloud => "nextcloud",
             Self::PhotoSync => "photosync",
@@ -65,7 +65,7 @@ impl App {
     }
 
     /// What it is, in one line.
-    pub(super) const fn about(self) -> &'static str {
+    pub(in crate::face) const fn about(self) -> &'static str {
         match self {
             Self::Nextcloud => "Nextcloud for Android and iPhone: uploads by itself, free",
             Self::PhotoSync => "PhotoSync for iPhone and Android: uploads by itself",
@@ -80,7 +80,7 @@ impl App {
     }
 
     /// What a device with it usually is.
-    pub(super) const fn kind(self) -> DeviceKind {
+    pub(in crate::face) const fn kind(self) -> DeviceKind {
         match self {
             Self::Nextcloud
             | Self::PhotoSync
@@ -93,7 +93,7 @@ impl App {
     }
 
     /// Whether it can exchange a password that is good once for one of its own.
-    pub(super) const fn takes_one_time(self) -> bool {
+    pub(in crate::face) const fn takes_one_time(self) -> bool {
         match self {
             Self::Nextcloud => true,
             Self::PhotoSync
@@ -108,7 +108,7 @@ impl App {
     }
 
     /// What to scan, type and set.
-    pub(super) fn setup(self, device: &NewDevice<'_>) -> Setup {
+    pub(in crate::face) fn setup(self, device: &NewDevice<'_>) -> Setup {
         let setup = match self {
             Self::Nextcloud => nextcloud::setup(device),
             Self::PhotoSync => webdav::photosync(device),
@@ -132,7 +132,7 @@ impl App {
 
 /// The value of `--app`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Choice {
+pub(in crate::face) enum Choice {
     /// Print what there is.
     List,
     /// This one.
@@ -140,7 +140,7 @@ pub(super) enum Choice {
 }
 
 impl Choice {
-    pub(super) fn one(self) -> Option<App> {
+    pub(in crate::face) fn one(self) -> Option<App> {
         match self {
             Self::List => None,
             Self::One(app) => Some(app),
@@ -160,7 +160,7 @@ impl FromStr for Choice {
 
 /// A word that is no app's.
 #[derive(Debug)]
-pub(super) struct UnknownApp;
+pub(in crate::face) struct UnknownApp;
 
 impl fmt::Display for UnknownApp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,36 +176,36 @@ impl fmt::Display for UnknownApp {
 impl std::error::Error for UnknownApp {}
 
 /// What a device needs to sign in.
-pub(super) struct NewDevice<'a> {
-    pub(super) address: &'a Address,
-    pub(super) person: &'a Slug,
-    pub(super) device: &'a Slug,
-    pub(super) kind: DeviceKind,
-    pub(super) password: &'a str,
+pub(in crate::face) struct NewDevice<'a> {
+    pub(in crate::face) address: &'a Address,
+    pub(in crate::face) person: &'a Slug,
+    pub(in crate::face) device: &'a Slug,
+    pub(in crate::face) kind: DeviceKind,
+    pub(in crate::face) password: &'a str,
     /// The password is good once, for fetching the real one.
-    pub(super) one_time: bool,
+    pub(in crate::face) one_time: bool,
 }
 
 /// How an app is set up.
 #[derive(Default, Serialize)]
-pub(super) struct Setup {
+pub(in crate::face) struct Setup {
     /// The app's word.
-    pub(super) app: &'static str,
+    pub(in crate::face) app: &'static str,
     /// The folder on the drives that it sees.
-    pub(super) folder: String,
+    pub(in crate::face) folder: String,
     /// What the code to scan holds, and what to do with it. There is a password in it.
-    pub(super) code: Option<Code>,
+    pub(in crate::face) code: Option<Code>,
     /// What to type, field by field.
-    pub(super) settings: Vec<(&'static str, String)>,
+    pub(in crate::face) settings: Vec<(&'static str, String)>,
     /// The switches that keep photos safe, each one sentence.
-    pub(super) switches: Vec<&'static str>,
+    pub(in crate::face) switches: Vec<&'static str>,
 }
 
 /// A code to scan.
 #[derive(Serialize)]
-pub(super) struct Code {
-    pub(super) content: String,
-    pub(super) how: &'static str,
+pub(in crate::face) struct Code {
+    pub(in crate::face) content: String,
+    pub(in crate::face) how: &'static str,
 }
 
 /// True of every app that can delete what it has sent.
@@ -214,36 +214,6 @@ const KEEP_LOCAL: &str = "Let no app delete photos after uploading. A photo may 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::face::cli::card;
-
-    fn shown(app: App, one_time: bool) -> String {
-        let (person, device) = ("anna".parse().unwrap(), "phone".parse().unwrap());
-        let new = NewDevice {
-            address: &Address::for_this_machine("192.168.1.5:8080".parse().unwrap()),
-            person: &person,
-            device: &device,
-            kind: app.kind(),
-            password: "abcd-efgh-jkmn-pqrs",
-            one_time,
-        };
-        let setup = app.setup(&new);
-        let mut out = Vec::new();
-        card::setup(&mut out, &setup).unwrap();
-        let code = setup.code.map_or_else(|| "no code".to_owned(), |code| code.content);
-        let text = String::from_utf8(out).unwrap();
-        let drawn = |line: &&str| !line.contains('█') && !line.contains('▀');
-        format!("{code}\n{}\n", text.lines().filter(drawn).collect::<Vec<_>>().join("\n"))
-    }
-
-    #[test]
-    fn what_is_printed_for_each_app_is_what_it_was() {
-        let mut text = String::new();
-        for app in App::ALL {
-            text.push_str(&format!("$ --app {}: {}\n{}\n", app.word(), app.about(), shown(app, false)));
-        }
-        text.push_str(&format!("$ --app nextcloud --one-time\n{}", shown(App::Nextcloud, true)));
-        expect_test::expect_file!["cards.txt"].assert_eq(&text);
-    }
 
     #[test]
     fn every_app_is_known_by_its_word() {

@@ -1,6 +1,6 @@
 //! Apps on phones that upload to WebDAV.
-use super::super::address::Address;
 use super::{Code, KEEP_LOCAL, NewDevice, Setup};
+use crate::face::address::Address;
 
 fn code(new: &NewDevice<'_>) -> Option<Code> {
     let content = new.address.dav_signed_in(new.person.as_str(), new.password);

@@ -1,0 +1,196 @@
+//! The set-up page, as a browser uses it: from two new drives to a phone that sends photos, and what nobody else may do there.
+use std::net::SocketAddr;
+
+use crate::support::daemon::{Account, Daemon};
+use crate::support::wire::{self, Reply};
+
+const SECRET: &str = "correct-horse-battery";
+
+/// A browser: what it was told to send with each request.
+struct Browser {
+    to: SocketAddr,
+    cookie: String,
+}
+
+impl Browser {
+    fn at(daemon: &Daemon) -> Self {
+        Self { to: daemon.address, cookie: String::new() }
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAccept: text/html\r\nCookie: {}\r\n\r\n",
+            self.to, self.cookie
+        );
+        Reply::parse(&wire::exchange(self.to, request.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn post_from(&self, origin: &str, body: &str) -> Reply {
+        let request = format!(
+            "POST /setup HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nOrigin: {origin}\r\nCookie: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            self.to,
+            self.cookie,
+            body.len()
+        );
+        Reply::parse(&wire::exchange(self.to, request.as_bytes()).unwrap()).unwrap()
+    }
+
+    /// Sends a form, and keeps the cookie that comes back.
+    fn post(&mut self, body: &str) -> Reply {
+        let reply = self.post_from(&format!("http://{}", self.to), body);
+        let set = reply.text.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+        if let Some(cookie) = set {
+            self.cookie = cookie.split(';').next().unwrap().to_owned();
+        }
+        reply
+    }
+
+    fn onwards(&mut self, body: &str) {
+        let reply = self.post(body);
+        assert_eq!(reply.status, 303, "{body}: {}", reply.text);
+    }
+
+    fn page(&self) -> String {
+        let reply = self.get("/setup");
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        reply.text
+    }
+}
+
+/// A box with two drives that are nobody's.
+fn fresh(dir: &std::path::Path) -> Daemon {
+    for drive in ["a", "b"] {
+        std::fs::create_dir_all(dir.join(drive)).unwrap();
+    }
+    let mut daemon = Daemon::new(dir, 5, &[]);
+    daemon.spawn();
+    daemon.until_it_answers();
+    daemon
+}
+
+fn drive(dir: &std::path::Path, name: &str, role: &str) -> String {
+    let mount = dir.join(name).display().to_string().replace('/', "%2F");
+    format!("do=drive&mount={mount}&role={role}")
+}
+
+fn claim(name: &str) -> String {
+    format!("do=claim&name={name}&password={SECRET}&again={SECRET}")
+}
+
+/// What the card has in the row of this name.
+fn typed<'t>(page: &'t str, row: &str) -> &'t str {
+    let (_, rest) =
+        page.split_once(&format!("<th>{row}</th><td><code>")).unwrap_or_else(|| panic!("{row}: {page}"));
+    rest.split('<').next().unwrap()
+}
+
+#[test]
+fn from_two_new_drives_to_a_phone_that_sends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = fresh(dir.path());
+    let mut anna = Browser::at(&daemon);
+    // Whoever opens the box's address is led there.
+    let front = anna.get("/");
+    assert!(front.status == 303 && front.text.contains("location: /setup"), "{}", front.text);
+    daemon.until("the drives are seen", |_| anna.page().matches("is new here.").count() == 2);
+    assert!(!anna.page().contains("name=\"password\""), "nobody before there is a drive for them");
+    anna.onwards(&drive(dir.path(), "a", "primary"));
+    daemon.until("it is in use", |_| anna.page().contains("is in use."));
+    // A second main drive is offered to nobody.
+    assert_eq!(anna.post(&drive(dir.path(), "b", "primary")).status, 409);
+    anna.onwards(&drive(dir.path(), "b", "mirror"));
+    // What is typed badly is said, and nothing is done.
+    for (bad, words) in [
+        (format!("do=claim&name=Anna&password={SECRET}&again=other-other"), "two different passwords"),
+        ("do=claim&name=Anna&password=short&again=short".to_owned(), "at least 8 characters"),
+        (format!("do=claim&name=%21&password={SECRET}&again={SECRET}"), "letters from a to z"),
+    ] {
+        let reply = anna.post(&bad);
+        assert!(reply.status == 400 && reply.text.contains(words), "{}", reply.text);
+    }
+    anna.onwards(&claim("Anna"));
+    let page = anna.page();
+    assert!(
+        page.contains("Drives, people, phones") && page.contains("<strong>anna</strong>: 0 devices"),
+        "{page}"
+    );
+    anna.onwards("do=person&name=ben");
+    assert_eq!(anna.post("do=person&name=Ben").status, 409);
+
+    let card = anna.post("do=phone&name=ben&phone=Ben%27s+iPhone&app=nextcloud");
+    assert_eq!(card.status, 200, "{}", card.text);
+    assert!(card.text.contains("bens-iphone of ben") && card.text.contains("<svg"), "{}", card.text);
+    assert_eq!(typed(&card.text, "server address"), format!("http://{}", daemon.address));
+    let phone = Account {
+        user: typed(&card.text, "user").to_owned(),
+        password: typed(&card.text, "password").to_owned(),
+    };
+    assert!(card.text.contains(&format!("nc://login/user:ben&amp;password:{}", phone.password)));
+    assert_eq!(daemon.request(&phone, "PUT", "/dav/one.jpg", "", b"a photo").status, 201);
+    daemon.until("both drives have it", |d| d.is_mirrored("ben/bens-iphone/one.jpg"));
+    // It is shown once, and the same name is taken.
+    assert!(!anna.page().contains(&phone.password));
+    assert_eq!(anna.post("do=phone&name=ben&phone=bens-iphone&app=nextcloud").status, 409);
+    assert_eq!(anna.get("/").status, 200, "the front page leads to all of it from now on");
+    assert!(!daemon.log().contains(&phone.password) && !daemon.log().contains(SECRET));
+}
+
+#[test]
+fn a_box_that_is_somebodys_does_nothing_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = fresh(dir.path());
+    let mut anna = Browser::at(&daemon);
+    daemon.until("the drives are seen", |_| anna.page().contains("is new here."));
+    // From a page of another site, nothing.
+    let evil = anna.post_from("http://evil.example", &drive(dir.path(), "a", "primary"));
+    assert_eq!(evil.status, 403, "{}", evil.text);
+    anna.onwards(&drive(dir.path(), "a", "primary"));
+    // Two that come at once: one of them is the first.
+    let both: Vec<u16> = std::thread::scope(|scope| {
+        let send = |name: &'static str| {
+            let mut browser = Browser::at(&daemon);
+            scope.spawn(move || browser.post(&claim(name)).status)
+        };
+        [send("anna"), send("mallory")].map(|thread| thread.join().unwrap()).to_vec()
+    });
+    let mut sorted = both.clone();
+    sorted.sort_unstable();
+    assert!(sorted[0] == 303 && matches!(sorted[1], 403 | 409), "{both:?}");
+    let people = daemon.ask(&["person", "list", "--json"]);
+    assert_eq!(people.as_array().unwrap().len(), 1);
+    let keeper = people[0]["name"].as_str().unwrap().to_owned();
+
+    let mut stranger = Browser::at(&daemon);
+    for form in [
+        drive(dir.path(), "b", "mirror"),
+        claim("mallory"),
+        "do=person&name=mallory".to_owned(),
+        format!("do=phone&name={keeper}&phone=x&app=webdav"),
+    ] {
+        let reply = stranger.post(&form);
+        assert!(reply.status == 403 && reply.text.contains("Sign in first"), "{form}: {}", reply.text);
+    }
+    assert!(!stranger.page().contains(&keeper), "nobody is told who lives here");
+    let wrong = format!("do=sign-in&name={keeper}&password=wrong-horse-battery");
+    assert_eq!(stranger.post(&wrong).status, 403);
+    // Somebody else of the family, with the right password, is not its keeper.
+    let mut hers = Browser::at(&daemon);
+    hers.onwards(&format!("do=sign-in&name={keeper}&password={SECRET}"));
+    hers.onwards("do=person&name=ben&password=bens-own-password&again=bens-own-password");
+    assert_eq!(stranger.post("do=sign-in&name=ben&password=bens-own-password").status, 403);
+    // Signed out, the cookie is worth nothing.
+    let old = hers.cookie.clone();
+    hers.onwards("do=out");
+    hers.cookie = old;
+    assert_eq!(hers.post("do=person&name=eve").status, 403);
+    assert_eq!(daemon.ask(&["person", "list", "--json"]).as_array().unwrap().len(), 2);
+    assert_eq!(daemon.ask(&["device", "list", "--json"]).as_array().unwrap().len(), 0);
+    // Without its main drive nobody becomes the first one.
+    daemon.kill();
+    std::fs::rename(dir.path().join("a"), dir.path().join("elsewhere")).unwrap();
+    daemon.spawn();
+    daemon.until_it_answers();
+    let mut late = Browser::at(&daemon);
+    assert!(late.post(&claim("mallory")).status >= 400);
+}
