@@ -1,6 +1,6 @@
 //! Telling avahi what to announce: one file in the directory that it watches (avahi-daemon(8)). Where that is not there, nothing is.
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Ours, among those of other programs.
@@ -26,9 +26,10 @@ pub fn announce(directory: &Path, service: &str) -> io::Result<bool> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o644)
         .custom_flags(libc::O_NOFOLLOW)
         .open(&new)?;
+    // avahi is a user of its own; what the daemon's mask leaves of a mode would keep it out.
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
     file.write_all(service.as_bytes())?;
     std::fs::rename(&new, &at)?;
     Ok(true)
