@@ -7,8 +7,8 @@
         machine.must("systemctl is-active shoebox")
         machine.yank("left")
 
-Environment: SHOEBOX_IMAGE (an image to take as it is), SHOEBOX_BINARIES or SHOEBOX_DEB (what an image is built with; default: target/release),
-SHOEBOX_CACHE (default: ~/.cache/shoebox).
+Environment: SHOEBOX_IMAGE (an image to take as it is), SHOEBOX_DEB (the package in an image that is built), SHOEBOX_BINARIES (or the
+folder with the programs in it; default: target/release, or that for the other architecture), SHOEBOX_CACHE (default: ~/.cache/shoebox).
 """
 import base64
 import contextlib
@@ -95,17 +95,25 @@ def sha256(path):
 # --- the image
 
 def parts(arch):
-    """(what an image of ours is built with, as arguments; the files whose content makes it what it is)"""
-    deb, binaries = os.environ.get("SHOEBOX_DEB"), os.environ.get("SHOEBOX_BINARIES")
-    if deb:
-        return ["--deb", deb], [deb]
+    """The programs that the package is made of."""
+    binaries = os.environ.get("SHOEBOX_BINARIES")
     if not binaries:
         target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
         binaries = os.path.join(target, "aarch64-unknown-linux-gnu" if arch == "arm64" else "", "release")
-    if not os.path.exists(os.path.join(binaries, "shoebox")):
-        raise Impossible(f"no {binaries}/shoebox: cargo build --release --workspace, or scripts/cross for arm64")
     files = [os.path.join(binaries, name) for name in ("shoebox", "shoebox-drive", "shoebox-card")]
-    return ["--binaries", binaries], [path for path in files if os.path.exists(path)]
+    for path in files:
+        if not os.path.exists(path):
+            raise Impossible(f"no {path}: cargo build --locked --release --bins, or scripts/cross for arm64")
+    return binaries, files
+
+
+def package(arch, where):
+    """Our package, made of programs that were built."""
+    given = os.environ.get("SHOEBOX_DEB")
+    if given:
+        return given
+    must_run(os.path.join(ROOT, "scripts", "package"), "--arch", arch, "--binary-dir", parts(arch)[0], "--fast", "--output", where)
+    return where
 
 
 def image(arch):
@@ -113,8 +121,9 @@ def image(arch):
     given = os.environ.get("SHOEBOX_IMAGE")
     if given:
         return given
-    how, files = parts(arch)
-    for top in ("image-build", "systemd", "udev"):
+    deb = os.environ.get("SHOEBOX_DEB")
+    files = [deb] if deb else parts(arch)[1]
+    for top in ("image-build", "systemd", "udev", "packaging"):
         files += sorted(path for path in glob.glob(os.path.join(ROOT, top, "**"), recursive=True) if os.path.isfile(path))
     key = hashlib.sha256(f"{arch} {time.strftime('%G-%V')}".encode())
     for path in files:
@@ -125,7 +134,8 @@ def image(arch):
         if not os.path.exists(name):
             for old in glob.glob(os.path.join(cache(), f"card-{arch}-*")):
                 shutil.rmtree(old) if os.path.isdir(old) else os.unlink(old)
-            built = subprocess.run([os.path.join(ROOT, "image-build", "build"), "--arch", arch, *how, "--out", name + ".part"], check=False)
+            built = subprocess.run([os.path.join(ROOT, "image-build", "build"), "--arch", arch,
+                                    "--deb", package(arch, os.path.join(cache(), f"shoebox-{arch}.deb")), "--out", name + ".part"], check=False)
             if built.returncode != 0:
                 raise Impossible("image-build/build: no image")
             os.rename(name + ".part", name)
@@ -283,14 +293,15 @@ class Machine:
 
     # --- starting
 
-    def boot(self, raw=False):
+    def boot(self, raw=False, wait=True):
         """A start from nothing, until it says that it is up. `raw`: the card is the file itself, not a layer over it."""
         if raw:
             root = f"file={self.card},format=raw"
         else:
             root = f"file={self.layer()},format=qcow2"
         self.start(root)
-        self.until_up(BOOT)
+        if wait:
+            self.until_up(BOOT)
 
     def layer(self):
         path = os.path.join(self.work, "card.qcow2")
@@ -322,8 +333,13 @@ class Machine:
         self.start(f"file={layer},format=qcow2", "-loadvm", "ready")
         self.until_up(PATIENCE)
 
+    def kill(self):
+        """The power goes; its ports stay known to whoever is sending something."""
+        self.process.kill()
+        self.process.wait()
+
     def cut(self):
-        """The power goes."""
+        """The power goes, and everything of this start is put away."""
         if self.monitor:
             self.monitor.file.close()
             self.monitor.line.close()
