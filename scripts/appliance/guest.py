@@ -8,7 +8,7 @@
         machine.yank("left")
 
 Environment: SHOEBOX_IMAGE (an image to take as it is), SHOEBOX_DEB (the package in an image that is built), SHOEBOX_BINARIES (or the
-folder with the programs in it; default: target/release, or that for the other architecture), SHOEBOX_CACHE (default: ~/.cache/shoebox).
+folder with the programs in it; default: what cargo or scripts/cross built last), SHOEBOX_CACHE (default: ~/.cache/shoebox).
 """
 import base64
 import contextlib
@@ -99,7 +99,9 @@ def parts(arch):
     binaries = os.environ.get("SHOEBOX_BINARIES")
     if not binaries:
         target = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-        binaries = os.path.join(target, "aarch64-unknown-linux-gnu" if arch == "arm64" else "", "release")
+        built = [os.path.join(target, "aarch64-unknown-linux-gnu" if arch == "arm64" else "", kind) for kind in ("release", "debug")]
+        # What was built last: a debug daemon hashes as fast as the other (Cargo.toml).
+        binaries = max(built, key=lambda where: os.stat(where + "/shoebox").st_mtime if os.path.exists(where + "/shoebox") else 0)
     files = [os.path.join(binaries, name) for name in ("shoebox", "shoebox-drive", "shoebox-card")]
     for path in files:
         if not os.path.exists(path):
@@ -133,11 +135,14 @@ def image(arch):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(name):
             for old in glob.glob(os.path.join(cache(), f"card-{arch}-*")):
-                shutil.rmtree(old) if os.path.isdir(old) else os.unlink(old)
+                # Another test may be using one of today.
+                if os.stat(old).st_mtime < time.time() - 86_400:
+                    shutil.rmtree(old) if os.path.isdir(old) else os.unlink(old)
             built = subprocess.run([os.path.join(ROOT, "image-build", "build"), "--arch", arch,
                                     "--deb", package(arch, os.path.join(cache(), f"shoebox-{arch}.deb")), "--out", name + ".part"], check=False)
             if built.returncode != 0:
                 raise Impossible("image-build/build: no image")
+            os.rename(name + ".part.packages", name + ".packages")
             os.rename(name + ".part", name)
     return name
 
