@@ -315,7 +315,7 @@ class Machine:
         return path
 
     def until_up(self, limit):
-        self.until("it answers", lambda: self.run("true", 60)[0] == 0, limit)
+        self.until("it answers", lambda: self.run("true")[0] == 0, limit)
         self.until("it is up", lambda: self.run("systemctl is-system-running")[1].strip() in ("running", "degraded"), limit)
         self.must(f"date -u -s @{int(time.time())} >/dev/null")
 
