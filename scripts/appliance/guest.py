@@ -267,6 +267,8 @@ class Machine:
             tool(program), *kind, "-accel", "tcg,thread=multi", "-smp", "2", "-m", self.memory, "-nodefaults", "-display", "none",
             "-kernel", os.path.join(self.kept, "vmlinuz"), "-initrd", os.path.join(self.kept, "initrd.img"),
             "-append", f"{ROOT_IS} console={CONSOLES[self.arch]} systemd.show_status=1 "
+                       # Emulated, beside whatever else runs here.
+                       "systemd.default_timeout_start_sec=600 systemd.default_device_timeout_sec=600 "
                        f"systemd.set_credential_binary=ssh.authorized_keys.root:{key}",
             "-serial", "file:" + self.console, "-qmp", f"unix:{self.work}/qmp,server=on,wait=off",
             "-device", "virtio-rng-pci", "-drive", f"if=none,id=card,{root}", *card,
