@@ -286,7 +286,8 @@ fn daemon() -> Vec<Source> {
 
 /// All other code of ours: the tests, and what root runs.
 fn beside_the_daemon() -> Vec<Source> {
-    let folders = ["daemon/tests", "daemon/shoebox-card/src", "daemon/shoebox-drive/src", "daemon/shoebox-drive/tests"];
+    let folders =
+        ["daemon/tests", "daemon/shoebox-card/src", "daemon/shoebox-drive/src", "daemon/shoebox-drive/tests"];
     folders.into_iter().flat_map(|folder| files(&repository().join(folder), &[".rs"])).collect()
 }
 
