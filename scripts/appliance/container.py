@@ -5,6 +5,7 @@ The tree of Debian is made once and kept below $XDG_CACHE_HOME (or ~/.cache), by
 it, in memory. All mounts are made in a namespace that ends with the test (`alone`). Nothing here knows a mirror: it takes the one that this
 machine's apt has for Debian, or $DEBIAN_MIRROR."""
 
+import argparse
 import hashlib
 import os
 import pty
@@ -15,12 +16,28 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT = 77  # the exit code of a test that cannot be made on this machine
 SUITE = "trixie"
+# What a box has of Debian that can be tried without a kernel of its own.
+SYSTEM = ["avahi-daemon", "dbus", "e2fsprogs", "mount", "systemd", "systemd-sysv", "tzdata", "udev"]
 BOOT_SECONDS = 300
+ADDRESS, POINTER = 1, 12  # types of records (RFC 1035, 3.2.2)
+# Asks by multicast for a name, as RFC 6762, 6.7 lets a client do that knows nothing of it, and prints the answer.
+MDNS = r"""
+import socket, struct, sys
+own, name, kind = sys.argv[1:]
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(own))
+asker.settimeout(2)
+asker.bind((own, 0))
+labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
+asker.sendto(struct.pack(">6H", 1, 0, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", int(kind), 1), ("224.0.0.251", 5353))
+print(asker.recv(4096).hex())
+"""
 
 
 class Impossible(Exception):
@@ -103,7 +120,11 @@ class Home:
                 self.end()
                 raise Impossible("no network namespace can be made")
             time.sleep(0.05)
-        self.cable()
+        try:
+            self.cable()
+        except BaseException:
+            self.end()
+            raise
 
     def cable(self):
         """Plugs it in. Both places last as long as their holders, through every boot of the box."""
@@ -119,6 +140,11 @@ class Home:
     def on_phone(self, *command, **how):
         return subprocess.run(inside(self.phone, "n", *command), capture_output=True, text=True, check=False, timeout=120, **how)
 
+    def ask_names(self, name, kind):
+        """What the phone hears when it asks for a name: the whole answer, or nothing."""
+        done = self.on_phone(sys.executable, "-c", MDNS, self.PHONE, name, str(kind))
+        return bytes.fromhex(done.stdout) if done.returncode == 0 else b""
+
     def end(self):
         for holder in self.holders:
             holder.kill()
@@ -126,12 +152,13 @@ class Home:
 
 
 class Container:
-    """One boot after another of a layer above a tree of Debian."""
+    """One boot after another of a layer above a tree of Debian, or above others' layers (`below`)."""
 
     def __init__(self, tree, work, home, name="shoebox"):
         self.home, self.name = home, name
         layer = Path(work) / name
         self.root, self.log = layer / "root", Path(work) / f"{name}.log"
+        self.trees = f"{layer}/upper:{tree}"
         layer.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "none", layer], check=True)
         for part in ("root", "upper", "own"):
@@ -144,6 +171,17 @@ class Container:
         # The tree has this machine's, which its first process takes.
         (self.root / "etc/hostname").write_text("shoebox\n")
         self.first = self.process = None
+
+    def install(self, package):
+        """As it is done where an image is made: systemd does not run."""
+        shutil.copyfile(package, self.root / "root/shoebox.deb")
+        return subprocess.run(["chroot", self.root, "dpkg", "-i", "/root/shoebox.deb"], capture_output=True, text=True, check=False,
+                              env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"})
+
+    def below(self):
+        """What it is now, for others to lie above. It is not started any more."""
+        subprocess.run(["umount", self.root], check=True)
+        return self.trees
 
     def boot(self):
         """Starts it; returns after how many seconds its first process answered, and how the system is."""
@@ -247,6 +285,16 @@ class Container:
         self.first = self.process = None
 
 
+def package(binaries, version, to):
+    """Makes the package of these programs. Its file."""
+    file = Path(to) / f"shoebox_{version}.deb"
+    made = subprocess.run([ROOT / "scripts/package", "--binary-dir", binaries, "--version", version, "--fast", "--output", file],
+                          capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise RuntimeError("scripts/package: " + made.stderr[-2000:])
+    return file
+
+
 class Checks:
     """What held and what did not, a line each."""
 
@@ -279,3 +327,38 @@ class Checks:
         """The last line, and the exit code."""
         print(f"{self.name}: {self.passed} passed, {self.failed} failed, {time.monotonic() - self.began:.0f} s")
         return 1 if self.failed or not self.passed else 0
+
+
+def carry_out(about, trial, programs, built):
+    """The whole of a test: its command line, its folder, and how it ended. `trial` makes it of a folder and of where the programs are."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS)
+    parser.add_argument("--binary-dir", default=os.path.join(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"), "debug"))
+    parser.add_argument("--keep", action="store_true")
+    options = parser.parse_args()
+    alone()
+    # Stopped from outside, what was begun is ended as well.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    work = tempfile.mkdtemp(prefix=f"{Path(sys.argv[0]).name}-")
+    begun = None
+    try:
+        needs("mmdebstrap", "systemd-nspawn", "unshare", "nsenter", "ip", "losetup", "mkfs.ext4", *programs)
+        missing = [name for name in built if not os.path.exists(os.path.join(options.binary_dir, name))]
+        if missing:
+            raise Impossible(f"not in {options.binary_dir}: {', '.join(missing)}; cargo build --locked --bins")
+        begun = trial(work, options.binary_dir)
+        return begun.run()
+    except Impossible as why:
+        print(why, file=sys.stderr)
+        return LEFT_OUT
+    except Exception:  # noqa: BLE001 - what a test did not foresee is a failure, with its place
+        traceback.print_exc()
+        return 1
+    finally:
+        if begun:
+            begun.end()
+        if options.keep:
+            print(f"kept: {work}", file=sys.stderr)
+        else:
+            for mounted in sorted(Path(work).glob("*/")):
+                subprocess.run(["umount", "--recursive", mounted], check=False, capture_output=True)
+            shutil.rmtree(work, ignore_errors=True)
