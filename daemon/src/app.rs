@@ -115,6 +115,7 @@ impl App {
         let everybody = settings.tls.plain == Plain::Redirect;
         let port = secure.first().map(std::net::TcpListener::local_addr).transpose()?.map(|at| at.port());
         let server = Server::new(Arc::new(Face {
+            own: addresses::own,
             pool: Arc::clone(&self.pool),
             ingest: Ingest::new(Arc::clone(&self.pool)),
             parts: Parts::new(Arc::clone(&self.pool)),

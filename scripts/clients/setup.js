@@ -48,7 +48,9 @@ const tell = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
   await shot('drives');
   const adopted = [];
   for (const name of ['Drive A', 'Drive B']) {
-    await page.locator('.drive button').first().tap();
+    const form = page.locator('.drive form').first();
+    if (await form.locator('input[name=fresh]').count()) await form.locator('input[name=fresh]').check();
+    await form.locator('button').tap();
     await page.waitForFunction((name) => document.body.textContent.includes(`${name} (`), name);
     adopted.push(name);
   }

@@ -38,6 +38,20 @@ impl Pool {
         Ok(())
     }
 
+    /// Adds a person who signs in with this password, in one event: there is no moment at which the person is there without it. `Exists`.
+    /// Blocking, for up to a second.
+    pub fn add_person_with(&self, person: &Slug, password: &Password) -> Result<(), Refusal> {
+        let hash = self.hash(password)?;
+        let _one_at_a_time = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let primary = self.primary()?;
+        if primary.catalogue.read(|r| r.has_person(person))? {
+            return Err(Refusal::Exists);
+        }
+        primary.submit(Change::Password { person: person.clone(), hash: Some(hash) }, self.now())?;
+        self.wake_mirror();
+        Ok(())
+    }
+
     /// Whether this is the person's password. One that is not there, and a person that is not there, take as long as a wrong one, so that
     /// nobody learns who has an account. Blocking, for up to a second.
     pub fn check_password(&self, person: &Slug, typed: &str) -> Result<bool, Refusal> {

@@ -140,6 +140,8 @@ pub struct Pool {
     pub(super) certificates: Certificates,
     /// Held while a device is added: two at once of one name must not both find it free.
     pub(super) adding: Mutex<()>,
+    /// Held while a drive is adopted.
+    pub(super) adopting: Mutex<()>,
     pub(super) room: Room,
     pub(super) uploads: Uploads,
     pub(super) naming: Naming,
@@ -196,6 +198,7 @@ impl Pool {
             onetimes: OneTimes::default(),
             certificates: Certificates::default(),
             adding: Mutex::default(),
+            adopting: Mutex::default(),
             room: Room::default(),
             uploads: Uploads::default(),
             naming: Naming::default(),

@@ -1,7 +1,7 @@
 //! Watching one mount point: recognises the drive there, opens it, probes it with real I/O, and lets go of it when it is
 //! gone. One of these per mount point, each on its own thread, so that a drive that hangs keeps only its own waiting.
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -460,10 +460,16 @@ impl Pool {
         }
     }
 
-    /// Whether anything seen since the start says that there is a pool, with a primary of its own.
-    fn is_pool_known(&self) -> bool {
-        self.identity().is_some()
-            || self.slots().iter().any(|slot| slot.attached.is_some() || slot.moving.is_some())
+    /// Whether there is a pool, or may be one: a primary was seen since the start, something that bears a marker lies in a place of ours,
+    /// however it stands, or a place has not been looked at yet. As long as that is so, nothing begins anew.
+    pub fn may_be_a_pool(&self) -> bool {
+        let may = |slot: &Slot| {
+            slot.attached.is_some()
+                || slot.moving.is_some()
+                || slot.seen == Seen::NotYet
+                || !matches!(slot.standing, Standing::Absent | Standing::Blank)
+        };
+        self.identity().is_some() || self.slots().iter().any(may)
     }
 
     /// A drive that was put out of the pool comes back into it as a copy.
@@ -484,6 +490,8 @@ impl Pool {
         if self.slot_at(mount).is_none() {
             return Err(AdoptError::NotConfigured(here()));
         }
+        // Two that are adopted at one time would both be the first.
+        let _one = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
         match disk::look(mount) {
             Found::Unmarked => {}
             Found::Nothing(why) => return Err(AdoptError::Nothing(here(), why)),
@@ -499,7 +507,7 @@ impl Pool {
         match (&primary, role) {
             (Some(_), DriveRole::Primary) => return Err(AdoptError::SecondPrimary),
             (None, DriveRole::Mirror | DriveRole::Offline) => return Err(AdoptError::NoPrimary),
-            (None, DriveRole::Primary) if self.is_pool_known() => return Err(AdoptError::PrimaryAway),
+            (None, DriveRole::Primary) if self.may_be_a_pool() => return Err(AdoptError::PrimaryAway),
             (Some(_), DriveRole::Mirror | DriveRole::Offline) | (None, DriveRole::Primary) => {}
         }
         let known = primary.map(|p| (p.attached.marker.pool, p.attached.marker.token_key.clone()));

@@ -71,7 +71,8 @@ fn fresh(dir: &std::path::Path) -> Daemon {
 
 fn drive(dir: &std::path::Path, name: &str, role: &str) -> String {
     let mount = dir.join(name).display().to_string().replace('/', "%2F");
-    format!("do=drive&mount={mount}&role={role}")
+    let fresh = if role == "primary" { "&fresh=yes" } else { "" };
+    format!("do=drive&mount={mount}&role={role}{fresh}")
 }
 
 fn claim(name: &str) -> String {
@@ -90,11 +91,14 @@ fn from_two_new_drives_to_a_phone_that_sends() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = fresh(dir.path());
     let mut anna = Browser::at(&daemon);
+    daemon.until("the drives are seen", |_| anna.page().matches("is new here.").count() == 2);
     // Whoever opens the box's address is led there.
     let front = anna.get("/");
     assert!(front.status == 303 && front.text.contains("location: /setup"), "{}", front.text);
-    daemon.until("the drives are seen", |_| anna.page().matches("is new here.").count() == 2);
     assert!(!anna.page().contains("name=\"password\""), "nobody before there is a drive for them");
+    // Only a person knows whether there are other drives of this box.
+    let unsaid = drive(dir.path(), "a", "primary").replace("&fresh=yes", "");
+    assert_eq!(anna.post(&unsaid).status, 400);
     anna.onwards(&drive(dir.path(), "a", "primary"));
     daemon.until("it is in use", |_| anna.page().contains("is in use."));
     // A second main drive is offered to nobody.
@@ -152,7 +156,7 @@ fn a_box_that_is_somebodys_does_nothing_for_others() {
             let mut browser = Browser::at(&daemon);
             scope.spawn(move || browser.post(&claim(name)).status)
         };
-        [send("anna"), send("mallory")].map(|thread| thread.join().unwrap()).to_vec()
+        [send("clara"), send("mallory")].map(|thread| thread.join().unwrap()).to_vec()
     });
     let mut sorted = both.clone();
     sorted.sort_unstable();
@@ -169,28 +173,105 @@ fn a_box_that_is_somebodys_does_nothing_for_others() {
         format!("do=phone&name={keeper}&phone=x&app=webdav"),
     ] {
         let reply = stranger.post(&form);
-        assert!(reply.status == 403 && reply.text.contains("Sign in first"), "{form}: {}", reply.text);
+        assert!(
+            reply.status == 403 && reply.text.contains("Sign in first, as the one"),
+            "{form}: {}",
+            reply.text
+        );
     }
     assert!(!stranger.page().contains(&keeper), "nobody is told who lives here");
     let wrong = format!("do=sign-in&name={keeper}&password=wrong-horse-battery");
     assert_eq!(stranger.post(&wrong).status, 403);
-    // Somebody else of the family, with the right password, is not its keeper.
     let mut hers = Browser::at(&daemon);
     hers.onwards(&format!("do=sign-in&name={keeper}&password={SECRET}"));
     hers.onwards("do=person&name=ben&password=bens-own-password&again=bens-own-password");
-    assert_eq!(stranger.post("do=sign-in&name=ben&password=bens-own-password").status, 403);
+    hers.onwards("do=person&name=kim");
+    // Somebody else of the family, with a password, adds phones of his own and nothing else; and nobody adds one for him.
+    let mut ben = Browser::at(&daemon);
+    ben.onwards("do=sign-in&name=Ben&password=bens-own-password");
+    assert!(ben.page().contains("Your phones") && !ben.page().contains(&keeper), "{}", ben.page());
+    for form in ["do=person&name=eve", "do=phone&name=kim&phone=x&app=webdav"] {
+        assert_eq!(ben.post(form).status, 403, "{form}");
+    }
+    assert_eq!(ben.post(&drive(dir.path(), "b", "mirror")).status, 403);
+    assert_eq!(hers.post("do=phone&name=ben&phone=spy&app=webdav").status, 403);
+    assert_eq!(ben.post("do=phone&name=ben&phone=own&app=webdav").status, 200);
+    assert_eq!(hers.post("do=phone&name=kim&phone=first&app=webdav").status, 200);
     // Signed out, the cookie is worth nothing.
     let old = hers.cookie.clone();
     hers.onwards("do=out");
     hers.cookie = old;
     assert_eq!(hers.post("do=person&name=eve").status, 403);
-    assert_eq!(daemon.ask(&["person", "list", "--json"]).as_array().unwrap().len(), 2);
-    assert_eq!(daemon.ask(&["device", "list", "--json"]).as_array().unwrap().len(), 0);
-    // Without its main drive nobody becomes the first one.
+    assert_eq!(daemon.ask(&["person", "list", "--json"]).as_array().unwrap().len(), 3);
+    assert_eq!(daemon.ask(&["device", "list", "--json"]).as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_box_whose_main_drive_is_away_is_nobodys_to_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = fresh(dir.path());
+    let mut anna = Browser::at(&daemon);
+    daemon.until("the drives are seen", |_| anna.page().contains("is new here."));
+    // Both at once, as two taps: one of them is the main drive, and there is one pool.
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let send = |name: &'static str| {
+            let mut browser = Browser::at(&daemon);
+            let form = drive(dir.path(), name, "primary");
+            scope.spawn(move || browser.post(&form).status)
+        };
+        [send("a"), send("b")].map(|thread| thread.join().unwrap()).to_vec()
+    });
+    let late = |status: &u16| matches!(*status, 409 | 503);
+    assert!(statuses.contains(&303) && statuses.iter().any(late), "{statuses:?}");
+    let marked = |name: &str| dir.path().join(name).join(".shoebox/drive.toml").exists();
+    assert!(marked("a") != marked("b"), "two taps made two pools");
+    let (main, other) = if marked("a") { ("a", "b") } else { ("b", "a") };
+    anna.onwards(&claim("anna"));
+    anna.onwards(&drive(dir.path(), other, "mirror"));
     daemon.kill();
-    std::fs::rename(dir.path().join("a"), dir.path().join("elsewhere")).unwrap();
+    // The main drive is gone, a new one lies in its place; the card has forgotten all of it.
+    std::fs::rename(dir.path().join(main), dir.path().join("elsewhere")).unwrap();
+    std::fs::create_dir(dir.path().join(main)).unwrap();
     daemon.spawn();
     daemon.until_it_answers();
     let mut late = Browser::at(&daemon);
-    assert!(late.post(&claim("mallory")).status >= 400);
+    daemon.until("the new one is seen", |_| late.page().contains("is new here."));
+    assert_eq!(late.get("/").status, 200, "nobody is led to setting up what is set up");
+    assert!(late.page().contains("The main drive is not here"), "{}", late.page());
+    assert_eq!(late.post(&drive(dir.path(), main, "primary")).status, 503);
+    assert_eq!(late.post(&claim("mallory")).status, 503);
+    assert!(!dir.path().join(main).join(".shoebox/drive.toml").exists());
+}
+
+#[test]
+fn its_keeper_is_the_first_whatever_the_clock_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = fresh(dir.path());
+    let mut zoe = Browser::at(&daemon);
+    daemon.until("the drives are seen", |_| zoe.page().matches("is new here.").count() == 2);
+    zoe.onwards(&drive(dir.path(), "a", "primary"));
+    zoe.onwards(&claim("zoe"));
+    zoe.onwards(&drive(dir.path(), "b", "mirror"));
+    // One who was added later, and is said to be older: on the command line, where the alphabet would make him the first.
+    zoe.onwards("do=person&name=adam&password=adams-own-password&again=adams-own-password");
+    assert_eq!(zoe.post("do=phone&name=zoe&phone=phone&app=webdav").status, 200);
+    daemon.until("B was told", |d| {
+        let told = std::fs::read_dir(dir.path().join("b/.shoebox/manifest")).is_ok_and(|mut all| {
+            all.any(|file| {
+                std::fs::read_to_string(file.unwrap().path()).is_ok_and(|text| text.contains("adam"))
+            })
+        });
+        told && d.run(&["status"]).0 != 3
+    });
+    // Rebuilt from the other drive's record, it is still hers.
+    daemon.kill();
+    std::fs::rename(dir.path().join("a"), dir.path().join("elsewhere")).unwrap();
+    std::fs::create_dir(dir.path().join("a")).unwrap();
+    daemon.spawn();
+    daemon.until_it_answers();
+    daemon.until("B takes its place", |d| d.run(&["drive", "promote", "mirror", "--yes"]).0 == 0);
+    let mut again = Browser::at(&daemon);
+    daemon.until("it serves", |_| again.page().contains("This box is set up"));
+    again.onwards(&format!("do=sign-in&name=zoe&password={SECRET}"));
+    assert!(again.page().contains("Drives, people, phones"), "{}", again.page());
 }

@@ -65,6 +65,8 @@ mod wire;
 
 /// What the face talks to and keeps to.
 pub struct Face {
+    /// The machine's own addresses.
+    pub own: fn() -> std::collections::BTreeSet<IpAddr>,
     /// Who may sign in, and how things stand.
     pub pool: Arc<Pool>,
     /// Takes uploads.
@@ -260,7 +262,7 @@ async fn respond(
         (Route::Metrics, _) => {
             Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, (shared.face.metrics)()))
         }
-        (Route::Page, _) => Ok(pages::front::answer(shared, &parts.headers, from).await),
+        (Route::Page, _) => Ok(pages::front::answer(shared, &here, &parts.headers, from).await),
         (Route::WrongMethod(allowed), _) => Err(Deny::Method(allowed)),
         (
             Route::Unknown | Route::Dav(_) | Route::DavRoot | Route::Inbox(_) | Route::Tus(_) | Route::Proofs,

@@ -9,6 +9,7 @@ use hyper::{Method, Response, StatusCode};
 
 use super::body::Payload;
 use crate::work::error::Refusal;
+use crate::work::watch::AdoptError;
 
 /// What goes back to the client.
 pub(super) type Reply = Response<Payload>;
@@ -109,6 +110,25 @@ pub(super) fn deny(method: &Method, deny: &Deny) -> Reply {
             set(&mut reply, ALLOW, HeaderValue::from_static(allowed));
             reply
         }
+    }
+}
+
+/// The status and the words for a drive that could not be adopted.
+pub(super) fn adoption(error: &AdoptError) -> (StatusCode, String) {
+    match error {
+        AdoptError::Drive(_) | AdoptError::Random(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The drive made an error. Nothing was done; try again.".to_owned(),
+        ),
+        AdoptError::Refused(refusal) => (status(&Method::POST, refusal), words(refusal)),
+        AdoptError::NotConfigured(_)
+        | AdoptError::Nothing(..)
+        | AdoptError::Marked(_)
+        | AdoptError::NotAMount(_)
+        | AdoptError::SecondPrimary
+        | AdoptError::PrimaryAway
+        | AdoptError::NoPrimary
+        | AdoptError::Again(_) => (StatusCode::CONFLICT, format!("This drive cannot be taken: {error}.")),
     }
 }
 

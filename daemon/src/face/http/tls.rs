@@ -90,7 +90,10 @@ pub(super) fn send_on(
     route: &Route<'_>,
     from: IpAddr,
 ) -> Result<Option<Reply>, Deny> {
-    let told_anyway = matches!(route, Route::Authority(_) | Route::Health);
+    // A box that is not set up has no certificate yet: that lies on its drives.
+    let setting_up =
+        matches!(route, Route::Setup | Route::Page) && face.pool.certificates().served().is_none();
+    let told_anyway = setting_up || matches!(route, Route::Authority(_) | Route::Health);
     let Some(port) = face.moving.of(from).filter(|_| !here.secure && !told_anyway) else { return Ok(None) };
     if face.pool.certificates().served().is_none() {
         return Err(Deny::Status(StatusCode::SERVICE_UNAVAILABLE, "HTTPS is not ready yet"));

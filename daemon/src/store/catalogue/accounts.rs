@@ -180,7 +180,7 @@ impl Reader<'_> {
     /// All people, and since when.
     pub fn people_since(&self) -> Result<Vec<(Slug, Timestamp)>, CatalogueError> {
         self.connection
-            .prepare_cached("SELECT name, created FROM person ORDER BY name")
+            .prepare_cached("SELECT name, created FROM person ORDER BY rowid")
             .and_then(|mut s| s.query_map([], |row| Ok((parsed(row, 0)?, at(row, 1)?)))?.collect())
             .tried("list people")
     }
@@ -251,9 +251,9 @@ impl Reader<'_> {
             .tried("look for people")
     }
 
-    /// The first of all people who have a password.
+    /// The first of all people who have a password. First in the order in which they came, whatever the clock said: a Pi has none of its own.
     pub fn first_with_password(&self) -> Result<Option<Slug>, CatalogueError> {
-        let first = "SELECT name FROM person WHERE password IS NOT NULL ORDER BY created, name LIMIT 1";
+        let first = "SELECT name FROM person WHERE password IS NOT NULL ORDER BY rowid LIMIT 1";
         self.connection
             .prepare_cached(first)
             .and_then(|mut s| s.query_row([], |row| parsed(row, 0)).optional())

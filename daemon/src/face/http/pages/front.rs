@@ -9,8 +9,8 @@ use maud::{Markup, html};
 use super::super::nextcloud::login::page::document;
 use super::setup;
 use crate::face::http::Shared;
+use crate::face::http::hosts::Authority;
 use crate::face::http::reply::{self, Reply};
-use crate::model::certificate::is_home;
 use crate::model::health::Finding;
 
 const WORDS: &str = "This is a Shoebox: it keeps a family's photos.\n\
@@ -19,12 +19,17 @@ const WORDS: &str = "This is a Shoebox: it keeps a family's photos.\n\
     How the box is doing is at /health.";
 
 /// `GET /`.
-pub(in crate::face::http) async fn answer(shared: &Arc<Shared>, headers: &HeaderMap, from: IpAddr) -> Reply {
+pub(in crate::face::http) async fn answer(
+    shared: &Arc<Shared>,
+    here: &Authority,
+    headers: &HeaderMap,
+    from: IpAddr,
+) -> Reply {
     let browser = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     if !browser.is_some_and(|accept| accept.contains("text/html")) {
         return reply::text(StatusCode::OK, WORDS);
     }
-    if is_home(from) && setup::is_nobodys(shared).await {
+    if setup::is_near(shared, here, from) && setup::is_nobodys(shared).await {
         let mut reply = reply::bare(StatusCode::SEE_OTHER);
         reply::set(&mut reply, LOCATION, HeaderValue::from_static(setup::PATH));
         return reply;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 
+use super::Cx;
 use super::form::Form;
 use super::page::Shown;
-use super::stage::{Stage, Standing};
-use super::{Cx, visits};
+use super::stage::{Found, Stage};
 use crate::face::address::Address;
 use crate::face::apps::{App, NewDevice};
 use crate::face::http::nextcloud::login;
@@ -20,9 +20,11 @@ use crate::model::password::Password;
 use crate::os::clock;
 use crate::work::error::Refusal;
 
-const NOT_YOU: &str = "Sign in first: somebody looks after this box already.";
-const WRONG: &str =
-    "This name and this password do not belong together, or somebody else looks after the box.";
+const NOT_YOU: &str = "Sign in first, as the one who set this box up.";
+const WRONG: &str = "This name and this password do not belong together.";
+const THEIRS: &str = "Who has a password adds phones of their own: let them sign in here.";
+const AWAY: &str =
+    "The box cannot reach its main drive at the moment. Nothing was done; try again in a minute.";
 const BUSY: &str = "Too many tries at the moment. Wait a minute, and send this again.";
 const BAD_NAME: &str = "A name has letters from a to z, or digits. Choose another one.";
 const DIFFERENT: &str = "These were two different passwords. Type the same one twice.";
@@ -32,23 +34,24 @@ type Done = Result<Reply, (StatusCode, String)>;
 
 /// Does what a form says.
 pub(super) async fn carry_out(cx: &Cx<'_>, form: Form) -> Result<Reply, Deny> {
-    let standing = cx.standing().await?;
-    let stage = cx.stage(&standing);
+    let found = cx.found().await?;
+    let stage = cx.stage(&found);
     let done = match (form.what.as_str(), &stage) {
-        ("drive", Stage::Drives | Stage::Claim | Stage::Open(_)) => drive(cx, &standing, &form).await?,
+        ("drive", Stage::Drives | Stage::Claim | Stage::Keeper(_)) => drive(cx, &found, &form).await?,
         ("claim", Stage::Claim) => claim(cx, &form).await?,
-        ("sign-in", Stage::Locked(true)) => sign_in(cx, &standing, &form).await?,
-        ("person", Stage::Open(_)) => person(cx, &form).await?,
-        ("phone", Stage::Open(_)) => phone(cx, &form).await?,
+        ("sign-in", Stage::Locked(true)) => sign_in(cx, &form).await?,
+        ("person", Stage::Keeper(_)) => person(cx, &form).await?,
+        ("phone", Stage::Keeper(who) | Stage::Member(who)) => phone(cx, (&found, who), &form).await?,
         ("out", _) => Ok(out(cx)),
-        ("drive" | "claim" | "person" | "phone", _) => wrong(StatusCode::FORBIDDEN, NOT_YOU),
+        (_, Stage::Away) => wrong(StatusCode::SERVICE_UNAVAILABLE, AWAY),
         // Who is here already signs in once more, from another page that was open.
         ("sign-in", _) => Ok(cx.onwards()),
+        ("drive" | "claim" | "person" | "phone", _) => wrong(StatusCode::FORBIDDEN, NOT_YOU),
         _ => wrong(StatusCode::BAD_REQUEST, "That form is none of this page's."),
     };
     match done {
         Ok(reply) => Ok(reply),
-        Err((status, problem)) => Ok(reply::come_back(cx.again(status, &problem, &form).await?)),
+        Err((status, problem)) => Ok(reply::come_back(cx.again(status, &problem, form).await?)),
     }
 }
 
@@ -67,8 +70,8 @@ fn refused<T>(refusal: &Refusal) -> Result<T, (StatusCode, String)> {
 }
 
 /// A drive becomes one of the box's: only such a one as the page offers, for what it offers.
-async fn drive(cx: &Cx<'_>, standing: &Standing, form: &Form) -> Result<Done, Deny> {
-    let offered = standing.adoptable().into_iter().find(|(mount, role)| {
+async fn drive(cx: &Cx<'_>, found: &Found, form: &Form) -> Result<Done, Deny> {
+    let offered = found.adoptable().into_iter().find(|(mount, role)| {
         mount.as_path() == Path::new(&form.mount) && form.role.parse::<DriveRole>().ok() == Some(*role)
     });
     let Some((mount, role)) = offered else {
@@ -77,22 +80,27 @@ async fn drive(cx: &Cx<'_>, standing: &Standing, form: &Form) -> Result<Done, De
             "The drive is not there any more, or has become something else.",
         ));
     };
+    if role == DriveRole::Primary && !form.fresh {
+        return Ok(wrong(StatusCode::BAD_REQUEST, "Say first that this box never kept photos."));
+    }
     let pool = Arc::clone(&cx.shared.face.pool);
     let at = mount.clone();
-    let adopted =
-        upload::blocking(&cx.shared.face.pool, move || Ok(pool.adopt(&at, role).map_err(|e| e.to_string())))
-            .await?;
+    let adopted = upload::blocking(&cx.shared.face.pool, move || Ok(pool.adopt(&at, role))).await?;
     Ok(match adopted {
         Ok(_) => {
+            let role = role.as_str();
             log::info!(
-                "the drive at {} was adopted as {} on the set-up page, from {}",
+                "the drive at {} was adopted as {role} on the set-up page, from {}",
                 mount.display(),
-                role.as_str(),
                 cx.from
             );
             Ok(cx.onwards())
         }
-        Err(why) => wrong(StatusCode::CONFLICT, format!("This drive cannot be taken: {why}.")),
+        Err(why) => {
+            log::warn!("the drive at {} could not be adopted on the set-up page: {why}", mount.display());
+            let (status, words) = reply::adoption(&why);
+            wrong(status, words)
+        }
     })
 }
 
@@ -123,7 +131,7 @@ async fn claim(cx: &Cx<'_>, form: &Form) -> Result<Done, Deny> {
         if !pool.people()?.is_empty() {
             return Ok(Err(Refusal::Forbidden));
         }
-        Ok(pool.add_person(&who).and_then(|()| pool.set_password(&who, Some(&password))))
+        Ok(pool.add_person_with(&who, &password))
     })
     .await?;
     match made {
@@ -139,17 +147,15 @@ async fn claim(cx: &Cx<'_>, form: &Form) -> Result<Done, Deny> {
     }
 }
 
-async fn sign_in(cx: &Cx<'_>, standing: &Standing, form: &Form) -> Result<Done, Deny> {
-    let Ok(name) = form.name.trim().to_lowercase().parse::<Slug>() else {
-        return Ok(wrong(StatusCode::FORBIDDEN, WRONG));
-    };
+async fn sign_in(cx: &Cx<'_>, form: &Form) -> Result<Done, Deny> {
+    // As it was made of what was typed when the person was added.
+    let Some(name) = Slug::made_of(&form.name) else { return Ok(wrong(StatusCode::FORBIDDEN, WRONG)) };
     let Some(turn) = login::turn(cx.shared, cx.from, &name).await else {
         return Ok(wrong(StatusCode::SERVICE_UNAVAILABLE, BUSY));
     };
     let (pool, who, typed) = (Arc::clone(&cx.shared.face.pool), name.clone(), form.password.clone());
     let fits = upload::blocking(&cx.shared.face.pool, move || Ok(pool.check_password(&who, &typed)?)).await?;
-    // Whoever is right and does not look after the box is told no more than whoever is wrong.
-    if fits && standing.keeper.as_ref() == Some(&name) {
+    if fits {
         cx.shared.throttle().succeeded(cx.from, name.as_str());
         return Ok(Ok(begin(cx, name)?));
     }
@@ -172,7 +178,7 @@ fn begin(cx: &Cx<'_>, person: Slug) -> Result<Reply, Deny> {
 }
 
 fn out(cx: &Cx<'_>) -> Reply {
-    if let Some(id) = visits::cookie(&cx.parts.headers) {
+    if let Some(id) = cx.visit() {
         cx.shared.setup.visits().end(id);
     }
     cx.with_cookie(cx.onwards(), "")
@@ -192,8 +198,7 @@ async fn person(cx: &Cx<'_>, form: &Form) -> Result<Done, Deny> {
     };
     let (pool, who) = (Arc::clone(&cx.shared.face.pool), name.clone());
     let made = upload::blocking(&cx.shared.face.pool, move || {
-        let made = pool.add_person(&who);
-        Ok(made.and_then(|()| password.map_or(Ok(()), |password| pool.set_password(&who, Some(&password)))))
+        Ok(password.map_or_else(|| pool.add_person(&who), |password| pool.add_person_with(&who, &password)))
     })
     .await?;
     Ok(match made {
@@ -206,13 +211,16 @@ async fn person(cx: &Cx<'_>, form: &Form) -> Result<Done, Deny> {
 }
 
 /// A phone gets a password of its own, and the page shows what to do with it: the one answer that is no new page.
-async fn phone(cx: &Cx<'_>, form: &Form) -> Result<Done, Deny> {
+async fn phone(cx: &Cx<'_>, (found, who): (&Found, &Slug), form: &Form) -> Result<Done, Deny> {
     let app =
         App::ALL.into_iter().find(|app| app.word() == form.app && app.kind() == account::DeviceKind::Phone);
     let Some(app) = app else { return Ok(wrong(StatusCode::BAD_REQUEST, "Choose one of the apps.")) };
     let (Ok(person), Some(device)) = (form.name.parse::<Slug>(), Slug::made_of(&form.phone)) else {
         return Ok(wrong(StatusCode::BAD_REQUEST, BAD_NAME));
     };
+    if !found.may_add_for(who).contains(&&person) {
+        return Ok(wrong(StatusCode::FORBIDDEN, THEIRS));
+    }
     let sends = if app == App::Lomorage { account::App::Lomorage } else { account::App::Any };
     let (pool, whose, name) = (Arc::clone(&cx.shared.face.pool), person.clone(), device.clone());
     let added: Result<Token, Refusal> = upload::blocking(&cx.shared.face.pool, move || {

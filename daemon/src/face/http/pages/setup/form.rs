@@ -12,6 +12,8 @@ pub(super) struct Form {
     pub(super) mount: String,
     /// What that drive is to be.
     pub(super) role: String,
+    /// That the box is new, and no drive of it is elsewhere.
+    pub(super) fresh: bool,
     /// A person, or a person's new name.
     pub(super) name: String,
     pub(super) password: String,
@@ -36,6 +38,10 @@ pub(super) fn read(body: &[u8]) -> Form {
             "again" => &mut form.again,
             "phone" => &mut form.phone,
             "app" => &mut form.app,
+            "fresh" => {
+                form.fresh = value == "yes";
+                continue;
+            }
             _ => continue,
         };
         if field.is_empty() {

@@ -1,7 +1,7 @@
 //! The set-up page: makes two drives the box's, names the people, and shows what each phone scans. One form at a time, without scripts.
 //!
-//! While the box is nobody's, whoever is in the home's network may begin (docs/decisions/0037); from then on only its keeper, who is the
-//! first person with a password, and signs in here with that.
+//! While the box is nobody's, whoever is in the home's network may begin (docs/decisions/0037). From then on its keeper, who is the first
+//! person with a password, adds people and drives; everybody with a password adds phones of their own.
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use hyper::{Method, StatusCode};
 
 use self::form::Form;
 use self::page::Shown;
-use self::stage::{Stage, Standing};
+use self::stage::{Found, Stage};
 use self::visits::Visits;
 use super::super::nextcloud::login::page::document;
 use crate::face::http::hosts::Authority;
@@ -65,7 +65,7 @@ pub(in crate::face::http) async fn answer(
     (parts, body): (&Parts, &mut Option<Incoming>),
     from: IpAddr,
 ) -> Result<Reply, Deny> {
-    if !is_home(from) {
+    if !is_near(shared, here, from) {
         return Err(Deny::Status(StatusCode::FORBIDDEN, "only from the home's own network"));
     }
     let cx = Cx { shared, here, parts, from };
@@ -76,52 +76,69 @@ pub(in crate::face::http) async fn answer(
     deeds::carry_out(&cx, form::read(&sent)).await
 }
 
+/// Whether somebody asks from the home's network. Behind a program that ends TLS before us everybody seems to: whoever comes through the
+/// address for people, without TLS of ours, may be anybody. In IPv6 a home's addresses are the Internet's, and alike in their first half.
+pub(super) fn is_near(shared: &Shared, here: &Authority, from: IpAddr) -> bool {
+    let through_another = !here.secure && shared.face.hosts.base(here).starts_with("https");
+    let half = |ip: &IpAddr| match ip.to_canonical() {
+        IpAddr::V6(ip) => Some(u128::from(ip) >> 64),
+        IpAddr::V4(_) => None,
+    };
+    let beside =
+        || half(&from).is_some_and(|net| (shared.face.own)().iter().any(|own| half(own) == Some(net)));
+    !through_another && (is_home(from) || beside())
+}
+
 /// Whether nobody has made this box theirs: a browser that comes is led to the page then.
 pub(in crate::face::http) async fn is_nobodys(shared: &Arc<Shared>) -> bool {
     let pool = Arc::clone(&shared.face.pool);
     if pool.available().is_err() {
-        return !pool.drives().iter().any(|drive| drive.role.is_some());
+        return !pool.may_be_a_pool();
     }
     upload::blocking(&shared.face.pool, move || Ok(pool.is_nobodys()?)).await.unwrap_or(false)
 }
 
 /// How the box stands, as far as setting it up goes.
-fn standing(pool: &Pool) -> Result<Standing, Refusal> {
-    let drives = pool.drives();
-    if pool.available().is_err() {
-        return Ok(Standing { drives, people: None, keeper: None });
-    }
-    Ok(Standing { drives, people: Some(pool.people()?), keeper: pool.keeper()? })
+fn found(pool: &Pool) -> Result<Found, Refusal> {
+    let (drives, may_be_a_pool, findings) = (pool.drives(), pool.may_be_a_pool(), pool.findings().to_vec());
+    let (people, keeper) = match pool.available() {
+        Ok(()) => (Some(pool.people()?), pool.keeper()?),
+        Err(_) => (None, None),
+    };
+    Ok(Found { drives, may_be_a_pool, people, keeper, findings })
 }
 
 impl Cx<'_> {
-    async fn standing(&self) -> Result<Standing, Deny> {
+    async fn found(&self) -> Result<Found, Deny> {
         let pool = Arc::clone(&self.shared.face.pool);
-        upload::blocking(&self.shared.face.pool, move || Ok(standing(&pool)?)).await
+        upload::blocking(&self.shared.face.pool, move || Ok(found(&pool)?)).await
+    }
+
+    fn visit(&self) -> Option<&str> {
+        visits::cookie(&self.parts.headers, tls::is_secured(self.parts))
     }
 
     /// How far the box is for whoever asks.
-    fn stage(&self, standing: &Standing) -> Stage {
-        let visitor = visits::cookie(&self.parts.headers)
-            .and_then(|id| self.shared.setup.visits().find(id, clock::monotonic()));
-        standing.stage(visitor.as_ref())
+    fn stage(&self, found: &Found) -> Stage {
+        let visitor = self.visit().and_then(|id| self.shared.setup.visits().find(id, clock::monotonic()));
+        found.stage(visitor.as_ref())
     }
 
     async fn show(&self, status: StatusCode, shown: &Shown) -> Result<Reply, Deny> {
-        let standing = self.standing().await?;
-        let stage = self.stage(&standing);
-        let mut reply = document(status, "Shoebox: set up", &page::whole(&standing, &stage, shown));
+        let found = self.found().await?;
+        let stage = self.stage(&found);
+        let mut reply = document(status, "Shoebox: set up", &page::whole(&found, &stage, shown));
         // While something is to be plugged in, the page finds out by itself. Never over what somebody types.
-        if stage == Stage::Drives && shown.is_plain() && standing.adoptable().is_empty() {
+        let waits = matches!(stage, Stage::Drives | Stage::Away) && found.adoptable().is_empty();
+        if waits && shown.is_plain() {
             reply::set(&mut reply, REFRESH, HeaderValue::from_static("5"));
         }
         Ok(reply)
     }
 
     /// The page again, with what is wrong.
-    async fn again(&self, status: StatusCode, problem: &str, form: &Form) -> Result<Reply, Deny> {
-        let shown =
-            Shown { problem: Some(problem.to_owned()), typed: Some(form.name.clone()), ..Shown::default() };
+    async fn again(&self, status: StatusCode, problem: &str, form: Form) -> Result<Reply, Deny> {
+        let shown = Shown { problem: Some(problem.to_owned()), typed: form, added: None };
         self.show(status, &shown).await
     }
 

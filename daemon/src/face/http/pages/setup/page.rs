@@ -1,19 +1,20 @@
 //! What the set-up page looks like: plain HTML for a phone's screen, without scripts.
 use maud::{Markup, PreEscaped, html};
 
-use super::stage::{Stage, Standing};
+use super::form::Form;
+use super::stage::{Found, Stage};
 use crate::face::apps::{App, Setup};
 use crate::model::account::{DeviceKind, Slug};
 use crate::model::drive::{self, DriveRole};
-use crate::work::views::{DriveView, PersonView};
+use crate::work::views::DriveView;
 
 /// What is shown besides how the box stands.
 #[derive(Default)]
 pub(super) struct Shown {
     /// What is wrong with what was sent.
     pub(super) problem: Option<String>,
-    /// The name that was typed.
-    pub(super) typed: Option<String>,
+    /// What was typed, of which the page shows all but passwords.
+    pub(super) typed: Form,
     /// A phone that was added: its label, how its app is set up. There is a password in it.
     pub(super) added: Option<(String, Setup)>,
 }
@@ -25,24 +26,25 @@ impl Shown {
 }
 
 /// All of it.
-pub(super) fn whole(standing: &Standing, stage: &Stage, shown: &Shown) -> Markup {
-    let typed = shown.typed.as_deref().unwrap_or_default();
+pub(super) fn whole(found: &Found, stage: &Stage, shown: &Shown) -> Markup {
     html! {
         @if let Some((label, setup)) = &shown.added { (card(label, setup)) }
         @else { h1 { (title(stage)) } }
         @if let Some(problem) = &shown.problem { p .bad role="alert" { (problem) } }
         @match stage {
-            Stage::Drives => (drives(standing)),
+            Stage::Drives => (drives(found)),
             Stage::Away => {
-                p { "A drive of this box is here, but its main drive is not, and without that nothing is known of people and photos." }
-                (drives(standing))
+                p { "Without its main drive the box knows nothing of people and photos. It is being looked for; this page sees it by itself." }
+                (findings(found))
+                (drives(found))
             }
-            Stage::Claim => { (drives(standing)) (claim(typed)) }
-            Stage::Locked(true) => (sign_in()),
+            Stage::Claim => { (drives(found)) (claim(&shown.typed)) }
+            Stage::Locked(true) => (sign_in(&shown.typed)),
             Stage::Locked(false) => {
                 p .note { "This box was set up on its command line. Whoever looks after it can open this page with " code { "shoebox person password NAME" } "." }
             }
-            Stage::Open(keeper) => (open(standing, keeper, typed, shown.added.is_some())),
+            Stage::Keeper(who) => (keeper(found, who, shown)),
+            Stage::Member(who) => (member(found, who, shown)),
         }
     }
 }
@@ -50,17 +52,18 @@ pub(super) fn whole(standing: &Standing, stage: &Stage, shown: &Shown) -> Markup
 const fn title(stage: &Stage) -> &'static str {
     match stage {
         Stage::Drives => "Two drives first",
-        Stage::Away => "The main drive is away",
+        Stage::Away => "The main drive is not here",
         Stage::Claim => "Who are you?",
         Stage::Locked(_) => "This box is set up",
-        Stage::Open(_) => "Drives, people, phones",
+        Stage::Keeper(_) => "Drives, people, phones",
+        Stage::Member(_) => "Your phones",
     }
 }
 
 /// Every place where something is plugged in.
-fn drives(standing: &Standing) -> Markup {
-    let adoptable = standing.adoptable();
-    let plugged = || standing.drives.iter().filter(|drive| drive.standing != drive::Standing::Absent);
+fn drives(found: &Found) -> Markup {
+    let adoptable = found.adoptable();
+    let plugged = || found.drives.iter().filter(|drive| drive.standing != drive::Standing::Absent);
     html! {
         @if plugged().next().is_none() {
             p .note { "Plug in two USB drives. This page sees them by itself, a few seconds later." }
@@ -73,16 +76,34 @@ fn drives(standing: &Standing) -> Markup {
                         input type="hidden" name="do" value="drive";
                         input type="hidden" name="mount" value=(mount.display());
                         input type="hidden" name="role" value=(role.as_str());
+                        @if *role == DriveRole::Primary { (is_new()) }
                         button { (wish(*role)) }
                     }
+                }
+                @if adoptable.iter().any(|(mount, _)| *mount == drive.mount) {
                     p .hint { "Nothing that is on it already is deleted or changed." }
                 }
             }
         }
-        @if standing.people.is_some() && !standing.has_two() && adoptable.is_empty() {
+        @if found.people.is_some() && !found.has_two() && adoptable.is_empty() {
             p .note { "There is one drive so far. Plug in a second one: a photo is safe when it is on both." }
         }
     }
+}
+
+/// A box forgets everything with its card, and finds it again on its drives: only a person knows whether there are any.
+fn is_new() -> Markup {
+    html! {
+        label .choice {
+            input type="checkbox" name="fresh" value="yes" required;
+            span { strong { "This box never kept photos" } "If it did, plug in its drives instead: people, phones and photos are on them." }
+        }
+    }
+}
+
+/// What needs a person.
+fn findings(found: &Found) -> Markup {
+    html! { @for finding in &found.findings { p .bad { (finding.sentence) " " (finding.remedy) } } }
 }
 
 const fn wish(role: DriveRole) -> &'static str {
@@ -126,7 +147,9 @@ fn how(drive: &DriveView) -> String {
     }
 }
 
-fn name_field(label: &str, typed: &str, hint: &str) -> Markup {
+/// `what`: the form it is in; what was typed in another one is not shown.
+fn name_field(label: &str, (what, typed): (&str, &Form), hint: &str) -> Markup {
+    let typed = if typed.what == what { typed.name.as_str() } else { "" };
     html! {
         label for="name" { (label) }
         input #name type="text" name="name" value=(typed) required maxlength="60" autocapitalize="none" autocorrect="off"
@@ -136,12 +159,12 @@ fn name_field(label: &str, typed: &str, hint: &str) -> Markup {
 }
 
 /// The box becomes somebody's.
-fn claim(typed: &str) -> Markup {
+fn claim(typed: &Form) -> Markup {
     html! {
         p { "The box has its main drive, and nobody uses it yet. Whoever comes first looks after it: adds people, phones and drives on this page." }
         form method="post" autocomplete="on" {
             input type="hidden" name="do" value="claim";
-            (name_field("Your name", typed, "A short one, such as anna. Your photos get a folder of that name."))
+            (name_field("Your name", ("claim", typed), "A short one, such as anna: with it you sign in, and your photos get a folder of that name."))
             (new_password(true))
             button { "This box is mine" }
         }
@@ -159,26 +182,27 @@ fn new_password(required: bool) -> Markup {
     }
 }
 
-fn sign_in() -> Markup {
+fn sign_in(typed: &Form) -> Markup {
     html! {
-        p { "To add people, phones or drives, whoever set it up signs in." }
+        p { "To add phones, people or drives, sign in." }
         form method="post" autocomplete="on" {
             input type="hidden" name="do" value="sign-in";
-            (name_field("Your name on this box", "", "The short one, such as anna."))
+            (name_field("Your name on this box", ("sign-in", typed), "The short one."))
             label for="password" { "Your password" }
             input #password type="password" name="password" required maxlength="200" autocomplete="current-password";
-            p .hint {}
+            p .hint { "Your own, not a phone's." }
             button { "Sign in" }
         }
+        p .after { "Forgotten? Whoever can use the box's command line sets another one: " code { "shoebox person password NAME" } "." }
     }
 }
 
 /// What its keeper sees.
-fn open(standing: &Standing, keeper: &Slug, typed: &str, again: bool) -> Markup {
-    let people = standing.people.as_deref().unwrap_or_default();
+fn keeper(found: &Found, who: &Slug, shown: &Shown) -> Markup {
+    let people = found.people.as_deref().unwrap_or_default();
     html! {
-        h2 { @if again { "Another phone" } @else { "A phone" } }
-        (phone(people, keeper))
+        @if shown.added.is_none() { (findings(found)) }
+        (phone(found, who, shown))
         h2 { "People" }
         ul {
             @for person in people {
@@ -187,12 +211,24 @@ fn open(standing: &Standing, keeper: &Slug, typed: &str, again: bool) -> Markup 
         }
         form method="post" autocomplete="off" {
             input type="hidden" name="do" value="person";
-            (name_field("Somebody else", typed, "A short name: it becomes a folder."))
+            (name_field("Somebody else", ("person", &shown.typed), "A short name: it becomes a folder."))
             (new_password(false))
+            p .hint { "With a password they add their phones here themselves, and nobody else does. Without one, you do." }
             button { "Add this person" }
         }
         h2 { "Drives" }
-        (drives(standing))
+        (drives(found))
+        (out())
+    }
+}
+
+/// What everybody else of the family sees.
+fn member(found: &Found, who: &Slug, shown: &Shown) -> Markup {
+    html! { (phone(found, who, shown)) (out()) }
+}
+
+fn out() -> Markup {
+    html! {
         hr;
         form method="post" {
             input type="hidden" name="do" value="out";
@@ -205,25 +241,31 @@ fn many(count: u64, one: &str, several: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { several })
 }
 
-fn phone(people: &[PersonView], keeper: &Slug) -> Markup {
+fn phone(found: &Found, who: &Slug, shown: &Shown) -> Markup {
     let phones = || App::ALL.into_iter().filter(|app| app.kind() == DeviceKind::Phone && *app != App::Sumu);
+    let again = shown.typed.what == "phone";
+    let (whose, called) =
+        if again { (shown.typed.name.as_str(), shown.typed.phone.as_str()) } else { (who.as_str(), "") };
+    let chosen = phones().position(|app| again && app.word() == shown.typed.app).unwrap_or(0);
     html! {
+        h2 { @if shown.added.is_some() { "Another phone" } @else { "A phone" } }
         form method="post" autocomplete="off" {
             input type="hidden" name="do" value="phone";
             label for="whose" { "Whose phone is it?" }
             select #whose name="name" {
-                @for person in people {
-                    option value=(person.name) selected[person.name == *keeper] { (person.name) }
+                @for name in found.may_add_for(who) {
+                    option value=(name) selected[name.as_str() == whose] { (name) }
                 }
             }
             label for="phone" { "What is it to be called?" }
-            input #phone type="text" name="phone" required maxlength="60" autocapitalize="none" autocorrect="off" spellcheck="false";
+            input #phone type="text" name="phone" value=(called) required maxlength="60" autocapitalize="none" autocorrect="off"
+                spellcheck="false";
             p .hint { "Such as iphone. Its photos get a folder of this name." }
             fieldset {
                 legend { "With which app?" }
                 @for (n, app) in phones().enumerate() {
                     label .choice {
-                        input type="radio" name="app" value=(app.word()) checked[n == 0];
+                        input type="radio" name="app" value=(app.word()) checked[n == chosen];
                         span { (app.about()) }
                     }
                 }
@@ -279,10 +321,10 @@ mod tests {
     #[test]
     fn what_came_from_outside_is_text() {
         let evil = "\"><img src=x>";
-        let standing = Standing { drives: vec![], people: Some(vec![]), keeper: None };
-        let shown =
-            Shown { problem: Some(evil.to_owned()), typed: Some(evil.to_owned()), ..Shown::default() };
-        let text = whole(&standing, &Stage::Claim, &shown).into_string();
+        let found = Found { people: Some(vec![]), ..Found::default() };
+        let typed = Form { what: "claim".to_owned(), name: evil.to_owned(), ..Form::default() };
+        let shown = Shown { problem: Some(evil.to_owned()), typed, added: None };
+        let text = whole(&found, &Stage::Claim, &shown).into_string();
         assert!(!text.contains("<img") && text.contains("&quot;&gt;&lt;img src=x&gt;"), "{text}");
     }
 

@@ -3,63 +3,75 @@ use std::path::PathBuf;
 
 use crate::model::account::Slug;
 use crate::model::drive::{self, DriveRole};
+use crate::model::health::Finding;
 use crate::work::views::{DriveView, PersonView};
 
 /// What there is.
-pub(super) struct Standing {
+#[derive(Default)]
+pub(super) struct Found {
     pub(super) drives: Vec<DriveView>,
+    /// Whether there is a pool, or may be one.
+    pub(super) may_be_a_pool: bool,
     /// `None` while there is no main drive.
     pub(super) people: Option<Vec<PersonView>>,
     /// Whose the box is.
     pub(super) keeper: Option<Slug>,
+    /// What is to be said besides.
+    pub(super) findings: Vec<Finding>,
 }
 
 /// What is to be done next, by whoever looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// There is no main drive, and no drive of a box: one has to become it.
+    /// There is no main drive, nor any sign of one: a drive has to become it.
     Drives,
-    /// The main drive is away. Nothing is known of people.
+    /// The main drive is away, or is being looked for. Nothing is known of people.
     Away,
     /// There is a main drive, and nobody: the first one comes.
     Claim,
     /// It is somebody's, who is to sign in; `false`: nobody has a password with which to do that.
     Locked(bool),
     /// Its keeper is here.
-    Open(Slug),
+    Keeper(Slug),
+    /// Somebody else of the family is here.
+    Member(Slug),
 }
 
-impl Standing {
+impl Found {
     /// How far it is for `visitor`, who has signed in.
     pub(super) fn stage(&self, visitor: Option<&Slug>) -> Stage {
         let Some(people) = &self.people else {
-            let known = self.drives.iter().any(|drive| drive.role.is_some());
-            return if known { Stage::Away } else { Stage::Drives };
+            return if self.may_be_a_pool { Stage::Away } else { Stage::Drives };
         };
-        match (&self.keeper, visitor) {
+        let signs_in = |who: &&Slug| people.iter().any(|person| person.name == **who && person.password);
+        match (&self.keeper, visitor.filter(signs_in)) {
             _ if people.is_empty() => Stage::Claim,
-            (Some(keeper), Some(visitor)) if keeper == visitor => Stage::Open(keeper.clone()),
-            (keeper, _) => Stage::Locked(keeper.is_some()),
+            (Some(keeper), Some(visitor)) if keeper == visitor => Stage::Keeper(keeper.clone()),
+            (_, Some(visitor)) => Stage::Member(visitor.clone()),
+            (keeper, None) => Stage::Locked(keeper.is_some()),
         }
+    }
+
+    /// For whom `who` may add a phone: for whoever has a password of their own nobody else does. What a phone may see of its
+    /// person's photos depends on the app.
+    pub(super) fn may_add_for(&self, who: &Slug) -> Vec<&Slug> {
+        let keeper = self.keeper.as_ref() == Some(who);
+        let people = self.people.iter().flatten();
+        people.filter(|of| of.name == *who || (keeper && !of.password)).map(|of| &of.name).collect()
     }
 
     /// Where drives wait to become the box's, and what they may become.
     pub(super) fn adoptable(&self) -> Vec<(PathBuf, DriveRole)> {
-        let mut taken: Vec<DriveRole> = self.drives.iter().filter_map(|drive| drive.role).collect();
-        let waiting = self.drives.iter().filter(|drive| drive.standing == drive::Standing::Blank);
-        let mut found = Vec::new();
-        for drive in waiting {
-            let next = [DriveRole::Primary, DriveRole::Mirror].into_iter().find(|role| !taken.contains(role));
-            let role = next.unwrap_or(DriveRole::Offline);
+        let has_mirror = self.drives.iter().any(|drive| drive.role == Some(DriveRole::Mirror));
+        let may: &[DriveRole] = match &self.people {
             // Without a main drive there is nothing that another one could be of.
-            if self.people.is_some() || role == DriveRole::Primary {
-                found.push((drive.mount.clone(), role));
-            }
-            if self.people.is_some() {
-                taken.push(role);
-            }
-        }
-        found
+            None if self.may_be_a_pool => &[],
+            None => &[DriveRole::Primary],
+            Some(_) if has_mirror => &[DriveRole::Offline],
+            Some(_) => &[DriveRole::Mirror, DriveRole::Offline],
+        };
+        let waiting = self.drives.iter().filter(|drive| drive.standing == drive::Standing::Blank);
+        waiting.flat_map(|drive| may.iter().map(|role| (drive.mount.clone(), *role))).collect()
     }
 
     /// Whether two drives are the box's, so that photos have two copies.
@@ -103,39 +115,43 @@ mod tests {
     #[test]
     fn a_box_that_nobody_has_begun() {
         let drives = vec![drive("/a", None, Blank), drive("/b", None, Blank), drive("/c", None, Absent)];
-        let standing = Standing { drives, people: None, keeper: None };
-        assert_eq!(standing.stage(None), Stage::Drives);
+        let mut found = Found { drives, ..Found::default() };
+        assert_eq!(found.stage(None), Stage::Drives);
         // Either of them may be the main drive, and none is anything else before there is one.
         let both = vec![("/a".into(), DriveRole::Primary), ("/b".into(), DriveRole::Primary)];
-        assert_eq!(standing.adoptable(), both);
-    }
-
-    #[test]
-    fn a_drive_of_a_box_that_is_away_makes_nobody_the_first() {
-        let drives = vec![drive("/a", Some(DriveRole::Mirror), Ready), drive("/b", None, Blank)];
-        let standing = Standing { drives, people: None, keeper: None };
-        assert_eq!(standing.stage(None), Stage::Away);
+        assert_eq!(found.adoptable(), both);
+        // With any sign of a box nobody is the first, and nothing begins anew.
+        found.may_be_a_pool = true;
+        assert_eq!(found.stage(None), Stage::Away);
+        assert_eq!(found.adoptable(), []);
     }
 
     #[test]
     fn who_it_belongs_to() {
-        let anna: Slug = "anna".parse().unwrap();
-        let ben: Slug = "ben".parse().unwrap();
-        let drives = || vec![drive("/a", Some(DriveRole::Primary), Ready), drive("/b", None, Blank)];
-        let stands = |people: Vec<PersonView>, keeper: Option<&Slug>| Standing {
-            drives: drives(),
+        let (anna, ben): (Slug, Slug) = ("anna".parse().unwrap(), "ben".parse().unwrap());
+        let stands = |people: Vec<PersonView>, keeper: Option<&Slug>| Found {
+            drives: vec![drive("/a", Some(DriveRole::Primary), Ready), drive("/b", None, Blank)],
+            may_be_a_pool: true,
             people: Some(people),
             keeper: keeper.cloned(),
+            findings: vec![],
         };
         let nobody = stands(vec![], None);
         assert_eq!(nobody.stage(None), Stage::Claim);
         assert_eq!(nobody.stage(Some(&anna)), Stage::Claim);
-        assert_eq!(nobody.adoptable(), [("/b".into(), DriveRole::Mirror)]);
+        let either = [("/b".into(), DriveRole::Mirror), ("/b".into(), DriveRole::Offline)];
+        assert_eq!(nobody.adoptable(), either);
         assert!(!nobody.has_two());
-        let hers = stands(vec![person("anna", true), person("ben", true)], Some(&anna));
+        let people = || vec![person("anna", true), person("ben", true), person("kim", false)];
+        let hers = stands(people(), Some(&anna));
         assert_eq!(hers.stage(None), Stage::Locked(true));
-        assert_eq!(hers.stage(Some(&ben)), Stage::Locked(true));
-        assert_eq!(hers.stage(Some(&anna)), Stage::Open(anna));
+        assert_eq!(hers.stage(Some(&ben)), Stage::Member(ben.clone()));
+        assert_eq!(hers.stage(Some(&anna)), Stage::Keeper(anna.clone()));
+        // A visit of somebody who has no password any more is none.
+        assert_eq!(hers.stage(Some(&"kim".parse().unwrap())), Stage::Locked(true));
+        let names =
+            |who: &Slug| hers.may_add_for(who).into_iter().map(Slug::as_str).collect::<Vec<_>>().join(" ");
+        assert_eq!((names(&anna).as_str(), names(&ben).as_str()), ("anna kim", "ben"));
         assert_eq!(stands(vec![person("ben", false)], None).stage(None), Stage::Locked(false));
     }
 }

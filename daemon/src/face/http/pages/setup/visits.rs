@@ -1,4 +1,5 @@
-//! Who has signed in on the set-up page: 160 random bits in a cookie that no script reads and no other site sends, for an hour.
+//! Who has signed in on the set-up page: 160 random bits in a cookie that no script reads and no other site sends, for an hour. Through TLS
+//! it has another name: browsers let no page without TLS write over a cookie that was set with it (RFC 6265bis §5.7).
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,11 @@ use hyper::header::COOKIE;
 
 use crate::model::account::Slug;
 
-const NAME: &str = "shoebox_setup";
+const NAMES: [&str; 2] = ["shoebox_setup", "shoebox_setup_tls"];
 /// So many at once; whoever came longest ago makes room.
 const MOST: usize = 16;
-/// After so long without a request a visit ends.
-const IDLE: Duration = Duration::from_secs(3600);
+/// After so long a visit ends.
+const LASTS: Duration = Duration::from_secs(3600);
 
 /// All of them, by the text in their cookies.
 #[derive(Default)]
@@ -19,9 +20,9 @@ pub(super) struct Visits(HashMap<String, (Slug, Instant)>);
 
 impl Visits {
     pub(super) fn begin(&mut self, id: String, person: Slug, now: Instant) {
-        self.0.retain(|_, (_, used)| now.saturating_duration_since(*used) < IDLE);
+        self.0.retain(|_, (_, begun)| now.saturating_duration_since(*begun) < LASTS);
         if self.0.len() >= MOST {
-            let oldest = self.0.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| id.clone());
+            let oldest = self.0.iter().min_by_key(|(_, (_, begun))| *begun).map(|(id, _)| id.clone());
             oldest.and_then(|id| self.0.remove(&id));
         }
         drop(self.0.insert(id, (person, now)));
@@ -29,13 +30,12 @@ impl Visits {
 
     /// Whose it is, if it is one.
     pub(super) fn find(&mut self, id: &str, now: Instant) -> Option<Slug> {
-        let (person, used) = self.0.get_mut(id)?;
-        if now.saturating_duration_since(*used) >= IDLE {
-            drop(self.0.remove(id));
-            return None;
+        let (person, begun) = self.0.get(id)?;
+        if now.saturating_duration_since(*begun) < LASTS {
+            return Some(person.clone());
         }
-        *used = now;
-        Some(person.clone())
+        drop(self.0.remove(id));
+        None
     }
 
     pub(super) fn end(&mut self, id: &str) {
@@ -44,11 +44,13 @@ impl Visits {
 }
 
 /// The visit's text in a request's cookies. Two of a name: somebody else may have put one of them there.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn cookie(headers: &HeaderMap, secured: bool) -> Option<&str> {
+    let expected = NAMES[usize::from(secured)];
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut found = lines.flat_map(|line| line.split(';')).filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == NAME && value.len() == 40 && value.bytes().all(|b| b.is_ascii_hexdigit())).then_some(value)
+        (name == expected && value.len() == 40 && value.bytes().all(|b| b.is_ascii_hexdigit()))
+            .then_some(value)
     });
     let (Some(value), None) = (found.next(), found.next()) else { return None };
     Some(value)
@@ -57,8 +59,9 @@ pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
 /// `Secure` where it is set through TLS: it then never travels without.
 pub(super) fn set_cookie(id: &str, secured: bool) -> String {
     let secure = if secured { "; Secure" } else { "" };
-    let seconds = if id.is_empty() { 0 } else { IDLE.as_secs() };
-    format!("{NAME}={id}; Path={}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}", super::PATH)
+    let seconds = if id.is_empty() { 0 } else { LASTS.as_secs() };
+    let name = NAMES[usize::from(secured)];
+    format!("{name}={id}; Path={}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}", super::PATH)
 }
 
 #[cfg(test)]
@@ -76,7 +79,7 @@ mod tests {
         let now = start + Duration::from_secs(MOST as u64 + 3);
         assert_eq!(visits.find("0", now), None);
         assert_eq!(visits.find("9", now), Some(anna.clone()));
-        assert_eq!(visits.find("9", now + IDLE), None);
+        assert_eq!(visits.find("9", now + LASTS), None);
         assert_eq!(visits.find("9", now), None, "it ended");
         visits.begin("x".to_owned(), anna, now);
         visits.end("x");
@@ -89,11 +92,11 @@ mod tests {
         let read = |line: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(COOKIE, line.parse().unwrap());
-            cookie(&headers).map(str::to_owned)
+            cookie(&headers, false).map(str::to_owned)
         };
-        assert_eq!(read(&format!("a=b; {NAME}={id}")).as_deref(), Some(id));
-        assert_eq!(read(&format!("{NAME}={id}; {NAME}={id}")), None);
-        assert_eq!(read(&format!("{NAME}={}", &id[1..])), None);
+        assert_eq!(read(&format!("a=b; shoebox_setup_tls={id}; shoebox_setup={id}")).as_deref(), Some(id));
+        assert_eq!(read(&format!("shoebox_setup={id}; shoebox_setup={id}")), None);
+        assert_eq!(read(&format!("shoebox_setup={}", &id[1..])), None);
         assert!(set_cookie(id, false).ends_with("Path=/setup; Max-Age=3600; HttpOnly; SameSite=Strict"));
         assert!(set_cookie("", true).contains("Max-Age=0") && set_cookie("", true).ends_with("; Secure"));
     }
