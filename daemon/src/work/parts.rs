@@ -34,6 +34,7 @@ mod taking;
 
 use lying::{Found, Stage, clear, discard_parts, find, last_written, note, put, stage, unfinished, uploads};
 use remembering::Memories;
+use taking::keep_first;
 pub use taking::{Incomplete, Loose};
 
 /// Who works on which upload.
@@ -270,7 +271,8 @@ impl Parts {
         Ok(Loose::over(body))
     }
 
-    /// Ends such a part as this one of this upload, which begins with the first; it is durable on return. Of an upload that was put
+    /// Ends such a part as this one of this upload, which begins with the first; it is durable on return. The first becomes what a photo is
+    /// made of that has no other. Of an upload that was put
     /// together already nothing more is kept, and that is no error. What is left of older ones of this device and dialect goes, but for a
     /// few. Blocking.
     pub fn keep(&self, by: &Device, id: &UploadId, number: u64, loose: Loose) -> Result<(), Refusal> {
@@ -288,7 +290,11 @@ impl Parts {
             }
         }
         loose.body.promise = self.promise(&primary, id, loose.received())?;
-        Incomplete::apart(id.clone(), number, loose, None).keep().map(drop)
+        match number {
+            1 => keep_first(id, loose),
+            _ => Incomplete::apart(id.clone(), number, loose, None).keep(),
+        }
+        .map(drop)
     }
 
     /// Throws away what a client will not go on with, so that it can begin another upload: the ones that were left alone the longest.

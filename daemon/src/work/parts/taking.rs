@@ -195,6 +195,39 @@ fn keep_apart(
     named(&primary, id, number, synced).map(|()| part)
 }
 
+/// Ends the first part of an upload, as the growing file where nothing has grown yet: a photo that has no other part is not written again.
+pub(super) fn keep_first(id: &UploadId, loose: Loose) -> Result<Part, Refusal> {
+    const NUMBER: u64 = 1;
+    let (pool, primary) = (Arc::clone(&loose.body.pool), Arc::clone(&loose.body.primary));
+    let (whole, volume) = (Place::upload_whole(id), &*primary.attached.volume);
+    let right = pool.uploads.claim(id);
+    let is_empty = match volume.stat(&whole) {
+        Ok(stat) => stat.size == 0,
+        Err(VolumeError::NotFound { .. }) => false,
+        Err(e) => return Err(refuse(&primary, e)),
+    };
+    if right.is_none() || !is_empty {
+        return keep_apart(id, NUMBER, loose, None);
+    }
+    let Loose { body, hashing } = loose;
+    let part = Part { number: NUMBER, size: body.received() };
+    let (turns, now, ended) = (pool.uploads.of(id), pool.now(), hashing.end());
+    let (mut synced, _promise) = body.sync(now)?;
+    let hasher = ended.hasher()?;
+    let appended = Appended { part, offset: 0, hash: hasher.content_so_far(), of: HashOf::Part };
+    let alone = turns.work();
+    is_open(&primary, id)?;
+    // All its bytes are with the drive before it has this name, in the place of a file that has none. The record comes behind, and both names
+    // are durable by the flush of their directory: what a power cut leaves is all of it, or no record.
+    synced.publish_over(&whole).map_err(|e| refuse(&primary, e))?;
+    let inode = volume.stat(&whole).map_err(|e| refuse(&primary, e))?.inode;
+    recorded(&primary, id, &appended, Some(inode), now)?;
+    drop((synced, alone));
+    drop(Remembered::new(&pool, &primary, id, Some(hasher)));
+    drop(right);
+    Ok(part)
+}
+
 /// What the bytes of a part are that was appended: by its record, or as they are there now, where that tells of more than them. `None`: there
 /// are fewer.
 fn hash_of(primary: &Primary, appended: &Appended, grown: &Place) -> Result<Option<ContentHash>, Refusal> {

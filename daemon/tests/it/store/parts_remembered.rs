@@ -1,7 +1,7 @@
 //! What came of an upload in parts is hashed as it comes: its end reads nothing again, as long as memory holds what was hashed. What memory
 //! let go is read from the medium, and what rotted there never becomes a photo.
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -238,4 +238,28 @@ fn what_memory_let_go_is_read() {
     film.send(1..=3);
     film.let_go();
     assert!(film.ends(vec![]) > 0);
+}
+
+/// Of which it is said behind its bytes whose they are: a photo that is sent as one becomes what it was written as. Sent again, or one of
+/// several, its bytes are put together as ever.
+#[test]
+fn an_only_part_is_not_written_again() {
+    for numbers in [&[1][..], &[1, 1], &[1, 2, 3], &[2, 1, 3], &[3, 2, 1]] {
+        let Some(film) = Film::begun(false) else { return };
+        for number in numbers {
+            let mut loose = film.parts().begin_loose(PIECE as u64).unwrap();
+            loose.write(&film.bytes[(number - 1) * PIECE..number * PIECE]).unwrap();
+            film.parts().keep(&computer(), &id(), *number as u64, loose).unwrap();
+        }
+        let whole = fs::metadata(film.whole()).unwrap();
+        let total = numbers.iter().max().unwrap();
+        assert_eq!(whole.len(), PIECE as u64);
+        let counted = Whole { total: None, numbering: Numbering::Counted(*total as u64) };
+        film.parts().assemble(&id(), counted, offer("anna/film.mov", 0)).unwrap();
+        let made = film.home.at("a", "anna/film.mov");
+        assert!(fs::read(&made).unwrap() == film.bytes[..total * PIECE], "{numbers:?}");
+        let is_it = fs::metadata(&made).unwrap().ino() == whole.ino();
+        assert_eq!(is_it && film.reads.load(Ordering::SeqCst) == 0, numbers.len() == 1, "{numbers:?}");
+        assert!(!film.whole().exists());
+    }
 }
