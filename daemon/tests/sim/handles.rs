@@ -157,7 +157,7 @@ impl ReadAt for Reading {
         let drive = self.volume.lock();
         let file = drive.medium.file(self.ino).ok().filter(|file| !file.forgotten)?;
         let size = u64::try_from(file.live.len()).ok()?;
-        Some(Footprint { inode: self.ino.into(), size, mtime: file.mtime, ctime: file.mtime })
+        Some(Footprint { inode: self.ino, size, mtime: file.mtime, ctime: file.mtime })
     }
 }
 
