@@ -27,8 +27,10 @@ FIRST = 48 << 10
 # When the first photo was taken, milliseconds since 1970.
 TAKEN = 1_709_638_424_250
 SUMU = """[sumu]
-listen = ["127.0.0.1:{port}"]
+listen = ["127.0.0.1:{port}"{more}]
 """
+# What knows photos by their SHA-1 is compared with a PUT that announces it as well.
+BY_SHA1 = ("immich", "lomorage")
 
 
 def free_port():
@@ -67,15 +69,25 @@ class Photo:
 class Wire:
     """One device. Each method prepares what is sent of a photo, and returns what sends it."""
 
-    def __init__(self, server, sumu=None):
+    def __init__(self, server, sumu=None, link=None):
+        self.link, self.sent = link, 0
         pair = base64.b64encode(f"{USER}:{server.password}".encode()).decode()
         self.server, self.basic, self.sumu_port = server, {"Authorization": "Basic " + pair}, sumu
-        self.wire = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
+        self.wire = self.connection(server.port)
         self.token, self.encoded, self.word = None, None, None
+
+    def connection(self, port):
+        if self.link is None:
+            return http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+        wire = http.client.HTTPConnection(self.link.address, port, timeout=300)
+        connect = wire._create_connection
+        wire._create_connection = lambda *told, **more: self.link.from_client(lambda: connect(*told, **more))
+        return wire
 
     def ask(self, method, target, expect, pieces=(), wire=None, **headers):
         wire = wire or self.wire
         length = sum(len(piece) for piece in pieces)
+        self.sent += length
         headers = {key.replace("_", "-"): value for key, value in headers.items()}
         if method != "HEAD" and method != "GET":
             headers["Content-Length"] = str(length)
@@ -88,6 +100,11 @@ class Wire:
 
     def webdav(self, photo):
         return lambda: self.ask("PUT", f"/dav/{photo.name}", (201,), photo.pieces, **self.basic)
+
+    def webdav_sha1(self, photo):
+        """As rclone and Nextcloud's desktop app do it."""
+        known = {"OC-Checksum": "SHA1:" + photo.hash("sha1").hexdigest()}
+        return lambda: self.ask("PUT", f"/dav/{photo.name}", (201,), photo.pieces, **known, **self.basic)
 
     def inbox(self, photo):
         return lambda: self.ask("PUT", f"/inbox/{photo.name}", (201,), photo.pieces, **self.basic)
@@ -163,7 +180,7 @@ class Wire:
         return send
 
     def another(self):
-        return http.client.HTTPConnection("127.0.0.1", self.sumu_port, timeout=300)
+        return self.connection(self.sumu_port)
 
     def enter(self):
         """The app hashes its password before it signs in."""
@@ -183,15 +200,18 @@ class Dialects:
     """Mixed into Bench."""
 
     def dialects(self, kind, files, _clients):
-        port = free_port()
-        server = self.server("shoebox-one", more=SUMU.format(port=port) if kind == "sumu" else "")
+        port, link = free_port(), self.link
+        also = f', "{link.address}:{port}"' if link else ""
+        server = self.server("shoebox-one", more=SUMU.format(port=port, more=also) if kind == "sumu" else "")
         try:
-            one, photos = Wire(server, port), [Photo(files, number) for number in range(len(files.names))]
+            one, photos = Wire(server, port, link), [Photo(files, number) for number in range(len(files.names))]
+            kind = kind.replace("-", "_")
             prepare = getattr(one, kind)
             sends = [prepare(photo) for photo in photos]
             # What is done once (a folder, a month, the first row of each table) is not part of it.
             self.first(server, files, one, kind)
             self.drives[0].sync()
+            one.sent = 0
             cpu, flushes, moved = server.cpu(), self.drives[0].flushes(), self.drives[0].moved()
             began = time.monotonic()
             for send in sends:
@@ -206,7 +226,7 @@ class Dialects:
                 if not wanted <= there:
                     raise RuntimeError(f"{kind}: {len(wanted - there)} photos are not what was sent")
             mib = files.total / MIB
-            return {"MiB/s": mib / (answered - began), "CPU s/GiB": burned * 1024 / mib,
+            return {"MiB/s": mib / (answered - began), "MiB/s of wire": one.sent / MIB / (answered - began), "CPU s/GiB": burned * 1024 / mib,
                     "flushes each": flushes / len(files.names),
                     "A read": moved[0] / files.total, "A written": moved[1] / files.total}
         finally:
@@ -226,7 +246,7 @@ class Dialects:
         """What the Sumu app asks before each run, of a phone with so many photos on a box that has them all. What that phone calls them is put
         into the catalogue of a box that was killed, which looks at all of it when it starts: sending them would take an hour."""
         count, port = len(files.names), free_port()
-        self.box = self.box or self.known(count, distinct=True, more=SUMU.format(port=port))
+        self.box = self.box or self.known(count, distinct=True, more=SUMU.format(port=port, more=""))
         if not hasattr(self.box, "sumu"):
             added = json.loads(self.box.ask("device", "add", USER, "sumu", "--app", "sumu", "--json"))
             self.box.sumu = (port, added["password"])

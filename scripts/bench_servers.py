@@ -59,7 +59,7 @@ DocumentRoot {root}
 """
 SHOEBOX = """\
 [http]
-listen = ["127.0.0.1:{port}"]
+listen = ["127.0.0.1:{port}"{also}]
 [drives]
 mounts = {mounts}
 require_mount = false
@@ -171,7 +171,7 @@ def memory(root):
 class Server:
     """One contender, started for one turn."""
 
-    def __init__(self, kind, work, drives, binary, adopted=2, prepare=None, more=""):
+    def __init__(self, kind, work, drives, binary, adopted=2, prepare=None, more="", address=None):
         self.kind, self.drives, self.adopted = kind, drives, adopted
         self.work = work / "turn"
         self.work.mkdir(mode=0o755)
@@ -185,7 +185,8 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.binary = binary
-        facts = {"work": self.work, "root": self.roots[0], "port": self.port}
+        facts = {"work": self.work, "root": self.roots[0], "port": self.port,
+                 "also": f', "{address}:{self.port}"' if address else ""}
         if kind == "nginx":
             (self.roots[0] / ".temp").mkdir()
             (self.work / "nginx.users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")

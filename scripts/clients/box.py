@@ -60,7 +60,7 @@ def chunks(drive):
     found = {}
     for file in (drive / ".shoebox/uploads").glob("*/*"):
         number, *record = file.name.split(".")
-        if number.isdigit() and len(record) in (0, 3):
+        if number.isdigit() and (len(record) in (0, 3) or record[3:] == ["all"]):
             try:
                 found[int(number)] = file.stat().st_ino
             except FileNotFoundError:

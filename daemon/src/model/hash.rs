@@ -145,7 +145,7 @@ pub struct Also {
 const IN_TURN: usize = 128;
 
 /// The hashes beside ours. They may be lent to another thread ([`Hasher::lend`]), which has to see the same bytes in the same order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Others {
     sha1: Option<sha1::Sha1>,
     sha256: Option<sha2::Sha256>,
@@ -161,6 +161,17 @@ impl Others {
             sha256: (also.sha256 || wants(|d| matches!(d, DeclaredHash::Sha256(_)))).then(sha2::Sha256::new),
             md5: wants(|d| matches!(d, DeclaredHash::Md5(_))).then(md5::Md5::new),
             adler: wants(|d| matches!(d, DeclaredHash::Adler32(_))).then(Adler32::default),
+        }
+    }
+
+    /// Whether it computes what is needed to compare with this.
+    const fn covers(&self, declared: &DeclaredHash) -> bool {
+        match declared {
+            DeclaredHash::Sha1(_) => self.sha1.is_some(),
+            DeclaredHash::Sha256(_) => self.sha256.is_some(),
+            DeclaredHash::Md5(_) => self.md5.is_some(),
+            DeclaredHash::Adler32(_) => self.adler.is_some(),
+            DeclaredHash::Blake3(_) => true,
         }
     }
 
@@ -191,6 +202,7 @@ impl Others {
 }
 
 /// Hashes bytes as they go by and compares the result with what was announced.
+#[derive(Clone)]
 pub struct Hasher {
     blake3: blake3::Hasher,
     size: u64,
@@ -225,6 +237,18 @@ impl Hasher {
     /// Takes them back, all bytes seen. What was announced and never came back fits nothing.
     pub fn take_back(&mut self, others: Others) {
         self.others = others;
+    }
+
+    /// Has it compare with what is announced only now; `None` if that takes a hash that was not computed from the first byte on.
+    #[must_use]
+    pub fn declare(self, declared: &[DeclaredHash]) -> Option<Self> {
+        let covered = declared.iter().all(|declared| self.others.covers(declared));
+        covered.then(|| Self { declared: declared.to_vec(), ..self })
+    }
+
+    /// Our hash of what went by so far.
+    pub fn content_so_far(&self) -> ContentHash {
+        ContentHash(*self.blake3.finalize().as_bytes())
     }
 
     /// How many bytes went by so far.
@@ -269,6 +293,7 @@ impl Hasher {
 }
 
 /// Adler-32 (RFC 1950 §9): two running sums modulo 65521.
+#[derive(Clone)]
 struct Adler32 {
     a: u32,
     b: u32,

@@ -79,6 +79,9 @@ pub struct Said {
     /// Whatever the dialect wants to find again: names and dates, as text.
     #[serde(default)]
     pub notes: BTreeMap<String, String>,
+    /// It is known by its SHA-1, which is computed as its parts come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sha1: bool,
 }
 
 /// A part that is here, whole and durable.
@@ -111,9 +114,23 @@ pub struct Appended {
     pub part: Part,
     /// Where it begins.
     pub offset: u64,
-    /// What its bytes are.
+    /// What the bytes are of which that is told.
     pub hash: ContentHash,
+    /// Which those are.
+    pub of: HashOf,
 }
+
+/// Of which bytes a record of a part has the hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HashOf {
+    /// Of the part.
+    Part,
+    /// Of all of the growing file, from its beginning to the end of the part: who hashed all of that as it came needs no second hash.
+    AllSoFar,
+}
+
+/// What a record ends with that has the hash of all so far.
+const ALL: &str = "all";
 
 impl Appended {
     /// Where it ends. `None`: no file is that long.
@@ -127,14 +144,23 @@ impl Appended {
         let mut number = || fields.next().and_then(Part::number_of);
         let (number, offset, size) = (number()?, number()?, number()?);
         let hash = fields.next()?.parse().ok()?;
-        fields.next().is_none().then_some(Self { part: Part { number, size }, offset, hash })
+        let of = match fields.next() {
+            None => HashOf::Part,
+            Some(ALL) => HashOf::AllSoFar,
+            Some(_) => return None,
+        };
+        fields.next().is_none().then_some(Self { part: Part { number, size }, offset, hash, of })
     }
 }
 
 impl fmt::Display for Appended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { part: Part { number, size }, offset, hash } = self;
-        write!(f, "{number:020}.{offset:020}.{size:020}.{hash}")
+        let Self { part: Part { number, size }, offset, hash, of } = self;
+        write!(f, "{number:020}.{offset:020}.{size:020}.{hash}")?;
+        match of {
+            HashOf::Part => Ok(()),
+            HashOf::AllSoFar => write!(f, ".{ALL}"),
+        }
     }
 }
 
@@ -204,13 +230,16 @@ mod tests {
         }
 
         #[test]
-        fn an_appended_part_is_told_by_its_name(number: u64, size: u64, offset: u64, bytes: [u8; 4]) {
-            let appended = Appended { part: Part { number, size }, offset, hash: ContentHash::of(&bytes) };
+        fn an_appended_part_is_told_by_its_name(number: u64, size: u64, offset: u64, bytes: [u8; 4], all: bool) {
+            let of = if all { HashOf::AllSoFar } else { HashOf::Part };
+            let appended = Appended { part: Part { number, size }, offset, hash: ContentHash::of(&bytes), of };
             let name = appended.to_string();
             prop_assert_eq!(Appended::of(&name), Some(appended));
             prop_assert_eq!(Part::number_of(&name), None);
             prop_assert_eq!(Appended::of(&name[1..]), None);
             prop_assert_eq!(Appended::of(&format!("{name}.")), None);
+            prop_assert_eq!(Appended::of(&format!("{name}.other")), None);
+            prop_assert_eq!(Appended::of(&format!("{name}.all")).is_some(), !all);
             prop_assert_eq!(Appended::of(&Part::file_name(number)), None);
         }
 

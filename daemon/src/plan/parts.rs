@@ -28,6 +28,12 @@ pub const KEPT: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// How long the outcome is told again to whoever did not hear it.
 pub const TOLD: SignedDuration = SignedDuration::from_hours(24);
 
+/// So many uploads are remembered at most with the hashes of what came: a few KiB each.
+pub const MOST_REMEMBERED: usize = 32;
+
+/// How long: what memory holds of a file for longer was perhaps let go meanwhile, and read again from a medium that has changed.
+pub const REMEMBERED: SignedDuration = SignedDuration::from_mins(10);
+
 /// How a dialect numbers parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numbering {
@@ -141,10 +147,15 @@ pub fn is_over(last: Option<Timestamp>, assembled: bool, now: Timestamp) -> bool
     last.is_none_or(|last| now.duration_since(last) > keep)
 }
 
+/// Whether what was remembered of an upload then may still be used. A clock that was set meanwhile makes it old.
+pub fn is_remembered(then: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(then).abs() <= REMEMBERED
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::upload::Appended;
+    use crate::model::upload::{Appended, HashOf};
     use proptest::prelude::*;
 
     fn parts(all: &[(u64, u64)]) -> Vec<Part> {
@@ -197,7 +208,7 @@ mod tests {
         let of = |all: &[(u64, u64, Option<u64>)]| -> Vec<Lying> {
             let one = |&(number, size, offset): &(u64, u64, Option<u64>)| {
                 let part = Part { number, size };
-                Lying { part, within: offset.map(|offset| Appended { part, offset, hash }) }
+                Lying { part, within: offset.map(|offset| Appended { part, offset, hash, of: HashOf::Part }) }
             };
             all.iter().map(one).collect()
         };
@@ -244,6 +255,9 @@ mod tests {
         assert!(!is_over(Some(then), true, then + day));
         assert!(is_over(Some(then), true, then + day * 2));
         assert!(is_over(None, false, then));
+        for (later, expected) in [(0, true), (600, true), (601, false), (-600, true), (-601, false)] {
+            assert_eq!(is_remembered(then, then + SignedDuration::from_secs(later)), expected, "{later}");
+        }
         assert!(!is_over(Some(then + day * 400), true, then));
     }
 

@@ -56,7 +56,20 @@ pub(crate) fn cached_pages(file: BorrowedFd<'_>) -> io::Result<u64> {
     }
 }
 
-/// The same for kernels before Linux 6.5, by way of a mapping that nobody reads through (mincore(2)). Who may not write the file
+/// Whether the page cache holds all of a file of this size, which may have room set aside behind its end.
+pub(crate) fn is_cached(file: BorrowedFd<'_>, size: u64) -> io::Result<bool> {
+    // Of a large page that reaches over the end, what is within counts.
+    let held = match cachestat_of(file, size)? {
+        Some(stat) => stat.cache,
+        None => resident_pages(file)?,
+    };
+    // SAFETY: a question about the system, without any memory.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let page = u64::try_from(page).map_err(|_| io::Error::last_os_error())?;
+    Ok(held >= size.div_ceil(page.max(1)))
+}
+
+/// How much of a file the page cache holds, for kernels before Linux 6.5: by way of a mapping that nobody reads through (mincore(2)). Who may not write the file
 /// is told that all of it is there.
 fn resident_pages(file: BorrowedFd<'_>) -> io::Result<u64> {
     const WINDOW: u64 = 256 << 20;
@@ -150,13 +163,18 @@ struct CacheStat {
 }
 
 fn cachestat(file: BorrowedFd<'_>) -> io::Result<Option<CacheStat>> {
+    cachestat_of(file, 0)
+}
+
+/// Of so much from the beginning; 0: of all.
+fn cachestat_of(file: BorrowedFd<'_>, len: u64) -> io::Result<Option<CacheStat>> {
     #[repr(C)]
     struct Range {
         off: u64,
         len: u64,
     }
     const CACHESTAT: libc::c_long = 451; // the same number on every architecture (unified table)
-    let range = Range { off: 0, len: 0 }; // length 0: to the end of the file
+    let range = Range { off: 0, len };
     let mut stat = CacheStat::default();
     // SAFETY: both structures live across the call and have the layout the kernel documents.
     let answer = unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut stat, 0u32) };
@@ -292,8 +310,13 @@ mod tests {
         let mut file = tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         file.write_all(&[1; 100_000]).unwrap();
         assert_eq!(resident_pages(file.as_fd()).unwrap(), 25);
+        assert!(
+            is_cached(file.as_fd(), 100_000).unwrap() && !is_cached(file.as_fd(), 25 * 4096 + 1).unwrap()
+        );
         file.sync_all().unwrap();
         let all = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        nix::fcntl::posix_fadvise(&file, 4096, 4096, all).unwrap();
+        assert!(!is_cached(file.as_fd(), 100_000).unwrap());
         nix::fcntl::posix_fadvise(&file, 0, 0, all).unwrap();
         assert_eq!(resident_pages(file.as_fd()).unwrap(), 0);
         assert!(!is_sealed(file.as_fd()));

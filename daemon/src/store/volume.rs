@@ -163,10 +163,28 @@ pub trait ReadAt: Send {
         0
     }
 
+    /// What the file is now. `None`: memory does not hold all of it, or nobody knows; then a read may find what the medium made of it.
+    fn footprint(&self) -> Option<Footprint> {
+        None
+    }
+
     /// The same file, open for reading only, at its beginning: for a process of its own. `None`: there is no such thing here.
     fn descriptor(&self) -> Option<OwnedFd> {
         None
     }
+}
+
+/// A file that memory holds all of. Two that are equal: nothing was written to it between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// Inode number.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, which may be any.
+    pub mtime: Timestamp,
+    /// Change time, which nobody can choose.
+    pub ctime: Timestamp,
 }
 
 /// Reading a whole file from the medium, in order.

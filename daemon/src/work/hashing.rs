@@ -82,7 +82,12 @@ pub(super) struct Ended {
 impl Hashing {
     /// Of an upload from which so many bytes are expected, or 0 if nobody said how many.
     pub(super) fn new(also: Also, declared: &[DeclaredHash], expected: u64) -> Self {
-        Self { hasher: Hasher::new(also, declared), expected, side: Side::NotYet, stack: STACK }
+        Self::from(Hasher::new(also, declared), expected)
+    }
+
+    /// Goes on from bytes that were hashed before.
+    pub(super) const fn from(hasher: Hasher, expected: u64) -> Self {
+        Self { hasher, expected, side: Side::NotYet, stack: STACK }
     }
 
     /// Gives the next bytes to the thread beside, and begins one if that is worth it. [`Hashing::update`] has to be told the same.
@@ -178,12 +183,17 @@ fn hash(lent: &Receiver<Others>, loads: &Receiver<Vec<Bytes>>, _counted: Permit)
 impl Ended {
     /// The digests, if all that was announced fits. Waits for the thread beside.
     pub(super) fn digests(self) -> Result<Digests, Refusal> {
+        self.hasher()?.finish().map_err(Refusal::WrongHash)
+    }
+
+    /// The hashes so far, which may be gone on with. Waits for the thread beside.
+    pub(super) fn hasher(self) -> Result<Hasher, Refusal> {
         let Self { mut hasher, thread } = self;
         if let Some(thread) = thread {
             let broken = |_| Refusal::Unavailable { why: "a hash did not come to its end".to_owned() };
             hasher.take_back(thread.join().map_err(broken)?);
         }
-        hasher.finish().map_err(Refusal::WrongHash)
+        Ok(hasher)
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::model::account::{Device, DeviceKind};
-use crate::model::hash::{Also, Digests};
+use crate::model::hash::{Also, Digests, Hasher};
 use crate::model::offer::{Expect, Offer, Unnamed};
 use crate::model::path::RelPath;
 use crate::model::place::{Place, Shelf};
@@ -94,7 +94,7 @@ impl Ingest {
     }
 
     /// Takes a file of [`Offer::size`] bytes that has grown on the primary: read from its beginning to its end by this alone, it is what
-    /// its hashes say, and nothing that was not hashed here gets a name. `check` sees each piece, and may end it. What lies behind is
+    /// its hashes say. `check` sees each piece, and may end it. What lies behind is
     /// cut off. From memory, where that has it: whether the medium does is proved by whoever copies it, as of every upload.
     /// Until it is acknowledged, nobody may append to it. `Unsupported`: see [`crate::store::volume::Volume::grow`]. Blocking.
     pub(super) fn take_grown(
@@ -125,9 +125,20 @@ impl Ingest {
                 hashing.share(&self.pool.hashers, &Bytes::copy_from_slice(bytes));
             }
             hashing.update(bytes);
-            body.passes(bytes);
+            body.passes(bytes.len() as u64);
         }
         Incoming { offer, body, hashing }.finish()
+    }
+
+    /// The same for one whose hashes are known: of all its bytes, as they came.
+    pub(super) fn take_known(&self, offer: Offer, file: &Place, hasher: Hasher) -> Result<Received, Refusal> {
+        let primary = self.pool.primary()?;
+        self.pool.expects_second()?;
+        let size = offer.size.unwrap_or(0);
+        let promise = self.admit(&primary, &offer, size)?;
+        let mut body = Body::grown(&self.pool, primary, (file, size), promise)?;
+        body.passes(hasher.size());
+        Incoming { offer, body, hashing: Hashing::from(hasher, size) }.finish()
     }
 
     /// The acknowledgement of an upload that was settled before, for a client that did not hear it: of what has the name now, if that

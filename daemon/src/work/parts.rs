@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use jiff::Timestamp;
 
 use crate::model::account::{Device, Slug};
+use crate::model::hash::Also;
 use crate::model::place::Place;
-use crate::model::upload::{Appended, Lying};
+use crate::model::upload::{Appended, HashOf, Lying};
 pub use crate::model::upload::{Assembled, Part, Said, UploadId};
 pub use crate::plan::parts::{KEPT, Numbering, Whole};
 use crate::plan::parts::{MOST_LEFT_BEHIND, MOST_NOTES, MOST_PARTS, MOST_SHORT_PARTS, MOST_UPLOADS};
@@ -28,9 +29,12 @@ use crate::work::quotas::Promise;
 
 mod joining;
 mod lying;
+mod remembering;
 mod taking;
 
 use lying::{Found, Stage, clear, discard_parts, find, last_written, note, put, stage, unfinished, uploads};
+use remembering::Memories;
+use taking::keep_first;
 pub use taking::{Incomplete, Loose};
 
 /// Who works on which upload.
@@ -39,6 +43,8 @@ pub(super) struct Uploads {
     turns: Mutex<HashMap<UploadId, Weak<Turns>>>,
     /// A flush of what these were growing in failed: nothing is appended to that any more, nor is it flushed.
     closed: Mutex<HashSet<UploadId>>,
+    /// What came of them, as it was hashed then.
+    memories: Memories,
 }
 
 /// Of one upload.
@@ -200,8 +206,10 @@ impl Parts {
         }
         let promise = self.promise(&primary, id, size.unwrap_or(0))?;
         let at = next_at(&found.lying, number).filter(|_| found.grows && alone.is_some());
-        let appending =
-            at.map_or(Ok(None), |at| Incomplete::append(&self.pool, &primary, id, number, at, size))?;
+        let also = Also { sha1: found.said.sha1, sha256: false };
+        let appending = at.map_or(Ok(None), |at| {
+            Incomplete::append(&self.pool, &primary, (id, number), (at, also), size)
+        })?;
         drop(alone);
         if let Some(mut appending) = appending {
             appending.promise(promise);
@@ -210,7 +218,7 @@ impl Parts {
         if let Some(total) = found.said.total.filter(|_| found.grows && there.is_none()) {
             self.has_room(&primary, to_copy(total, found.received()))?;
         }
-        let again = there.and_then(|one| one.within);
+        let again = there.and_then(|one| one.within).map(|within| (within, found.grown.clone()));
         let loose = Loose::over(Body::open(&self.pool, primary, size, promise)?);
         Ok(Incomplete::apart(id.clone(), number, loose, again))
     }
@@ -263,7 +271,8 @@ impl Parts {
         Ok(Loose::over(body))
     }
 
-    /// Ends such a part as this one of this upload, which begins with the first; it is durable on return. Of an upload that was put
+    /// Ends such a part as this one of this upload, which begins with the first; it is durable on return. The first becomes what a photo is
+    /// made of that has no other. Of an upload that was put
     /// together already nothing more is kept, and that is no error. What is left of older ones of this device and dialect goes, but for a
     /// few. Blocking.
     pub fn keep(&self, by: &Device, id: &UploadId, number: u64, loose: Loose) -> Result<(), Refusal> {
@@ -281,7 +290,11 @@ impl Parts {
             }
         }
         loose.body.promise = self.promise(&primary, id, loose.received())?;
-        Incomplete::apart(id.clone(), number, loose, None).keep().map(drop)
+        match number {
+            1 => keep_first(id, loose),
+            _ => Incomplete::apart(id.clone(), number, loose, None).keep(),
+        }
+        .map(drop)
     }
 
     /// Throws away what a client will not go on with, so that it can begin another upload: the ones that were left alone the longest.

@@ -15,6 +15,7 @@ mod mirroring;
 mod other_hands;
 mod parts;
 mod parts_in_one;
+mod parts_remembered;
 mod promoting;
 mod queue;
 mod reopening;

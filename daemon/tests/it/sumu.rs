@@ -134,7 +134,8 @@ impl Home {
     /// Uploads that wait, each with its parts.
     fn waiting(&self) -> Vec<usize> {
         let all = fs::read_dir(self.daemon.dir.join("a/.shoebox/uploads")).into_iter().flatten();
-        let digits = |name: std::ffi::OsString| name.to_str().is_some_and(|name| name.len() == 20);
+        // A part's file, or its record.
+        let digits = |name: std::ffi::OsString| name.to_str().is_some_and(|name| name.len() >= 20);
         all.map(|one| {
             let files = fs::read_dir(one.unwrap().path()).unwrap();
             files.filter(|file| digits(file.as_ref().unwrap().file_name())).count()

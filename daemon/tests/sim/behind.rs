@@ -61,6 +61,7 @@ impl SimVolume {
         let ino = drive.medium.walk(place).expect("a file to forget");
         let file = drive.medium.file_mut(ino).expect("a file to forget");
         file.live = Arc::clone(&file.durable);
+        file.forgotten = true;
     }
 
     /// The medium under a file gives an error from now on; the page cache still serves it.

@@ -23,6 +23,8 @@ pub(crate) struct File {
     pub(crate) reserved: u64,
     /// A flush failed: the kernel takes the pages for clean and never writes them again.
     pub(crate) flush_failed: bool,
+    /// What memory holds of it may be what the medium made of it.
+    pub(crate) forgotten: bool,
     /// The medium gives an error.
     pub(crate) unreadable: bool,
     /// On the drive, and to stay no later than any name.
@@ -43,6 +45,7 @@ impl File {
             durable_mtime: now,
             reserved: 0,
             flush_failed: false,
+            forgotten: false,
             unreadable: false,
             written_back: None,
             names: 0,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use shoebox::model::place::Place;
-use shoebox::store::volume::{MediumRead, ReadAt, Staged, Synced, VolumeError};
+use shoebox::store::volume::{Footprint, MediumRead, ReadAt, Staged, Synced, VolumeError};
 
 use crate::call::call;
 use crate::faults::{Failure, Op};
@@ -148,6 +148,16 @@ impl ReadAt for Reading {
             buf[..len].copy_from_slice(&bytes[from..from + len]);
             Ok(len)
         })
+    }
+
+    fn footprint(&self) -> Option<Footprint> {
+        if !self.volume.is_alive() {
+            return None;
+        }
+        let drive = self.volume.lock();
+        let file = drive.medium.file(self.ino).ok().filter(|file| !file.forgotten)?;
+        let size = u64::try_from(file.live.len()).ok()?;
+        Some(Footprint { inode: self.ino, size, mtime: file.mtime, ctime: file.mtime })
     }
 }
 

@@ -135,7 +135,7 @@ impl Sink for InPart {
     type Done = Part;
 
     fn write(&mut self, bytes: &Bytes) -> Result<(), Deny> {
-        Ok(self.part.write(bytes)?)
+        Ok(self.part.take(bytes)?)
     }
 
     fn finish(self) -> Result<Part, Deny> {

@@ -1,11 +1,13 @@
 //! Making one file of the parts: by giving the one that grew its name, or by copying them in their order.
+use std::sync::Arc;
+
 use blake3::OUT_LEN;
 use jiff::Timestamp;
 
-use super::lying::discard;
+use super::lying::{discard, read_through};
 use super::taking::close;
 use super::{
-    Appended, Assembled, Found, Lying, Parts, UploadId, Whole, discard_parts, find, in_one, note, put,
+    Appended, Assembled, Found, HashOf, Lying, Parts, UploadId, Whole, discard_parts, find, in_one, note, put,
 };
 use crate::model::offer::Offer;
 use crate::model::place::Place;
@@ -13,9 +15,6 @@ use crate::store::volume::{ReadAt, Volume, VolumeError};
 use crate::work::error::Refusal;
 use crate::work::ingest::{Ack, Incoming, Outcome, Received};
 use crate::work::primary::Primary;
-
-/// What is read at once while parts are copied.
-const PIECE: usize = 512 << 10;
 
 impl Parts {
     /// Makes one file of the parts under the offer's name, by way of an ordinary upload. Repeated, also while the first attempt goes on,
@@ -61,15 +60,20 @@ impl Parts {
     /// What all parts were appended to. `None`: it cannot be named, and they have to be copied.
     fn join(
         &self,
-        primary: &Primary,
+        primary: &Arc<Primary>,
         id: &UploadId,
         found: &Found,
         offer: Offer,
     ) -> Result<Option<Received>, Refusal> {
         let volume = &*primary.attached.volume;
         let inode = volume.stat(&found.grown).map_err(|e| Refusal::Drive(primary.attached.heed(e)))?.inode;
-        let mut check = Check { rest: found.lying.iter(), now: None, bad: None };
-        let taken = self.ingest.take_grown(offer, &found.grown, &mut |bytes| check.see(bytes));
+        let mut check = Check::new(&found.lying);
+        let total = offer.size.unwrap_or(0);
+        let known = self.pool.uploads.memories.recall(primary, id, total, self.pool.now());
+        let taken = match known.and_then(|hasher| hasher.declare(&offer.declared)) {
+            Some(hasher) => self.ingest.take_known(offer, &found.grown, hasher),
+            None => self.ingest.take_grown(offer, &found.grown, &mut |bytes| check.see(bytes)),
+        };
         match (check.bad, taken) {
             (Some(bad), _) => Err(throw_away(primary, id, bad, self.pool.now())),
             (None, Ok(received)) => Ok(Some(received)),
@@ -93,8 +97,9 @@ impl Parts {
         offer: Offer,
     ) -> Result<Received, Refusal> {
         let mut incoming = self.ingest.begin(offer)?;
+        let mut so_far = SoFar::default();
         for one in &found.lying {
-            if !pour(primary, id, found, one, &mut incoming)? {
+            if !pour(primary, id, (found, one), &mut so_far, &mut incoming)? {
                 return Err(throw_away(primary, id, one.part.number, self.pool.now()));
             }
         }
@@ -106,38 +111,63 @@ impl Parts {
 struct Check<'a> {
     rest: std::slice::Iter<'a, Lying>,
     now: Option<(Appended, u64, blake3::Hasher)>,
+    /// Of all so far, while there may be a record of that.
+    all: Option<blake3::Hasher>,
     /// The number of the first part whose bytes are not those that came.
     bad: Option<u64>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(lying: &'a [Lying]) -> Self {
+        let is_of_all = |one: &Lying| one.within.is_some_and(|within| within.of == HashOf::AllSoFar);
+        let all = lying.iter().any(is_of_all).then(blake3::Hasher::new);
+        Self { rest: lying.iter(), now: None, all, bad: None }
+    }
+
     fn see(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         while !bytes.is_empty() {
             let next = |within: Appended| (within, within.part.size, blake3::Hasher::new());
             let now = self.now.take().or_else(|| self.rest.find_map(|one| one.within).map(next));
-            let Some((within, left, mut hasher)) = now else { return Ok(()) };
+            let Some((within, left, mut alone)) = now else { return Ok(()) };
             let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-            hasher.update(&bytes[..taken]);
+            if within.of == HashOf::Part {
+                alone.update(&bytes[..taken]);
+            }
+            if let Some(all) = &mut self.all {
+                all.update(&bytes[..taken]);
+            }
             bytes = &bytes[taken..];
             match left - taken as u64 {
-                0 if hasher.finalize().as_bytes() != within.hash.as_bytes() => {
-                    self.bad = Some(within.part.number);
-                    return Err(damaged());
+                0 => {
+                    let hashed = match (within.of, &self.all) {
+                        (HashOf::AllSoFar, Some(all)) => all.finalize(),
+                        (HashOf::AllSoFar, None) | (HashOf::Part, _) => alone.finalize(),
+                    };
+                    if hashed.as_bytes() != within.hash.as_bytes() {
+                        self.bad = Some(within.part.number);
+                        return Err(damaged());
+                    }
                 }
-                0 => {}
-                left => self.now = Some((within, left, hasher)),
+                left => self.now = Some((within, left, alone)),
             }
         }
         Ok(())
     }
 }
 
+/// What was hashed of the growing file from its beginning.
+#[derive(Default)]
+struct SoFar {
+    hasher: blake3::Hasher,
+    end: u64,
+}
+
 /// One part into the whole. `false`: its bytes are not those that came.
 fn pour(
     primary: &Primary,
     id: &UploadId,
-    found: &Found,
-    one: &Lying,
+    (found, one): (&Found, &Lying),
+    so_far: &mut SoFar,
     into: &mut Incoming,
 ) -> Result<bool, Refusal> {
     let heed = |e| Refusal::Drive(primary.attached.heed(e));
@@ -146,24 +176,40 @@ fn pour(
         None => (Place::part(id, one.part.number), 0),
     };
     let mut reader = primary.attached.volume.open(&place).map_err(heed)?;
+    let of_all = one.within.is_some_and(|within| within.of == HashOf::AllSoFar);
     let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; PIECE];
-    let mut left = one.part.size;
-    while left > 0 {
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
-        let read = reader.read_at(&mut piece[..most], from + (one.part.size - left)).map_err(heed)?;
-        if read == 0 {
+    if of_all {
+        let SoFar { hasher: before, end } = std::mem::take(so_far);
+        let start = if end <= from {
+            hasher = before;
+            end
+        } else {
+            0
+        };
+        let mut take = |bytes: &[u8]| {
+            hasher.update(bytes);
+            Ok(())
+        };
+        if !read_through(primary, &mut *reader, start..from, &mut take)? {
             return Ok(false);
         }
-        hasher.update(&piece[..read]);
-        into.write(&piece[..read])?;
-        left -= read as u64;
+    }
+    let mut take = |bytes: &[u8]| {
+        hasher.update(bytes);
+        into.write(bytes)
+    };
+    if !read_through(primary, &mut *reader, from..from + one.part.size, &mut take)? {
+        return Ok(false);
     }
     let said = match &one.within {
         Some(within) => *within.hash.as_bytes(),
         None => seal(&mut *reader, one.part.size).map_err(heed)?,
     };
-    Ok(hasher.finalize().as_bytes() == &said)
+    let is_same = hasher.finalize().as_bytes() == &said;
+    if of_all {
+        *so_far = SoFar { hasher, end: from + one.part.size };
+    }
+    Ok(is_same)
 }
 
 /// What a part that is a file of its own ends with.

@@ -1,5 +1,6 @@
 //! What lies of uploads on the primary, and how it is read, written and thrown away.
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::Timestamp;
 
@@ -7,12 +8,15 @@ use super::{Upload, refuse};
 use crate::model::place::{CLOSED, Place, WHOLE};
 use crate::model::upload::{Appended, Assembled, Lying, Part, Said, UploadId};
 use crate::plan::parts::MOST_NOTES;
-use crate::store::volume::{Entry, Stat, Volume, VolumeError};
+use crate::store::volume::{Entry, ReadAt, Stat, Volume, VolumeError};
 use crate::work::error::Refusal;
 use crate::work::primary::Primary;
 
 /// Each part that is a file of its own ends with its hash, so that what rots between two requests never becomes a photo.
 const SEAL: u64 = blake3::OUT_LEN as u64;
+
+/// What is read at once.
+const PIECE: usize = 512 << 10;
 
 /// An upload, and where its parts lie.
 pub(super) struct Found {
@@ -108,6 +112,27 @@ fn lying(entries: &[(Entry, Option<Stat>)], grown: u64) -> Vec<Lying> {
 pub(super) fn last_written(entries: &[(Entry, Option<Stat>)]) -> Option<Timestamp> {
     let grown = |entry: &Entry| matches!(entry.name.as_deref(), Some(WHOLE | CLOSED));
     entries.iter().filter(|(entry, _)| !grown(entry)).filter_map(|(_, stat)| Some(stat.as_ref()?.mtime)).max()
+}
+
+/// Reads some of a file, piece by piece. `false`: it ends before that.
+pub(super) fn read_through(
+    primary: &Primary,
+    reader: &mut dyn ReadAt,
+    range: Range<u64>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Refusal>,
+) -> Result<bool, Refusal> {
+    let (mut piece, mut at) = (vec![0; PIECE], range.start);
+    while at < range.end {
+        let most = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(PIECE);
+        let read = reader.read_at(&mut piece[..most], at);
+        let read = read.map_err(|e| Refusal::Drive(primary.attached.heed(e)))?;
+        if read == 0 {
+            return Ok(false);
+        }
+        take(&piece[..read])?;
+        at += read as u64;
+    }
+    Ok(true)
 }
 
 /// A note of ours; `None` if it is not there, or not what we write.

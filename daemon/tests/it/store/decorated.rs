@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use shoebox::model::drive::Space;
 use shoebox::model::place::Place;
 use shoebox::store::disk::{Found, look};
-use shoebox::store::volume::{Entry, MediumRead, ReadAt, Staged, Stat, Synced, Volume, VolumeError};
+use shoebox::store::volume::{
+    Entry, Footprint, MediumRead, ReadAt, Staged, Stat, Synced, Volume, VolumeError,
+};
 use shoebox::work::drive::Attached;
 use shoebox::work::pool::Pool;
 
@@ -210,6 +212,9 @@ impl ReadAt for Reader {
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> Result<usize, VolumeError> {
         self.volume.call(Call::ReadAt, &self.place)?;
         self.inner.read_at(buf, offset)
+    }
+    fn footprint(&self) -> Option<Footprint> {
+        self.inner.footprint()
     }
 }
 

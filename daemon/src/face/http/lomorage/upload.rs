@@ -112,7 +112,7 @@ pub(super) async fn post(cx: Arc<Cx>, body: &mut Option<Incoming>) -> Result<Rep
         }
         let notes = [("ext", told.ending), ("createtime", told.created)];
         let notes = notes.map(|(name, text)| (name.to_owned(), text)).into_iter().collect();
-        parts.open(&asked.device, &id, &Said { total: Some(length), notes })?;
+        parts.open(&asked.device, &id, &Said { total: Some(length), notes, sha1: true })?;
         Ok(Todo::Part(0))
     });
     match todo.await? {

@@ -52,7 +52,7 @@ pub(super) async fn create(cx: Cx, body: &mut Option<Incoming>) -> Result<Reply,
         .map_err(|_| Deny::Status(StatusCode::SERVICE_UNAVAILABLE, "no randomness"))?;
     let client_id = hex(&random);
     let notes = BTreeMap::from([(SAID.to_owned(), text), (PATH.to_owned(), path.to_string())]);
-    let said = Said { total: Some(total), notes };
+    let said = Said { total: Some(total), notes, sha1: false };
     let (parts, device, id) = (cx.shared.face.parts.clone(), cx.device.clone(), cx.id(&client_id));
     let begun = upload::blocking(&cx.shared.face.pool, move || Ok(parts.open(&device, &id, &said)?));
     let (opened, _is_new) = begun.await?;
