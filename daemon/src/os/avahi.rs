@@ -23,11 +23,8 @@ pub fn announce(directory: &Path, service: &str) -> io::Result<bool> {
     let new = directory.join(NEW);
     // What a crash left.
     drop(std::fs::remove_file(&new));
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&new)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(&new)?;
     // avahi is a user of its own; what the daemon's mask leaves of a mode would keep it out.
     file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
     file.write_all(service.as_bytes())?;

@@ -91,6 +91,7 @@ mod tests {
             reread: None,
             snapshot: None,
             unplugging: None,
+            disk: None,
         }
     }
 
