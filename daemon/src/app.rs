@@ -17,12 +17,13 @@ use crate::face::http::metrics::{DriveNumbers, MetricsInput, render};
 use crate::face::http::tls::Moving;
 use crate::face::http::{self, Face, HostPolicy, Immich, Server};
 use crate::model::copy::CopyState;
-use crate::os::{addresses, avahi, clock, systemd};
+use crate::os::{addresses, avahi, clock, places, systemd};
 use crate::plan::announcing::{Offered, service_file};
 use crate::plan::facts::{Facts, Limits};
 use crate::plan::mirroring::Brake;
 use crate::settings::{Plain, Settings};
 use crate::store::syscall;
+use crate::work::appliance::Appliance;
 use crate::work::certificates::{Keeper, Reached};
 use crate::work::checksums::Checksums;
 use crate::work::heal::Healer;
@@ -31,6 +32,7 @@ use crate::work::ingest::Ingest;
 use crate::work::library::Library;
 use crate::work::media::Looking;
 use crate::work::mirror::Mirror;
+use crate::work::offline::Offline;
 use crate::work::parts::Parts;
 use crate::work::pool::{Options, Pool, Wake};
 use crate::work::previews::{Keeping, Previews};
@@ -209,6 +211,8 @@ impl App {
         })?;
         let pool = Arc::clone(&self.pool);
         self.spawn(None, move || Box::new(Snapshots::new(Arc::clone(&pool))))?;
+        let pool = Arc::clone(&self.pool);
+        self.spawn(Some(Wake::Offline), move || Box::new(Offline::new(Arc::clone(&pool))))?;
         if settings.tls.is_on() {
             let (pool, settings) = (Arc::clone(&self.pool), settings.clone());
             self.spawn(Some(Wake::Certificates), move || {
@@ -224,6 +228,7 @@ impl App {
             let (pool, reports, facts) = (Arc::clone(&pool), Arc::clone(&reports), Arc::clone(&facts));
             Box::new(HealthCheck::new(pool, limits.clone(), period, reports, facts))
         })?;
+        self.follow_places(settings);
         // Last: a drive that is attached wakes the others, and they must be there to hear it.
         self.pool.all_are_watched();
         for mount in &settings.drives.mounts {
@@ -235,6 +240,16 @@ impl App {
             self.spawn(Some(Wake::Scrub), move || Box::new(scrub()))?;
         }
         Ok(())
+    }
+
+    /// Where nothing is mounted nobody looks often as long as mounts are heard of. A folder that stands in for a drive is no mount.
+    fn follow_places(&self, settings: &Settings) {
+        let pool = Arc::clone(&self.pool);
+        let heard = places::follow(settings.drives.mounts.clone(), move || pool.wake(Wake::Drives));
+        match heard {
+            Ok(()) => self.pool.hear_of_mounts(settings.drives.require_mount),
+            Err(e) => log::warn!("nobody tells when something is mounted: {e}"),
+        }
     }
 
     fn spawn(
@@ -393,6 +408,11 @@ fn options(settings: &Settings) -> Options {
         scratch_keep: signed(settings.scratch.keep),
         acknowledge_after_copy: settings.mirror.acknowledge_after_copy,
         seal_copies: settings.mirror.seal_copies,
+        appliance: Appliance {
+            reports: settings.drives.reports.clone(),
+            requests: settings.drives.requests.clone(),
+            eject_when_done: settings.offline.eject_when_done,
+        },
     }
 }
 
@@ -403,6 +423,8 @@ fn limits(settings: &Settings) -> Limits {
         stuck_probe: settings.health.probe_stuck,
         filling_percent: percent(settings.health.space_warn_percent),
         full_percent: percent(settings.health.space_alarm_percent),
+        offline_reminder: settings.offline.remind,
+        offline_absence: settings.offline.alarm,
         ..Limits::default()
     }
 }

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+mod drives;
 mod file;
 mod network;
 mod values;
 
+pub use drives::{Drives, Offline};
 use file::{Printer, Reader, Visit};
 pub use file::{SettingsError, SettingsProblem};
 pub use network::{Announce, Plain, Tls};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub announce: Announce,
     /// `[drives]`
     pub drives: Drives,
+    /// `[offline]`
+    pub offline: Offline,
     /// `[control]`
     pub control: Control,
     /// `[mirror]`
@@ -75,15 +79,6 @@ pub struct Http {
     pub header: Duration,
     /// How long the next byte of a body may be on its way.
     pub idle: Duration,
-}
-
-/// Where drives are looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drives {
-    /// Mount points; which drive is which is written on the drives.
-    pub mounts: Vec<PathBuf>,
-    /// Refuse a directory that is not a mount point of its own.
-    pub require_mount: bool,
 }
 
 /// The control socket.
@@ -207,12 +202,6 @@ impl Http {
     }
 }
 
-impl Default for Drives {
-    fn default() -> Self {
-        Self { mounts: vec!["/srv/shoebox/a".into(), "/srv/shoebox/b".into()], require_mount: true }
-    }
-}
-
 impl Default for Control {
     fn default() -> Self {
         Self { socket: "/run/shoebox/control.sock".into() }
@@ -319,6 +308,9 @@ impl Settings {
         if self.tls.listen.iter().any(|address| self.http.listen.contains(address) && address.port() != 0) {
             reader.problem_at("tls.listen", "has an address of http.listen: HTTPS needs a port of its own");
         }
+        if self.offline.remind > self.offline.alarm {
+            reader.problem_at("offline.remind_after_days", "is above offline.alarm_after_days");
+        }
         if self.health.probe_warn >= self.health.probe_stuck {
             reader.problem_at("health.probe_warn_seconds", "is not below health.probe_stuck_seconds");
         }
@@ -335,6 +327,7 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
         tls,
         announce,
         drives,
+        offline,
         control,
         mirror,
         rescan,
@@ -349,12 +342,7 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
 
     walk_network(http, tls, announce, visit);
 
-    visit.section("drives");
-    visit.value("mounts", &mut drives.mounts, |all| {
-        distinct(all, "a mount point")?;
-        all.iter().try_for_each(|mount| absolute(mount))
-    });
-    visit.value("require_mount", &mut drives.require_mount, |_| Ok(()));
+    drives::walk(drives, offline, visit);
 
     visit.section("control");
     visit.value("socket", &mut control.socket, |socket| absolute(socket));
@@ -499,6 +487,8 @@ mod tests {
         other.http.public_url = Some("https://box.example".to_owned());
         other.drives.mounts = vec!["/srv/with \"quotes\"".into()];
         other.drives.require_mount = false;
+        other.drives.reports = None;
+        other.offline.eject_when_done = false;
         other.tls.listen = vec!["[::]:8443".parse().unwrap()];
         other.tls.plain = Plain::Redirect;
         other.announce = Announce { directory: "/x".into(), nfs: "/srv/b/photos".to_owned() };

@@ -157,7 +157,7 @@ def disk(folder, name, size="512M", filesystem="ext4", label=None):
     if filesystem == "ext4":
         must_run(tool("mkfs.ext4"), "-q", "-F", "-L", label, "-E", "lazy_itable_init=0,lazy_journal_init=0", path)
     elif filesystem == "exfat":
-        must_run(tool("mkfs.exfat"), "-q", "-L", label, path)
+        must_run(tool("mkfs.exfat"), "-L", label, path)
     elif filesystem == "vfat":
         must_run(tool("mkfs.vfat"), "-F", "32", "-n", label, path)
     elif filesystem is not None:

@@ -21,6 +21,8 @@ enum Ask {
     List {},
     /// Unmount and switch off.
     Eject { device: Text },
+    /// Unmount, check, and mount again.
+    Again { device: Text },
     /// Mount a drive that was offered, to be adopted.
     Prepare { device: Text },
     /// What a whole disk is, and what would be lost by formatting it.
@@ -56,6 +58,7 @@ fn answer(ask: &Ask, settings: &Settings) -> Result<Answer, Failure> {
     Ok(match ask {
         Ask::List {} => Answer::Drives(report::all(&settings.reports)),
         Ask::Eject { device } => Answer::Ejected(ejecting::eject(&device.0, settings)?),
+        Ask::Again { device } => Answer::Prepared { at: ejecting::mount_again(&device.0, settings)? },
         Ask::Prepare { device } => Answer::Prepared { at: preparing::prepare(&device.0, settings)?.at },
         Ask::Name { device } => Answer::Disk(formatting::named(&device.0)?),
         Ask::Format { device, filesystem, confirmed } => Answer::Formatted {

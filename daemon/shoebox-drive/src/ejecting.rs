@@ -1,10 +1,13 @@
 //! A drive that a person wants to take away: unmounted when nobody uses it any more, then switched off.
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::device::Device;
 use crate::failure::Failure;
 use crate::mounting::{self, Patience};
 use crate::name::Name;
+use crate::placing::Decision;
 use crate::power::{self, Down};
 use crate::settings::Settings;
 use crate::{attaching, mounted, report};
@@ -27,7 +30,31 @@ pub fn eject(name: &Name, settings: &Settings) -> Result<Ejected, Failure> {
     let _device = attaching::alone_with(&settings.reports, name)?;
     let _alone = attaching::alone(&settings.reports)?;
     let device = Device::read(name)?;
-    let all = mounted::in_use(&device)?;
+    unmount(&device, settings)?;
+    Ok(Ejected { power: if power::is_used(&device) { Down::Nothing } else { power::down(&device)? } })
+}
+
+/// Unmounts it in order, checks it, and mounts it where its marker says: what is read from it then was in nobody's memory. Tells where.
+///
+/// # Errors
+/// As for ejecting and attaching.
+pub fn mount_again(name: &Name, settings: &Settings) -> Result<PathBuf, Failure> {
+    {
+        let _device = attaching::alone_with(&settings.reports, name)?;
+        let _alone = attaching::alone(&settings.reports)?;
+        unmount(&Device::read(name)?, settings)?;
+    }
+    match attaching::attach(name, settings)?.decision {
+        Some(Decision::Mount { at } | Decision::AsFstabSays { at } | Decision::Mounted { at }) => Ok(at),
+        Some(Decision::Leave { why, .. }) => Err(Failure::new(why)),
+        Some(Decision::Look) | None => Err(Failure::new("nothing was decided about it")),
+    }
+}
+
+/// Only from a place of the box's. Whoever calls holds both locks.
+fn unmount(device: &Device, settings: &Settings) -> Result<(), Failure> {
+    let name = &device.name;
+    let all = mounted::in_use(device)?;
     let mut own = all.iter().filter(|(_, itself)| *itself).map(|(at, _)| at);
     let at = own.next().ok_or_else(|| Failure::new(format!("{name} is not mounted")))?;
     let elsewhere = [at].into_iter().chain(own).find(|at| !settings.places.points.contains(at));
@@ -40,5 +67,5 @@ pub fn eject(name: &Name, settings: &Settings) -> Result<Ejected, Failure> {
     mounting::release(at, PATIENCE)?;
     // Nothing to free any more when the unit is stopped by the device's leaving.
     let _at = report::take(&settings.reports, name);
-    Ok(Ejected { power: if power::is_used(&device) { Down::Nothing } else { power::down(&device)? } })
+    Ok(())
 }

@@ -29,6 +29,9 @@ pub struct Mark {
     /// The UUID of the filesystem that it was written to; one that was copied to another filesystem is none of ours.
     #[serde(default)]
     pub filesystem: Option<String>,
+    /// The number of the filesystem where that has no UUID, as exFAT has none.
+    #[serde(default)]
+    pub volume: Option<String>,
 }
 
 /// What a drive is for.
@@ -57,7 +60,8 @@ impl Mark {
     /// a drive was copied to a stick then.
     pub fn is_of(&self, filesystem: &Filesystem) -> bool {
         let digits: String = filesystem.uuid.chars().filter(|c| *c != '-').collect::<String>().to_lowercase();
-        self.filesystem.as_ref().is_none_or(|own| *own == digits)
+        let uuid = self.filesystem.as_ref().is_none_or(|own| *own == digits);
+        uuid && self.volume.as_ref().is_none_or(|own| own.replace('-', "").to_lowercase() == digits)
     }
 }
 
@@ -147,5 +151,8 @@ token_key = "0000000000000000000000000000000000000000000000000000000000000000"
         assert!(!mark.is_of(&on("1A2B-3C4D")), "copied to a stick");
         let unnamed = Mark { filesystem: None, ..mark };
         assert!(unnamed.is_of(&on("1A2B-3C4D")), "written to one");
+        let numbered = Mark { volume: Some("1a2b-3C4D".into()), ..unnamed };
+        assert!(numbered.is_of(&on("1A2B-3C4D")) && !numbered.is_of(&on("1A2B-3C4E")));
+        assert!(!numbered.is_of(&on("0F6C0F6C-0f6c-0f6c-0f6c-0f6c0f6c0f6c")), "copied from one");
     }
 }

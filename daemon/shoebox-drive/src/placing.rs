@@ -60,9 +60,31 @@ pub enum Decision {
     Leave {
         /// Why, for people.
         why: String,
+        /// The same for programs.
+        reason: Reason,
         /// How it can become one of the box's drives.
         offer: Offer,
     },
+}
+
+/// Why nothing is done to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Drives for photos do not come this way, or it is the system's.
+    NotOurs,
+    /// There is nothing on it.
+    Empty,
+    /// What is on it is nothing that drives for photos have.
+    Filesystem,
+    /// It bears no marker.
+    Unmarked,
+    /// It bears a marker that was written to another filesystem.
+    Copied,
+    /// It cannot be told from another one.
+    Twin,
+    /// All places are taken.
+    NoPlace,
 }
 
 /// How a drive that is none of the box's can become one.
@@ -77,8 +99,8 @@ pub enum Offer {
     Format,
 }
 
-fn leave(why: impl Into<String>, offer: Offer) -> Decision {
-    Decision::Leave { why: why.into(), offer }
+fn leave(reason: Reason, why: impl Into<String>, offer: Offer) -> Decision {
+    Decision::Leave { why: why.into(), reason, offer }
 }
 
 /// Decides.
@@ -94,6 +116,7 @@ pub fn decide(facts: &Facts<'_>, places: &Places, taken: &[PathBuf]) -> Decision
         // The line may say `/dev/sda1`, and mean whatever stick is in the machine.
         Some(at) => {
             return leave(
+                Reason::NotOurs,
                 format!("/etc/fstab has a place for it that is not the box's: {}", at.display()),
                 Offer::No,
             );
@@ -101,34 +124,40 @@ pub fn decide(facts: &Facts<'_>, places: &Places, taken: &[PathBuf]) -> Decision
         None => {}
     }
     if !places.buses.contains(&device.bus) {
-        return leave("it is not attached by a bus that drives for photos come by", Offer::No);
+        let why = "it is not attached by a bus that drives for photos come by";
+        return leave(Reason::NotOurs, why, Offer::No);
     }
     // The system's own disk, whatever bus it is on: what is mounted elsewhere is somebody's.
     if let Some((at, _)) = facts.in_use.iter().find(|(at, _)| !places.points.contains(at)) {
-        return leave(format!("the system uses another part of this disk at {}", at.display()), Offer::No);
+        let why = format!("the system uses another part of this disk at {}", at.display());
+        return leave(Reason::NotOurs, why, Offer::No);
     }
     let Some(filesystem) = filesystem else {
-        return leave("there is no filesystem on it", Offer::Format);
+        return leave(Reason::Empty, "there is no filesystem on it", Offer::Format);
     };
     if let Err(why) = mounting::options(&filesystem.kind) {
-        return leave(why, Offer::Format);
+        return leave(Reason::Filesystem, why, Offer::Format);
     }
     if facts.twin && filesystem.kind == "btrfs" {
         // btrfs takes devices of one UUID for parts of one filesystem and mixes them.
         return leave(
+            Reason::Twin,
             "another drive has the same filesystem UUID, and btrfs cannot tell them apart; unplug one",
             Offer::No,
         );
     }
     match facts.mark {
         None => Decision::Look,
-        Some(None) => leave("it is no drive of a Shoebox", Offer::Adopt),
+        Some(None) => leave(Reason::Unmarked, "it is no drive of a Shoebox", Offer::Adopt),
         Some(Some(mark)) if !mark.is_of(filesystem) => {
-            leave("its marker was copied from another drive", Offer::No)
+            leave(Reason::Copied, "its marker was copied from another drive", Offer::No)
         }
         Some(Some(mark)) => match place(mark.role, places, taken) {
             Some(at) => Decision::Mount { at },
-            None => leave("more drives of a Shoebox are plugged in than there are places for", Offer::No),
+            None => {
+                let why = "more drives of a Shoebox are plugged in than there are places for";
+                leave(Reason::NoPlace, why, Offer::No)
+            }
         },
     }
 }
@@ -171,7 +200,13 @@ mod tests {
     }
 
     fn mark(role: Role) -> Mark {
-        Mark { pool: "0".repeat(32), drive: "1".repeat(32), role, filesystem: Some("ab".repeat(16)) }
+        Mark {
+            pool: "0".repeat(32),
+            drive: "1".repeat(32),
+            role,
+            filesystem: Some("ab".repeat(16)),
+            volume: None,
+        }
     }
 
     fn facts<'f>(
@@ -184,7 +219,7 @@ mod tests {
 
     fn left(decision: Decision) -> String {
         match decision {
-            Decision::Leave { why, offer } => format!("{why} ({offer:?})"),
+            Decision::Leave { why, offer, .. } => format!("{why} ({offer:?})"),
             other @ (Decision::Look
             | Decision::Mount { .. }
             | Decision::AsFstabSays { .. }

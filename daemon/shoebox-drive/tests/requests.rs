@@ -9,6 +9,7 @@ use std::path::Path;
 use plugged::{Home, Plugged, bytes, run};
 use serde_json::{Value, json};
 use shoebox_drive::asking;
+use shoebox_drive::attaching;
 use shoebox_drive::device::Bus;
 
 fn ask(home: &Home, request: &str) -> Value {
@@ -47,6 +48,29 @@ fn a_drive_is_ejected_when_nobody_uses_it_and_not_before() {
     run("mount", &[&plugged.node, home.at("by-hand").to_str().unwrap()]);
     assert!(failed(&about(&home, "eject", &plugged.name)).contains("no place of the box's"));
     run("umount", &[home.at("by-hand").to_str().unwrap()]);
+}
+
+#[test]
+fn a_drive_is_unmounted_checked_and_mounted_anew_where_it_was() {
+    let Some(home) = Home::new("requests") else { return };
+    let image = home.ext4("own.img");
+    home.adopt(&image, "offline");
+    let plugged = Plugged::new(&image);
+    assert!(failed(&about(&home, "again", &plugged.name)).contains("is not mounted"));
+    home.attach(&plugged);
+    let before = home.mounts();
+    fs::write(home.at("offline/photo.jpg"), "kept").unwrap();
+    let held = fs::File::open(home.at("offline/photo.jpg")).unwrap();
+    assert!(failed(&about(&home, "again", &plugged.name)).contains("busy"), "somebody reads it");
+    assert_eq!(home.mounts(), before, "and it stays");
+    drop(held);
+    let answer = about(&home, "again", &plugged.name);
+    assert_eq!(answer, json!({ "prepared": { "at": home.at("offline") } }));
+    let after = home.mounts();
+    assert!(after.len() == 1 && after != before, "another mount: {after:?}");
+    assert_eq!(fs::read(home.at("offline/photo.jpg")).unwrap(), b"kept");
+    assert_eq!(ask(&home, r#"{"ask":"list"}"#)["drives"][0]["checked"]["check"], "sound");
+    attaching::detach(&plugged.name, &home.settings).unwrap();
 }
 
 #[test]

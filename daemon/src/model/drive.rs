@@ -67,6 +67,39 @@ impl From<Id> for String {
     }
 }
 
+/// What a filesystem that has no UUID of 128 bits is known by: `1A2B-3C4D` on exFAT, `01D8F2A07C9E4B10` on NTFS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct VolumeId(String);
+
+/// A text that is no such number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a volume's number of 8 or 16 hex digits")]
+pub struct BadVolumeId;
+
+impl FromStr for VolumeId {
+    type Err = BadVolumeId;
+    fn from_str(text: &str) -> Result<Self, BadVolumeId> {
+        let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
+        let dashes = text.bytes().filter(|byte| *byte == b'-').count();
+        let fits = matches!((digits, dashes), (8, 0 | 1) | (16, 0)) && digits + dashes == text.len();
+        if fits { Ok(Self(text.to_ascii_uppercase())) } else { Err(BadVolumeId) }
+    }
+}
+
+impl TryFrom<String> for VolumeId {
+    type Error = BadVolumeId;
+    fn try_from(text: String) -> Result<Self, BadVolumeId> {
+        text.parse()
+    }
+}
+
+impl From<VolumeId> for String {
+    fn from(volume: VolumeId) -> Self {
+        volume.0
+    }
+}
+
 /// What a drive is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -130,6 +163,9 @@ pub struct Marker {
     /// UUID of its filesystem as the kernel told it at adoption; absent where the filesystem has none to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<Id>,
+    /// What its filesystem is known by where it has no UUID of that length (exFAT), as far as somebody could tell at adoption.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeId>,
     /// The pool's key for device tokens, so that one drive is enough to bring all devices back (P7).
     pub token_key: TokenKey,
 }
@@ -292,11 +328,14 @@ mod tests {
             generation: 3,
             adopted: Timestamp::UNIX_EPOCH,
             filesystem: Some(Id::from_random([4; 16])),
+            volume: Some("1a2b-3c4d".parse().unwrap()),
             token_key: TokenKey::from_random([5; 32]),
         };
         let text = toml::to_string(&marker).unwrap();
         assert_eq!(toml::from_str::<Marker>(&text).unwrap(), marker);
+        assert!(text.contains("volume = \"1A2B-3C4D\""), "{text}");
         assert!(toml::from_str::<Marker>(&format!("{text}\nother = 1\n")).is_err());
+        assert!(toml::from_str::<Marker>(&text.replace("1A2B-3C4D", "../x")).is_err());
         assert!(!format!("{marker:?}").contains("0505"));
     }
 

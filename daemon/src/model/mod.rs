@@ -17,6 +17,7 @@ pub mod offer;
 pub mod password;
 pub mod path;
 pub mod place;
+pub mod plugged;
 pub mod preview;
 pub mod receipt;
 pub mod snapshot;

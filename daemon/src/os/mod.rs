@@ -7,5 +7,8 @@ pub mod confine;
 pub mod errand;
 pub mod inotify;
 pub mod mounts;
+pub mod places;
+pub mod plugged;
 pub mod process;
+pub mod requests;
 pub mod systemd;

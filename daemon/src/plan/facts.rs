@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::drive::{DriveRole, Space, Standing};
+use crate::model::plugged::Plugged;
 
 /// Everything judged at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +46,10 @@ pub struct Facts {
     pub quotas: Vec<(u64, u64)>,
     /// Uploads refused for lack of room since the last check.
     pub refused_for_room: u64,
+    /// Devices that are plugged in, as the command that root runs tells of them.
+    pub plugged: Vec<PluggedFacts>,
+    /// Devices of which that cannot be read.
+    pub unreadable_reports: Vec<String>,
     /// Set when the primary's record turned out to end before what another drive had seen of it.
     pub lost: Option<LostFacts>,
 }
@@ -56,6 +61,15 @@ pub struct LostFacts {
     pub noted: Timestamp,
     /// When the last photo was received that it still knew of, before the first of those that it did not.
     pub since: Timestamp,
+}
+
+/// A device that is plugged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluggedFacts {
+    /// What is told of it.
+    pub plugged: Plugged,
+    /// Which drive is mounted from it, as in [`DriveFacts::id`].
+    pub drive: Option<String>,
 }
 
 /// One drive.
@@ -95,6 +109,8 @@ pub struct DriveFacts {
     pub unread: u64,
     /// Parts of its own folders that could not be read when it was opened.
     pub unreadable: Vec<String>,
+    /// Since when an offline drive has had everything, and may be unplugged.
+    pub unpluggable: Option<Timestamp>,
     /// How bringing it up to date goes.
     pub steps: StepFacts,
     /// The id of another of our drives that is on the same disk.
@@ -121,6 +137,7 @@ impl Default for DriveFacts {
             nowhere: 0,
             unread: 0,
             unreadable: Vec::new(),
+            unpluggable: None,
             steps: StepFacts::default(),
             same_disk_as: None,
         }
@@ -241,7 +258,9 @@ pub struct Limits {
     pub mirror_lag: Duration,
     /// Trouble with the copies stays amber for so long, then it is red.
     pub one_copy: Duration,
-    /// An offline drive not seen for longer is overdue.
+    /// An offline drive not seen for longer is worth a word.
+    pub offline_reminder: Duration,
+    /// And for longer than this an alarm.
     pub offline_absence: Duration,
     /// No comparison of the whole tree for longer: overdue.
     pub rescan: Duration,
@@ -269,6 +288,7 @@ impl Default for Limits {
             inodes: 1000,
             mirror_lag: Duration::from_secs(15 * 60),
             one_copy: Duration::from_secs(HOUR),
+            offline_reminder: Duration::from_secs(45 * 24 * HOUR),
             offline_absence: Duration::from_secs(60 * 24 * HOUR),
             rescan: Duration::from_secs(26 * HOUR),
             snapshot: Duration::from_secs(7 * 24 * HOUR),

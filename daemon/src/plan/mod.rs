@@ -3,6 +3,7 @@
 
 pub mod albums;
 pub mod announcing;
+pub mod belonging;
 pub mod braking;
 pub mod certifying;
 pub mod clones;

@@ -1,5 +1,7 @@
 //! Whether an offline drive may be unplugged: when it lacks nothing, all that it was given was read back from it, and its own
 //! record says so. What cannot be known is not said.
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What is known of an offline drive that is plugged in.
@@ -55,6 +57,28 @@ pub fn judge(known: &Known) -> Unplugging {
     Unplugging { may: objection(known).is_none(), sentence }
 }
 
+/// How far the re-reading of what a drive had before is, in this visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rereading {
+    /// Copies on it.
+    pub copies: u64,
+    /// Of these, re-read in this visit.
+    pub reread: u64,
+    /// How long the visit has lasted.
+    pub taken: Duration,
+}
+
+/// How many of the copies that a drive had before are still to be re-read before it goes: a twentieth of them each time, so that all of
+/// it is proved again within twenty visits, and a few at least; but nobody is kept waiting for longer than ten minutes for that.
+pub fn still_to_reread(done: &Rereading) -> u64 {
+    const AT_LEAST: u64 = 64;
+    const PATIENCE: Duration = Duration::from_secs(600);
+    if done.taken >= PATIENCE {
+        return 0;
+    }
+    done.copies.div_ceil(20).max(AT_LEAST).saturating_sub(done.reread)
+}
+
 /// Why it should stay.
 enum Objection {
     /// Something is to be done, and is done by itself.
@@ -95,6 +119,18 @@ const fn objection(known: &Known) -> Option<Objection> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_twentieth_is_reread_each_time_and_nobody_waits_long_for_it() {
+        let left = |copies, reread, seconds| {
+            still_to_reread(&Rereading { copies, reread, taken: Duration::from_secs(seconds) })
+        };
+        assert_eq!(left(10, 0, 0), 64, "more than there are");
+        assert_eq!(left(2_001, 0, 599), 101);
+        assert_eq!(left(200_000, 9_990, 599), 10);
+        assert_eq!(left(200_000, 10_000, 1), 0);
+        assert_eq!(left(200_000, 0, 600), 0);
+    }
 
     #[test]
     fn it_may_be_unplugged_when_nothing_at_all_is_left_to_do() {

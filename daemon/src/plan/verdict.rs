@@ -12,6 +12,7 @@ use crate::plan::facts::{CatalogueFacts, DriveFacts, Facts, Limits, WorkerReport
 
 mod copies;
 mod drives;
+mod plugged;
 mod room;
 
 /// Judges. `before` is the last verdict: what persists (same code, same subject) keeps its date.
@@ -20,7 +21,9 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
     let mut verdict = Verdict { facts, before, limits, now, found: Vec::new() };
     verdict.roles();
     for drive in &facts.drives {
-        verdict.standing(drive);
+        if !verdict.is_unpluggable(drive) {
+            verdict.standing(drive);
+        }
         verdict.speed(drive);
         verdict.room(drive);
         verdict.copies(drive);
@@ -29,6 +32,7 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
         verdict.twins(drive);
         verdict.unreadable(drive);
     }
+    verdict.plugged();
     verdict.quotas();
     verdict.catalogue();
     verdict.snapshots();
@@ -263,6 +267,7 @@ impl Verdict<'_> {
                 &format!("{who} is not known to this box and is left alone"),
                 "If it is to hold photos, adopt it (shoebox drive adopt). Otherwise unplug it.",
             ),
+            Standing::ReadOnly if self.is_unsound(drive) => {}
             Standing::ReadOnly => self.find(
                 "drive-read-only",
                 &about,
@@ -303,21 +308,6 @@ impl Verdict<'_> {
             &format!("the drive at {} was replaced by another one; nothing is written to it", drive.id),
             "Unplug it, and keep it as long as you like: its photos are untouched. To use it again, adopt it \
              (shoebox drive adopt … --role mirror).",
-        );
-    }
-
-    fn offline_absence(&mut self, drive: &DriveFacts) {
-        let Some(seen) =
-            drive.last_ready.filter(|_| self.age(drive.last_ready) > self.limits.offline_absence)
-        else {
-            return;
-        };
-        let days = self.age(Some(seen)).as_secs() / 86_400;
-        self.find(
-            "offline-drive-due",
-            &About::drive(drive, Light::Amber),
-            &format!("{} has not been here for {days} days and does not have the newest photos", name(drive)),
-            "Plug it in and leave it until the box says that it may be unplugged (shoebox status).",
         );
     }
 

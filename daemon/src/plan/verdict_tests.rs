@@ -256,6 +256,13 @@ fn failing(f: &mut Facts, drive: usize, failures: u32) {
     f.drives[drive].steps = StepFacts { failures, last: "could not copy".to_owned() };
 }
 
+fn offline_done(f: &mut Facts, since: Duration) {
+    offline(f, since);
+    if let Some(drive) = f.drives.last_mut() {
+        drive.unpluggable = ago(since);
+    }
+}
+
 fn offline_failing(f: &mut Facts, failures: u32) {
     offline(f, minutes(0));
     f.drives[2].standing = Standing::Ready;
@@ -267,7 +274,7 @@ fn lost(f: &mut Facts, noted: Duration) {
     f.lost = Some(LostFacts { noted: ago(noted), since: ago(noted + minutes(90)) });
 }
 
-fn copy_rows() -> [(&'static str, Change, Change); 10] {
+fn copy_rows() -> [(&'static str, Change, Change); 12] {
     [
         ("red record-lost", |f| lost(f, minutes(29 * 24 * 60)), |f| lost(f, minutes(30 * 24 * 60))),
         ("amber mirror-behind bbbb", |f| behind(f, minutes(16)), |f| behind(f, minutes(15))),
@@ -289,7 +296,17 @@ fn copy_rows() -> [(&'static str, Change, Change); 10] {
         (
             "amber offline-drive-due cccc",
             |f| offline(f, minutes(61 * 24 * 60)),
-            |f| offline(f, minutes(59 * 24 * 60)),
+            |f| offline(f, minutes(44 * 24 * 60)),
+        ),
+        (
+            "green offline-drive-due cccc",
+            |f| offline(f, minutes(46 * 24 * 60)),
+            |f| offline(f, minutes(44 * 24 * 60)),
+        ),
+        (
+            "green offline-drive-done cccc",
+            |f| offline_done(f, minutes(60)),
+            |f| offline_done(f, minutes(25 * 60)),
         ),
     ]
 }

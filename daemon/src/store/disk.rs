@@ -18,10 +18,11 @@ use nix::fcntl::{
 use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, fstat, mkdirat, utimensat};
 use nix::unistd::{UnlinkatFlags, linkat, unlinkat};
 
-use crate::model::drive::{Id, Marker, Space};
+use crate::model::drive::{Marker, Space};
 use crate::model::path::RESERVED;
 use crate::model::place::Place;
 use crate::store::gate::Gate;
+use crate::store::identity::{self, Identity};
 use crate::store::journal;
 use crate::store::listing::{Listing, told};
 use crate::store::marker;
@@ -195,9 +196,9 @@ pub(super) fn io_fault(op: &'static str, place: &Place, error: io::Error) -> Vol
 }
 
 impl DiskVolume {
-    /// The UUID the kernel tells for the filesystem, if it tells one.
-    pub fn filesystem_uuid(&self) -> Option<Id> {
-        syscall::filesystem_uuid(self.inner.root.as_fd()).map(Id::from_random)
+    /// What its filesystem is known by.
+    pub fn identity(&self) -> Identity {
+        identity::of(self.inner.root.as_fd())
     }
 
     /// Device number of the filesystem: two drives must not share one outside the demo.
@@ -530,10 +531,9 @@ pub fn spot(path: &Path) -> Option<Spot> {
     syscall::whereabouts_of(&path.join(".")).ok().map(Spot)
 }
 
-/// The UUID the kernel tells for the filesystem at `path`, if it tells one.
-pub fn filesystem_uuid(path: &Path) -> Option<Id> {
-    let root = open_root(path).ok()?;
-    syscall::filesystem_uuid(root.as_fd()).map(Id::from_random)
+/// What the filesystem at `path` is known by.
+pub fn identity(path: &Path) -> Identity {
+    open_root(path).map(|root| identity::of(root.as_fd())).unwrap_or_default()
 }
 
 impl DiskVolume {

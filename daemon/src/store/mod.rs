@@ -8,6 +8,7 @@ pub mod contract;
 pub mod disk;
 pub mod folder;
 mod gate;
+pub mod identity;
 mod journal;
 mod listing;
 pub mod manifest;

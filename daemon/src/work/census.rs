@@ -20,8 +20,8 @@ use crate::work::record;
 pub(super) struct Census {
     /// How the catalogue answered.
     pub(super) catalogue: CatalogueFacts,
-    /// Every drive it knows, there or not.
-    pub(super) drives: Vec<(DriveId, DriveRole)>,
+    /// Every drive it knows, there or not; of an offline drive that is away, when it was last read from.
+    pub(super) drives: Vec<(DriveId, DriveRole, Option<Timestamp>)>,
     /// Of everybody with a quota: bytes used, and the quota.
     pub(super) quotas: Vec<(u64, u64)>,
     /// What the primary lost of its record.
@@ -71,14 +71,20 @@ impl Pool {
         (self.census(), slots, self.held())
     }
 
-    fn count(&self, primary: &Arc<Primary>) -> Result<Vec<(DriveId, DriveRole)>, Refusal> {
+    fn count(&self, primary: &Arc<Primary>) -> Result<Vec<(DriveId, DriveRole, Option<Timestamp>)>, Refusal> {
         let drives = primary.catalogue.read(|r| r.drives())?;
         for drive in &drives {
             self.count_copies(primary, drive.id, self.is_reread_stale(drive.id))?;
         }
         // Said at once, long before the first deletion would reach another drive.
         self.count_held(primary)?;
-        Ok(drives.into_iter().map(|drive| (drive.id, drive.role)).collect())
+        let last = |id| primary.catalogue.read(|r| r.last_reread(id));
+        let mut counted = Vec::with_capacity(drives.len());
+        for drive in drives {
+            let away = drive.role == DriveRole::Offline && self.attached(drive.id).is_none();
+            counted.push((drive.id, drive.role, if away { last(drive.id)? } else { None }));
+        }
+        Ok(counted)
     }
 
     /// Counts one drive's copies, and what of them is due to be re-read, if `reread`.

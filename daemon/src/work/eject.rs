@@ -65,7 +65,7 @@ impl Pool {
         await_closed(&mount)?;
         let slot = self.slot_at(&mount).ok_or(EjectError::NotThere)?;
         let mounted = disk::is_mount_point(&slot.mount);
-        Ok(Ejection { drive: DriveView::from(slot), mounted })
+        Ok(Ejection { drive: DriveView::from(slot), mounted, released: None })
     }
 
     /// The box ends in order, and nobody writes to a drive any more: what they were given is not doubted at the next start.

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 
 use crate::model::drive::{DriveId, DriveRole, Standing};
 use crate::model::health::Light;
+use crate::model::plugged::Plugged;
 use crate::os::{clock, inotify, process, systemd};
 use crate::plan::facts::{
-    BrakeFacts, CatalogueFacts, DriveFacts, Facts, Limits, WatchingFacts, WorkerReport,
+    BrakeFacts, CatalogueFacts, DriveFacts, Facts, Limits, PluggedFacts, WatchingFacts, WorkerReport,
 };
 use crate::plan::verdict;
 use crate::work::pool::{Pool, Slot};
@@ -126,12 +127,14 @@ impl HealthCheck {
         let now = self.pool.now();
         // Another one is the main drive now: this one is missed no more. Nor is one that was retired.
         self.known.retain(|id, known| {
-            let counted = census.drives.iter().any(|(there, _)| there == id);
+            let counted = census.drives.iter().any(|(there, ..)| there == id);
             counted || (known.role != DriveRole::Primary && !self.pool.is_retired(*id))
         });
-        for (id, role) in census.drives {
-            let new = Known { role, last_ready: None, since: now };
-            self.known.entry(id).or_insert(new).role = role;
+        for (id, role, last) in census.drives {
+            let known = self.known.entry(id).or_insert(Known { role, last_ready: None, since: now });
+            known.role = role;
+            // Before this process began, only the drive's own dates tell.
+            known.last_ready = known.last_ready.max(last);
         }
     }
 
@@ -173,6 +176,15 @@ impl HealthCheck {
         for drive in drives.iter_mut().filter(|drive| settling && drive.role == Some(DriveRole::Primary)) {
             drive.missing = 0;
         }
+        let seen = self.pool.plugged();
+        let plugged = seen.devices.into_iter().map(|plugged| plugged_facts(plugged, &slots)).collect();
+        let unpluggable = self.pool.unpluggable();
+        for (id, since) in unpluggable {
+            drives
+                .iter_mut()
+                .filter(|drive| drive.id == id.short())
+                .for_each(|drive| drive.unpluggable = Some(since));
+        }
         Facts {
             demo: !self.pool.options().require_mount,
             uptime: clock::monotonic().saturating_duration_since(self.began),
@@ -194,6 +206,8 @@ impl HealthCheck {
             last_rescan: rescan.map(|(at, _)| at),
             unholdable: rescan.map_or(0, |(_, report)| report.unholdable),
             lost: self.pool.census().and_then(|census| census.lost),
+            plugged,
+            unreadable_reports: seen.unreadable,
             quotas: self.pool.census().map(|census| census.quotas).unwrap_or_default(),
             refused_for_room,
         }
@@ -284,9 +298,18 @@ fn attached_facts(slot: &Slot, id: DriveId, known: Known, now: Timestamp, slots:
         nowhere: slot.tally.nowhere,
         unread: slot.tally.overdue,
         unreadable: slot.attached.as_ref().map(|attached| attached.unreadable()).unwrap_or_default(),
+        unpluggable: None,
         steps: slot.attached.as_ref().map(|attached| attached.steps()).unwrap_or_default(),
         same_disk_as: twin.and_then(|t| t.attached.as_ref()).map(|a| a.id().short()),
     }
+}
+
+/// A device, with the drive that is mounted from it.
+fn plugged_facts(plugged: Plugged, slots: &[Slot]) -> PluggedFacts {
+    let slot = plugged.at().and_then(|at| slots.iter().find(|slot| slot.mount == at));
+    let drive = slot
+        .map(|slot| slot.recognised().map_or_else(|| slot.mount.display().to_string(), |(id, _)| id.short()));
+    PluggedFacts { plugged, drive }
 }
 
 /// How long something has been waited for; nothing, if the clock was set back meanwhile.

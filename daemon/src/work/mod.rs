@@ -2,6 +2,7 @@
 
 pub mod accounts;
 mod answering;
+pub mod appliance;
 mod ballast;
 mod beside;
 mod body;
@@ -29,6 +30,7 @@ pub mod library;
 pub mod media;
 pub mod mirror;
 pub mod news;
+pub mod offline;
 pub mod onetime;
 mod opening;
 mod pace;

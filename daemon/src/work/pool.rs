@@ -16,6 +16,7 @@ use crate::store::aligned;
 use crate::store::catalogue::Doubt;
 use crate::store::disk::Hold;
 use crate::store::syscall;
+use crate::work::appliance::Appliance;
 use crate::work::beside::Naming;
 use crate::work::brake::{Braking, Held};
 use crate::work::census::{Census, Inflow};
@@ -66,6 +67,8 @@ pub struct Options {
     pub acknowledge_after_copy: bool,
     /// Copies on other drives than the primary are sealed where the filesystem offers it.
     pub seal_copies: bool,
+    /// Who does for the box what takes root.
+    pub appliance: Appliance,
 }
 
 /// What can be woken.
@@ -89,6 +92,8 @@ pub enum Wake {
     Metadata,
     /// The keeper of certificates: a drive came.
     Certificates,
+    /// What brings the visit of an offline drive to its end: one came, or its lists are written.
+    Offline,
 }
 
 /// Counters since start, for `/metrics` and the minute check.
@@ -163,6 +168,8 @@ pub struct Pool {
     condemned: Mutex<Condemned>,
     /// Copies that could not be read while somebody waited for them.
     pub(super) doubts: Mutex<Doubts>,
+    /// Offline drives that may be unplugged, and since when.
+    pub(super) unpluggable: Mutex<HashMap<DriveId, Timestamp>>,
     /// Since when every mount point has somebody who watches it.
     pub(super) watched_since: Mutex<Option<Instant>>,
     /// Which drive made an error when.
@@ -174,6 +181,7 @@ pub struct Pool {
     /// Something changed that people should see, since the minute check last asked.
     stirred: AtomicBool,
     busy_taking_in: AtomicBool,
+    hears_of_mounts: AtomicBool,
 }
 
 impl Pool {
@@ -215,12 +223,14 @@ impl Pool {
             unwatched: Mutex::default(),
             condemned: Mutex::default(),
             doubts: Mutex::default(),
+            unpluggable: Mutex::default(),
             watched_since: Mutex::default(),
             incidents: Mutex::default(),
             compared: Mutex::default(),
             unsaved: Mutex::default(),
             stirred: AtomicBool::default(),
             busy_taking_in: AtomicBool::default(),
+            hears_of_mounts: AtomicBool::default(),
         }
     }
 
@@ -480,7 +490,7 @@ impl Pool {
             let unplugging = self.unplugging(primary.as_deref(), &slot);
             DriveView { unplugging, ..DriveView::from(slot) }
         };
-        self.slot_views().into_iter().map(view).collect()
+        self.with_disks(self.slot_views().into_iter().map(view).collect())
     }
 
     /// Every mount point and the drive there, as last seen. Never touches a drive.

@@ -9,6 +9,7 @@ use crate::store::catalogue::Catalogue;
 use crate::store::disk::{self, Found};
 use crate::store::manifest::{self, Fit};
 use crate::store::volume::{EntryKind, Volume, VolumeError};
+use crate::work::appliance::Appliance;
 use crate::work::error::Refusal;
 use crate::work::pool::{Clock, Options, Pool};
 use crate::work::promote::PromoteError;
@@ -104,6 +105,7 @@ fn options(from: &Path) -> Options {
         scratch_keep: days,
         acknowledge_after_copy: false,
         seal_copies: false,
+        appliance: Appliance::default(),
     }
 }
 

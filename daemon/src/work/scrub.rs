@@ -186,8 +186,14 @@ impl Worker for Scrub {
     }
 
     fn period(&self) -> Duration {
-        // Uploads are over between two looks of a minute, or are not: what was left for them is gone on with soon.
-        Duration::from_secs(if self.paused { 2 } else { 60 })
+        // Uploads are over between two looks of a minute, or are not: what was left for them is gone on with soon. Where no drive is,
+        // one that comes wakes it.
+        let here = self.pool.slot_at(&self.mount).is_some_and(|slot| slot.attached.is_some());
+        Duration::from_secs(match (self.paused, here) {
+            (true, true) => 2,
+            (false, true) => 60,
+            (_, false) => 600,
+        })
     }
 
     fn critical(&self) -> bool {

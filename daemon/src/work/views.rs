@@ -12,6 +12,7 @@ use crate::model::drive::{DriveId, DriveRole, Space, Standing};
 use crate::model::hash::ContentHash;
 use crate::model::media::Media;
 use crate::model::path::RelPath;
+use crate::model::plugged::{Plugged, Power};
 pub use crate::plan::scrubbing::Forecast;
 pub use crate::plan::unplugging::Unplugging;
 pub use crate::store::catalogue::copies::Tally;
@@ -111,6 +112,25 @@ pub struct DriveView {
     /// Of an offline drive in use: whether it may be unplugged.
     #[serde(default)]
     pub unplugging: Option<Unplugging>,
+    /// What is known of the disk itself, where somebody tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Plugged>,
+}
+
+/// What became of a drive that was let go, where somebody unmounts drives for the box.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Released {
+    /// It is unmounted, and may be unplugged.
+    Off {
+        /// What was switched off.
+        power: Power,
+    },
+    /// It is still mounted, or still on.
+    Failed {
+        /// Why.
+        why: String,
+    },
 }
 
 /// A drive that was let go, and of which no file is open any more.
@@ -120,6 +140,9 @@ pub struct Ejection {
     pub drive: DriveView,
     /// Whether it is still mounted.
     pub mounted: bool,
+    /// What became of it then; none: nobody unmounts drives for the box.
+    #[serde(default)]
+    pub released: Option<Released>,
 }
 
 /// What may be missing on a drive that takes the primary's place.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::account::TokenKey;
 use crate::model::drive::{DriveId, DriveRole, Id, Marker, Standing};
 use crate::plan::failing::Kind;
-use crate::plan::{mirroring, retrying};
+use crate::plan::{belonging, mirroring, retrying};
 use crate::store::catalogue::{Doubt, copies};
 use crate::store::disk::{self, DiskVolume, Found};
 use crate::store::volume::VolumeError;
@@ -33,6 +33,9 @@ const GLANCE_EVERY: Duration = Duration::from_secs(8);
 /// A drive that is not there, or of which something is doubted, is looked at oftener: somebody waits for it.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// A place where nothing is mounted, while it is heard of when something is: a word that was lost costs some minutes.
+const LOOK_AT_NOTHING_EVERY: Duration = Duration::from_secs(300);
+
 /// Watches one mount point.
 pub struct DriveWatch {
     pool: Arc<Pool>,
@@ -40,6 +43,8 @@ pub struct DriveWatch {
     probed: Option<Timestamp>,
     /// A drive was let go: there is something to look at once more, at once.
     again: bool,
+    /// Nothing is mounted there.
+    is_empty: bool,
 }
 
 /// Why a drive could not be adopted, with what to do about it.
@@ -86,7 +91,7 @@ pub enum AdoptError {
 impl DriveWatch {
     /// For one mount point of the pool.
     pub fn new(pool: Arc<Pool>, mount: PathBuf) -> Self {
-        Self { pool, mount, probed: None, again: false }
+        Self { pool, mount, probed: None, again: false, is_empty: false }
     }
 
     /// Compares what is known of the mount point with what is there.
@@ -100,6 +105,8 @@ impl DriveWatch {
                 self.probed = None;
                 self.pool.update_slot(&self.mount, |slot| slot.ejected = None);
                 self.pool.look_first(&self.mount);
+                // Before the look: what is mounted between the two is heard of.
+                self.is_empty = !disk::is_mount_point(&self.mount);
                 self.pool.look_at(&self.mount)
             }
         }
@@ -271,11 +278,14 @@ impl Worker for DriveWatch {
     }
 
     fn period(&self) -> Duration {
-        let well = self.pool.slot_at(&self.mount).is_some_and(|slot| {
-            slot.standing == Standing::Ready
-                && slot.attached.is_some_and(|drive| drive.takes_writes().is_ok())
-        });
-        if well { GLANCE_EVERY } else { LOOK_EVERY }
+        let Some(slot) = self.pool.slot_at(&self.mount) else { return LOOK_EVERY };
+        let well = slot.standing == Standing::Ready
+            && slot.attached.as_ref().is_some_and(|drive| drive.takes_writes().is_ok());
+        match (well, self.is_empty && self.pool.is_told_of_mounts()) {
+            (true, _) => GLANCE_EVERY,
+            (false, true) => LOOK_AT_NOTHING_EVERY,
+            (false, false) => LOOK_EVERY,
+        }
     }
 
     fn critical(&self) -> bool {
@@ -286,6 +296,7 @@ impl Worker for DriveWatch {
         let attached = self.pool.slot_at(&self.mount).and_then(|s| s.attached);
         let label = attached.map_or_else(|| self.mount.display().to_string(), |a| a.id().short());
         let _drive = cx.blocked_on(&label);
+        self.is_empty = false;
         DriveWatch::step(self).map_err(|e| WorkError::new(format!("watch {}", self.mount.display()), e))?;
         Ok(if std::mem::take(&mut self.again) { Outcome::More } else { Outcome::Rest })
     }
@@ -362,7 +373,7 @@ impl Pool {
     /// role, until the answer is dropped.
     fn claim(&self, mount: &Path, volume: &DiskVolume, marker: &Marker) -> Claim<'_> {
         let foreign = |why: &str| Claim::Not(Standing::Foreign { why: why.to_owned() });
-        let objection = self.objection(volume, marker).map(|why| Standing::Foreign { why });
+        let objection = self.objection(mount, volume, marker).map(|why| Standing::Foreign { why });
         if let Some(standing) = objection.or_else(|| self.put_out(marker)) {
             // Whatever it says, it is no rival of the one that it says it is.
             self.note_seen(mount, Seen::NoDrive);
@@ -410,13 +421,11 @@ impl Pool {
     }
 
     /// Why a marked drive is not to be used, whatever else is attached.
-    fn objection(&self, volume: &DiskVolume, marker: &Marker) -> Option<String> {
+    fn objection(&self, mount: &Path, volume: &DiskVolume, marker: &Marker) -> Option<String> {
         if self.options.require_mount && !volume.is_mount_point() {
             return Some("it is a folder of the system drive, not a drive of its own".to_owned());
         }
-        if let (Some(known), Some(now)) = (marker.filesystem, volume.filesystem_uuid())
-            && known != now
-        {
+        if belonging::is_elsewheres(marker, &self.told_of(volume.identity(), mount)) {
             return Some("it is a copy of one of our drives on another filesystem".to_owned());
         }
         let other = self.identity().is_some_and(|pool| pool != marker.pool);
@@ -446,6 +455,7 @@ impl Pool {
         self.wake_healing();
         self.wake(crate::work::pool::Wake::Rescan);
         self.wake(crate::work::pool::Wake::Scrub);
+        self.wake(crate::work::pool::Wake::Offline);
         Ok(())
     }
 
@@ -515,6 +525,7 @@ impl Pool {
             Some(known) => known,
             None => (random_id()?, TokenKey::from_random(random()?)),
         };
+        let told = self.told_of(disk::identity(mount), mount);
         let marker = Marker {
             format: 1,
             pool,
@@ -522,7 +533,8 @@ impl Pool {
             role,
             generation: Marker::FIRST_GENERATION,
             adopted: self.now(),
-            filesystem: disk::filesystem_uuid(mount),
+            filesystem: told.uuid,
+            volume: told.volume,
             token_key,
         };
         disk::adopt(mount, &marker)?;

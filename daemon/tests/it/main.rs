@@ -4,6 +4,7 @@
 
 mod absent;
 mod adopt;
+mod appliance;
 mod card;
 mod changes;
 mod cli;

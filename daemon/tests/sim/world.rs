@@ -12,6 +12,7 @@ use shoebox::model::place::Place;
 use shoebox::plan::mirroring::Brake;
 use shoebox::store::catalogue::Catalogue;
 use shoebox::store::volume::Volume;
+use shoebox::work::appliance::Appliance;
 use shoebox::work::drive::Attached;
 use shoebox::work::error::Refusal;
 use shoebox::work::mirror::Mirror;
@@ -99,6 +100,7 @@ pub(crate) fn marker(which: Which) -> Marker {
         generation: 1,
         adopted: Timestamp::UNIX_EPOCH,
         filesystem: None,
+        volume: None,
         token_key: TokenKey::from_random([5; 32]),
     }
 }
@@ -121,6 +123,7 @@ fn new_pool(clock: &Arc<AtomicI64>) -> Arc<Pool> {
         scratch_keep: SignedDuration::from_hours(48),
         acknowledge_after_copy: false,
         seal_copies: true,
+        appliance: Appliance::default(),
     };
     let clock = Arc::clone(clock);
     Arc::new(Pool::new(options, Arc::new(move || at(clock.load(Ordering::Relaxed)))))

@@ -5,10 +5,12 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use jiff::tz::TimeZone;
 
+use super::disk::{self, Format, Prepare};
 use super::{Cx, Exit, screen};
-use crate::face::control::{Fault, FaultKind, Request};
+use crate::face::control::{DeviceRequest, Fault, FaultKind, Request};
 use crate::model::drive::{DriveId, DriveRole, Standing};
-use crate::work::views::{DriveView, Ejection, Forecast, Promotion, Replacement};
+use crate::model::plugged::{DeviceName, Plugged, Power};
+use crate::work::views::{DriveView, Ejection, Forecast, Promotion, Released, Replacement};
 
 /// List drives, make a new drive one of the box's, and let go of one
 #[derive(Debug, Subcommand)]
@@ -22,8 +24,11 @@ Examples:
         /// Print one JSON array
         #[arg(long)]
         json: bool,
+        /// List devices instead: everything that was plugged in, and what was done with it
+        #[arg(long)]
+        plugged: bool,
     },
-    /// Make the drive mounted at PATH one of the box's
+    /// Make a drive one of the box's
     ///
     /// Writes a marker on the drive that says which drive it is and what for. From then on the box knows the drive
     /// by that marker, wherever it is plugged in. Nothing that is on the drive already is deleted, moved or
@@ -34,10 +39,10 @@ Examples:
     #[command(after_long_help = "\
 Examples:
   shoebox drive adopt /srv/shoebox/a --role primary
-  shoebox drive adopt /srv/shoebox/b --role mirror")]
+  shoebox drive adopt sdb1 --role mirror          # where a service mounts drives for the box")]
     Adopt {
-        /// The drive's mount point, one of those in the settings
-        #[arg(value_name = "PATH")]
+        /// The drive's mount point, one of those in the settings; or the device, as `shoebox drive list` names it
+        #[arg(value_name = "PATH|DEVICE")]
         mount: PathBuf,
         /// What it is for: 'primary' (uploads land there), 'mirror' or 'offline'
         #[arg(long)]
@@ -46,10 +51,10 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Let go of a drive, so that it can be unmounted and unplugged
+    /// Let go of a drive, unmount it and switch it off, so that it can be unplugged
     ///
-    /// What is being written to it is finished or given up as a whole, and every file of it is closed; then the command
-    /// returns, and the drive can be unmounted. Every photo that was acknowledged or copied is on the medium already.
+    /// What is being written to it is finished or given up as a whole, and every file of it is closed; then it is unmounted and switched
+    /// off. Where no service of this machine does that for the box, it can be unmounted by hand then. Every photo that was acknowledged or copied is on the medium already.
     /// Without the primary drive the box takes no photos; the apps try again later. Without another drive photos get no
     /// copy on it; the box makes them when it is back. A drive that is plugged in again is used again by itself.
     ///
@@ -57,16 +62,18 @@ Examples:
     /// little later, says whether they are closed.
     #[command(after_long_help = "\
 Examples:
-  shoebox drive eject mirror && umount /srv/shoebox/b
+  shoebox drive eject mirror
   shoebox drive eject 3f9a")]
     Eject {
-        /// Which drive: 'primary', 'mirror', 'offline', the beginning of its id, or its mount point
+        /// Which drive: 'primary', 'mirror', 'offline', the beginning of its id, its mount point or its device
         #[arg(value_name = "DRIVE")]
         drive: String,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
+    Prepare(Prepare),
+    Format(Format),
     /// Make a copy the main drive, because the main drive is dead
     ///
     /// The box goes on with the copy as its main drive: people, devices, folders and photos are those that the copy's own
@@ -125,18 +132,17 @@ impl Drive {
     pub(super) fn run(self, cx: &mut Cx<'_>) -> anyhow::Result<Exit> {
         let zone = TimeZone::system();
         match self {
-            Self::List { json } => {
-                let drives: Vec<DriveView> = cx.ask(&Request::DriveList {})?;
-                if json {
-                    cx.json(&drives)?;
-                } else {
-                    write!(cx.out, "{}", table(&drives, &zone))?;
-                }
-            }
+            Self::List { json, plugged } => return list(cx, json, plugged, &zone),
+            Self::Prepare(command) => return command.run(cx),
+            Self::Format(command) => return command.run(cx),
             Self::Adopt { mount, role, json } => {
-                // The daemon has its own working directory.
-                let mount = std::path::absolute(mount)?;
-                let drive: DriveView = cx.ask(&Request::DriveAdopt { mount, role })?;
+                let device = mount.to_str().and_then(|text| text.parse().ok());
+                let request = match device.filter(|_| !mount.exists()) {
+                    Some(device) => Request::Device { request: DeviceRequest::Adopt { device, role } },
+                    // The daemon has its own working directory.
+                    None => Request::DriveAdopt { mount: std::path::absolute(mount)?, role },
+                };
+                let drive: DriveView = cx.ask(&request)?;
                 if json {
                     cx.json(&drive)?;
                 } else {
@@ -144,15 +150,7 @@ impl Drive {
                     write!(cx.out, "{}", table(&[drive], &zone))?;
                 }
             }
-            Self::Eject { drive, json } => {
-                let drive = choose(&cx.ask::<Vec<DriveView>>(&Request::DriveList {})?, &drive)?;
-                let ejection: Ejection = cx.ask(&Request::DriveEject { drive })?;
-                if json {
-                    cx.json(&ejection)?;
-                } else {
-                    write!(cx.out, "{}", ejected(&ejection))?;
-                }
-            }
+            Self::Eject { drive, json } => return eject(cx, &drive, json),
             Self::Promote { drive, yes, json } => {
                 let drive = choose(&cx.ask::<Vec<DriveView>>(&Request::DriveList {})?, &drive)?;
                 let promotion: Promotion = cx.ask(&Request::DrivePromote { drive, agreed: yes })?;
@@ -181,6 +179,77 @@ impl Drive {
     }
 }
 
+fn list(cx: &mut Cx<'_>, json: bool, plugged: bool, zone: &TimeZone) -> anyhow::Result<Exit> {
+    let devices = |cx: &Cx<'_>| cx.ask::<Vec<Plugged>>(&Request::Device { request: DeviceRequest::List {} });
+    if plugged {
+        let devices = devices(cx)?;
+        if json {
+            cx.json(&devices)?;
+        } else {
+            let at = |one: &Plugged| {
+                one.at().map_or_else(String::new, |at| screen::plain(&at.display().to_string()))
+            };
+            let rows: Vec<Vec<String>> =
+                devices.iter().map(|one| vec![disk::in_words(one), at(one)]).collect();
+            write!(cx.out, "{}", screen::table(&rows))?;
+        }
+        return Ok(Exit::Fine);
+    }
+    let drives: Vec<DriveView> = cx.ask(&Request::DriveList {})?;
+    if json {
+        cx.json(&drives)?;
+    } else {
+        write!(cx.out, "{}{}", table(&drives, zone), disk::besides(&devices(cx)?))?;
+    }
+    Ok(Exit::Fine)
+}
+
+fn eject(cx: &mut Cx<'_>, word: &str, json: bool) -> anyhow::Result<Exit> {
+    let drives = cx.ask::<Vec<DriveView>>(&Request::DriveList {})?;
+    let drive = match (choose(&drives, word), word.parse::<DeviceName>()) {
+        (Ok(drive), _) => drive,
+        // One that was prepared, and is none of the box's.
+        (Err(_), Ok(device)) if word.parse::<DriveRole>().is_err() && !is_hex(word) => {
+            let released: Released = cx.ask(&Request::Device { request: DeviceRequest::Eject { device } })?;
+            if json {
+                cx.json(&released)?;
+            } else {
+                write!(cx.out, "{}", unplug(&released))?;
+            }
+            return Ok(Exit::Fine);
+        }
+        (Err(why), _) => return Err(why),
+    };
+    let ejection: Ejection = cx.ask(&Request::DriveEject { drive })?;
+    if json {
+        cx.json(&ejection)?;
+    } else {
+        write!(cx.out, "{}", ejected(&ejection))?;
+    }
+    let failed = matches!(ejection.released, Some(Released::Failed { .. }));
+    Ok(if failed { Exit::Unavailable } else { Exit::Fine })
+}
+
+/// The beginning of an id, as `ff`, is no device.
+fn is_hex(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn unplug(released: &Released) -> String {
+    match released {
+        Released::Off { power: Power::Port | Power::Disk } => {
+            "It was unmounted and switched off: it may be unplugged.\n".to_owned()
+        }
+        Released::Off { power: Power::Nothing } => "It was unmounted: it may be unplugged.\n".to_owned(),
+        Released::Failed { why } => {
+            format!(
+                "It could not be unmounted: {}. Repeat the command before you unplug it.\n",
+                screen::plain(why)
+            )
+        }
+    }
+}
+
 fn replaced(replacement: &Replacement, zone: &TimeZone) -> String {
     let mut text = String::new();
     if let Some(promotion) = &replacement.promotion {
@@ -206,7 +275,11 @@ pub(super) const fn role_name(role: DriveRole) -> &'static str {
 
 /// Drives as people read them.
 pub(super) fn table(drives: &[DriveView], zone: &TimeZone) -> String {
-    let rows = drives.iter().map(|drive| {
+    // A place where nothing is, and nothing was, says nothing.
+    let is_empty = |drive: &&DriveView| drive.id.is_none() && drive.standing == Standing::Absent;
+    let all_empty = drives.iter().all(|drive| is_empty(&drive));
+    let shown = drives.iter().filter(|drive| all_empty || !is_empty(drive));
+    let rows = shown.map(|drive| {
         let name = drive.role.map_or("no drive of ours", role_name);
         let space = drive.space.map_or_else(String::new, |space| {
             let soon = drive.full_in_days.map_or_else(String::new, |days| {
@@ -221,6 +294,7 @@ pub(super) fn table(drives: &[DriveView], zone: &TimeZone) -> String {
             format!("{} since {}", standing(&drive.standing), screen::moment(drive.since, zone)),
             space,
             what_lacks(drive, zone),
+            drive.disk.as_ref().map(disk::in_words).unwrap_or_default(),
         ]
     });
     screen::table(&rows.collect::<Vec<_>>())
@@ -280,7 +354,9 @@ fn ejected(ejection: &Ejection) -> String {
     if drive.role == Some(DriveRole::Primary) {
         text.push_str("New photos are refused until it is back; the apps send them again by themselves.\n");
     }
-    if ejection.mounted {
+    if let Some(released) = &ejection.released {
+        text.push_str(&unplug(released));
+    } else if ejection.mounted {
         let mount = screen::plain(&drive.mount.display().to_string());
         text.push_str(&format!("It is still mounted: unplug it after `umount {mount}`.\n"));
     }
@@ -314,7 +390,10 @@ pub(super) fn choose(drives: &[DriveView], word: &str) -> anyhow::Result<DriveId
     let fits = |drive: &&DriveView| match role {
         Some(role) => drive.role == Some(role),
         None => drive.id.is_some_and(|id| {
-            !word.is_empty() && (id.to_string().starts_with(word) || drive.mount == Path::new(word))
+            let device = drive.disk.as_ref().map(|disk| disk.device.name.as_str());
+            let fits =
+                id.to_string().starts_with(word) || drive.mount == Path::new(word) || device == Some(word);
+            !word.is_empty() && fits
         }),
     };
     let found: Vec<&DriveView> = drives.iter().filter(fits).collect();
@@ -355,13 +434,16 @@ mod tests {
             full_in_days: None,
             reread: None,
             unplugging: None,
+            disk: None,
         }
     }
 
     #[test]
     fn what_an_ejected_drive_lacks_and_what_is_to_be_done_is_said() {
-        let mirror = ejected(&Ejection { drive: drive(DriveRole::Mirror, 17), mounted: true });
-        let primary = ejected(&Ejection { drive: drive(DriveRole::Primary, 0), mounted: false });
+        let mirror =
+            ejected(&Ejection { drive: drive(DriveRole::Mirror, 17), mounted: true, released: None });
+        let primary =
+            ejected(&Ejection { drive: drive(DriveRole::Primary, 0), mounted: false, released: None });
         expect_test::expect![[r#"
             The box has let go of drive B: none of its files is open.
             17 files (51.0 MB) are not on it yet; they are copied when it is back.
@@ -370,6 +452,24 @@ mod tests {
             New photos are refused until it is back; the apps send them again by themselves.
         "#]]
         .assert_eq(&(mirror + &primary));
+        let after = |released| {
+            let ejection =
+                Ejection { drive: drive(DriveRole::Offline, 0), mounted: true, released: Some(released) };
+            ejected(&ejection).lines().last().unwrap_or_default().to_owned() + "\n"
+        };
+        expect_test::expect![[r#"
+            It was unmounted and switched off: it may be unplugged.
+            It was unmounted: it may be unplugged.
+            It could not be unmounted: it is busy. Repeat the command before you unplug it.
+        "#]]
+        .assert_eq(
+            &[
+                after(Released::Off { power: Power::Port }),
+                after(Released::Off { power: Power::Nothing }),
+                after(Released::Failed { why: "it is busy".to_owned() }),
+            ]
+            .concat(),
+        );
     }
 
     #[test]
@@ -419,6 +519,7 @@ mod tests {
             full_in_days: None,
             reread: None,
             unplugging: None,
+            disk: None,
         };
         let drives =
             [drive(1, DriveRole::Primary), drive(2, DriveRole::Offline), drive(0x23, DriveRole::Offline)];

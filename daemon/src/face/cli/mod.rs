@@ -20,6 +20,7 @@ mod changes;
 mod completions;
 mod demo;
 mod device;
+mod disk;
 mod doctor;
 mod draw_preview;
 mod drive;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use super::{Cx, Exit, drive, screen};
+use super::{Cx, Exit, disk, drive, screen};
 use crate::face::control::{Request, StatusReport};
 use crate::model::health::Light;
 
@@ -55,6 +55,7 @@ pub(super) fn text(report: &StatusReport, zone: &TimeZone) -> String {
     }
     text.push('\n');
     text.push_str(&drive::table(&report.drives, zone));
+    text.push_str(&disk::besides(&report.plugged));
     text.push('\n');
     match &report.counts {
         // Writing to a String cannot fail.
@@ -97,6 +98,7 @@ mod tests {
             full_in_days: None,
             reread: None,
             unplugging: None,
+            disk: None,
         };
         let mut report = StatusReport {
             version: "0.1.0".to_owned(),
@@ -120,6 +122,7 @@ mod tests {
                     ..drive(3, DriveRole::Mirror, Standing::Blank, (0, 0))
                 },
             ],
+            plugged: Vec::new(),
             counts: Some(Counts { people: 1, devices: 2, files: 1234, bytes: 5_600_000_000 }),
         };
         expect_test::expect![[r#"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::devices;
 use super::serve::InVain;
 use super::wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusReport};
 use crate::model::account::{Slug, Token};
@@ -57,7 +58,8 @@ pub(super) fn answer(
         Request::DriveAdopt { mount, role } => {
             json(&pool.adopt(&mount, role).map_err(|e| Fault::new(FaultKind::Declined, one_line(&e), ""))?)
         }
-        Request::DriveEject { drive } => json(&pool.eject(drive).map_err(|e| eject_fault(&e))?),
+        Request::DriveEject { drive } => json(&pool.eject_and_unmount(drive).map_err(|e| eject_fault(&e))?),
+        Request::Device { request } => devices::answer(pool, request),
         Request::DrivePromote { drive, agreed } => {
             json(&pool.promote(drive, agreed).map_err(|e| promote_fault(&e))?)
         }
@@ -155,6 +157,7 @@ const fn takes_the_catalogue(request: &Request) -> bool {
         Request::CaShow {}
         | Request::DriveAdopt { .. }
         | Request::DriveEject { .. }
+        | Request::Device { .. }
         | Request::DrivePromote { .. }
         | Request::DriveReplace { .. } => false,
         Request::Status {}
@@ -272,6 +275,7 @@ fn status(pool: &Pool) -> StatusReport {
         light: findings.iter().map(|finding| finding.light).max().unwrap_or(Light::Green),
         findings,
         drives: pool.drives_counted(),
+        plugged: pool.plugged().devices,
         counts: counts(pool).ok(),
     }
 }
@@ -296,12 +300,12 @@ fn find(pool: &Pool, query: &FindQuery, after: Option<i64>, limit: usize) -> Res
     Ok(FoundPage { next: names.last().map(|name| name.id).filter(|_| more), names })
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Value, Fault> {
+pub(super) fn json<T: Serialize>(value: &T) -> Result<Value, Fault> {
     serde_json::to_value(value).map_err(|e| Fault::new(FaultKind::Internal, e.to_string(), ""))
 }
 
 /// An error with its sources, as one line.
-fn one_line(error: &dyn std::error::Error) -> String {
+pub(super) fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

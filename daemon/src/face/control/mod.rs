@@ -7,11 +7,13 @@
 
 mod answer;
 mod client;
+mod devices;
 mod serve;
 mod socket;
 mod wire;
 
 pub use client::{CallError, Client};
+pub use devices::DeviceRequest;
 pub use serve::serve_control;
 pub use socket::bind_control;
 pub use wire::{Added, Counts, Fault, FaultKind, FoundPage, Request, StatusReport};

@@ -5,11 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::devices::DeviceRequest;
 use crate::model::account::{App, DeviceKind, Slug};
 use crate::model::drive::{DriveId, DriveRole};
 use crate::model::health::{Finding, Light};
 use crate::model::password::Password;
 use crate::model::path::RelPath;
+use crate::model::plugged::Plugged;
 use crate::work::error::Refusal;
 use crate::work::views::{Cursor, DriveView, FindQuery, FoundName, Progress};
 
@@ -92,6 +94,11 @@ pub enum Request {
     DriveEject {
         /// Which.
         drive: DriveId,
+    },
+    /// About a device, to be passed on to the command that root runs.
+    Device {
+        /// What.
+        request: DeviceRequest,
     },
     /// Make a drive the primary, in the place of one that is dead: a `Promotion`.
     DrivePromote {
@@ -182,7 +189,8 @@ impl Request {
             | Self::DeviceOneTime { .. }
             | Self::DeviceRevoke { .. }
             | Self::DriveAdopt { .. }
-            | Self::DriveEject { .. } => Some(Duration::from_secs(120)),
+            | Self::DriveEject { .. } => Some(Duration::from_secs(150)),
+            Self::Device { request } => request.patience(),
             // The catalogue is built anew from the drive's record.
             Self::DrivePromote { .. }
             | Self::DriveReplace { .. }
@@ -239,6 +247,9 @@ pub struct StatusReport {
     pub findings: Vec<Finding>,
     /// Every drive, with what it still lacks.
     pub drives: Vec<DriveView>,
+    /// Devices that are plugged in, where somebody tells of them.
+    #[serde(default)]
+    pub plugged: Vec<Plugged>,
     /// How much there is; `None` while the catalogue is not available.
     pub counts: Option<Counts>,
 }

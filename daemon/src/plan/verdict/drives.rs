@@ -1,5 +1,7 @@
 //! Judging drives that are not what they should be: one that fails again and again, several that say they are the same, a blank one in
 //! the main drive's place.
+use std::time::Duration;
+
 use super::{About, Verdict, name};
 use crate::model::drive::{DriveRole, Id, Standing};
 use crate::model::health::Light;
@@ -27,6 +29,45 @@ impl Verdict<'_> {
                 "Replace it soon: plug in a new drive, and shoebox drive replace {word} --with PATH. If its cable or power was bad \
                  and is changed, the message goes after a day without errors."
             ),
+        );
+    }
+
+    /// An offline drive that has everything: the last thing that is said of it until it comes again. Whether it is one.
+    pub(super) fn is_unpluggable(&mut self, drive: &DriveFacts) -> bool {
+        // One that was taken away long ago is nothing to be told of.
+        const FOR_A_DAY: Duration = Duration::from_secs(24 * 3600);
+        let is_well = matches!(drive.standing, Standing::Ready | Standing::Absent | Standing::Ejected);
+        let is_news = drive.standing != Standing::Absent || self.age(drive.unpluggable) < FOR_A_DAY;
+        if drive.unpluggable.is_none() || !is_well || !is_news {
+            return false;
+        }
+        self.find(
+            "offline-drive-done",
+            &About::drive(drive, Light::Green).since(drive.unpluggable),
+            &format!("{} has everything, and may be unplugged", name(drive)),
+            "Keep it somewhere else, and plug it in again within a month or so.",
+        );
+        true
+    }
+
+    /// One that was not here for long: a word first, then an alarm.
+    pub(super) fn offline_absence(&mut self, drive: &DriveFacts) {
+        // Without a date of its own, since the box knows of it.
+        let seen = drive.last_ready.or(drive.since);
+        let away = self.age(seen);
+        if seen.is_none() || away <= self.limits.offline_reminder {
+            return;
+        }
+        let light = if away > self.limits.offline_absence { Light::Amber } else { Light::Green };
+        self.find(
+            "offline-drive-due",
+            &About::drive(drive, light),
+            &format!(
+                "{} has not been here for {} days and does not have the newest photos",
+                name(drive),
+                away.as_secs() / 86_400
+            ),
+            "Plug it in and leave it until the box says that it may be unplugged (shoebox status).",
         );
     }
 

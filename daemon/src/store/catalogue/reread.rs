@@ -15,6 +15,8 @@ const WEIGHED: u32 = 2_000;
 const TAIL: (&str, &str) = ("+c.state", "c.tail = 1 AND ?2 IS NOT NULL");
 /// Read back before.
 const OLD: &str = "c.tail = 0 AND c.reread < ?2";
+/// Read back at a moment or later.
+const SINCE: &str = "c.reread >= ?2";
 /// Never read back, and made between two moments.
 const DUE_UNREAD: &str =
     "c.state IN ('settled', 'verified') AND c.reread IS NULL AND c.settled >= ?2 AND c.settled < ?3";
@@ -56,6 +58,38 @@ impl Reader<'_> {
             rows.extend(self.due("c.state", which, &id, at, left)?);
         }
         Ok(rows)
+    }
+
+    /// Copies of a drive that were last read back before a moment, the oldest first.
+    pub fn reread_before(
+        &self,
+        drive: DriveId,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CopyRow>, CatalogueError> {
+        self.due("c.state", OLD, &drive.to_string(), before, limit as i64)
+    }
+
+    /// Copies of a drive that were last read back at a moment or later, but before another one.
+    pub fn reread_between(
+        &self,
+        drive: DriveId,
+        from: Timestamp,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<CopyRow>, CatalogueError> {
+        let mut rows = self.due("c.state", SINCE, &drive.to_string(), from, limit as i64)?;
+        rows.retain(|row| row.reread.is_some_and(|at| at < before));
+        Ok(rows)
+    }
+
+    /// When a copy on a drive was last read back: the drive was here then.
+    pub fn last_reread(&self, drive: DriveId) -> Result<Option<Timestamp>, CatalogueError> {
+        let sql = "SELECT max(reread) FROM copy WHERE drive = ?1 AND state IN ('settled', 'verified')";
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut s| s.query_row(params![drive.to_string()], |row| at_or_none(row, 0)))
+            .tried("read when a drive was last here")
     }
 
     /// Whole states in the text of each query: only then the partial index answers it, and nothing is sorted.
@@ -161,6 +195,7 @@ mod tests {
         };
         assert_eq!(how(&due_sql(TAIL.0, TAIL.1)), "INDEX copy_tail (drive=?)");
         assert_eq!(how(&due_sql("c.state", OLD)), "INDEX copy_reread (drive=? AND reread<?)");
+        assert_eq!(how(&due_sql("c.state", SINCE)), "INDEX copy_reread (drive=? AND reread>?)");
         let (unread, tail, again) =
             (how(&count_sql(DUE_UNREAD)), how(&count_sql(DUE_TAIL)), how(&count_sql(DUE_AGAIN)));
         assert_eq!(unread, "INDEX copy_reread (drive=? AND reread=? AND settled>? AND settled<?)");

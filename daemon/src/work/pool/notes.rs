@@ -14,6 +14,15 @@ use crate::work::pool::Pool;
 use crate::work::views::RescanReport;
 
 impl Pool {
+    /// Every mount at one of the places is heard of at once, and nothing but a mount is a drive.
+    pub fn hear_of_mounts(&self, heard: bool) {
+        self.hears_of_mounts.store(heard, Ordering::Relaxed);
+    }
+
+    pub(in crate::work) fn is_told_of_mounts(&self) -> bool {
+        self.hears_of_mounts.load(Ordering::Relaxed)
+    }
+
     /// When the tree was last compared from end to end, and what came of it.
     pub(in crate::work) fn last_rescan(&self) -> Option<(Timestamp, RescanReport)> {
         *self.last_rescan.lock().unwrap_or_else(PoisonError::into_inner)

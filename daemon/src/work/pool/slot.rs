@@ -119,6 +119,7 @@ impl From<Slot> for DriveView {
             reread,
             snapshot: slot.snapshot,
             unplugging: None,
+            disk: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use shoebox::model::offer::{Expect, Offer};
 use shoebox::model::path::RelPath;
 use shoebox::plan::mirroring::Brake;
 use shoebox::store::catalogue::copies::CopyRow;
+use shoebox::work::appliance::Appliance;
 use shoebox::work::error::Refusal;
 use shoebox::work::ingest::{Ack, Ingest};
 use shoebox::work::media::Looking;
@@ -120,6 +121,7 @@ impl Furnished {
             scratch_keep: SignedDuration::from_hours(24),
             acknowledge_after_copy: false,
             seal_copies: true,
+            appliance: Appliance::default(),
         };
         let now = Arc::new(Mutex::new("2026-11-21T18:02:11Z".parse().unwrap()));
         let clock = Arc::clone(&now);

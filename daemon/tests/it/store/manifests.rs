@@ -34,6 +34,7 @@ impl Drive {
             generation: 1,
             adopted: Timestamp::UNIX_EPOCH,
             filesystem: None,
+            volume: None,
             token_key: TokenKey::from_random([3; 32]),
         };
         let volume = adopt(dir.path(), &marker).unwrap();

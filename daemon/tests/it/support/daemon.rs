@@ -164,9 +164,11 @@ impl Daemon {
         let (mount, walk, more) = (self.require_mount, self.walk_minutes, &self.more);
         let log = self.log_level;
         let [connections, per_ip] = self.connections;
+        // Who does what takes root, for tests that have somebody who does.
+        let (reports, requests) = (self.dir.join("run"), self.dir.join("requests.sock"));
         format!(
             "[http]\nlisten = [\"{address}\", \"{other}\"]\npublic_url = \"https://photos.example.org\"\nconnections = {connections}\nper_ip = {per_ip}\nheader_seconds = {idle}\n\
-             idle_seconds = {idle}\n[drives]\nmounts = {mounts:?}\nrequire_mount = {mount}\n[control]\n\
+             idle_seconds = {idle}\n[drives]\nmounts = {mounts:?}\nrequire_mount = {mount}\nreports = {reports:?}\nrequests = {requests:?}\n[control]\n\
              socket = {socket:?}\n[previews]\ncache = {cache:?}\n[rescan]\nperiod_minutes = {walk}\nquiet_seconds = 1\n[log]\nlevel = \"{log}\"\n{more}"
         )
     }

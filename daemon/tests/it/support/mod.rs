@@ -1,4 +1,5 @@
 //! What process tests stand on: a box of the real binary, a client that may misbehave, luck with a seed, listings.
+pub(crate) mod appliance;
 pub(crate) mod clock;
 pub(crate) mod conversation;
 pub(crate) mod daemon;

@@ -67,6 +67,8 @@ impl Folder {
         let mut settings = Settings::default();
         settings.drives.mounts = vec![self.drive_a(), self.drive_b()];
         settings.drives.require_mount = false;
+        // Real drives are none of the demo's.
+        (settings.drives.reports, settings.drives.requests) = (None, None);
         settings.control.socket = self.0.join("control.sock");
         settings.previews.cache = Some(self.0.join("previews"));
         // The demo writes nothing outside its folder, so nobody announces it.

@@ -103,6 +103,7 @@ mod tests {
             reread: None,
             snapshot: None,
             unplugging: None,
+            disk: None,
         }
     }
 
