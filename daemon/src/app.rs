@@ -15,13 +15,14 @@ use tokio::task::JoinHandle;
 use crate::face::control;
 use crate::face::http::metrics::{DriveNumbers, MetricsInput, render};
 use crate::face::http::tls::Moving;
-use crate::face::http::{self, Face, HostPolicy, Immich, Server};
+use crate::face::http::{self, Face, HostPolicy, Immich};
 use crate::model::copy::CopyState;
-use crate::os::{addresses, avahi, clock, places, systemd};
+use crate::os::nfs::Server;
+use crate::os::{addresses, avahi, clock, exports, places, systemd};
 use crate::plan::announcing::{Offered, service_file};
 use crate::plan::facts::{Facts, Limits};
 use crate::plan::mirroring::Brake;
-use crate::settings::{Plain, Settings};
+use crate::settings::{Plain, Settings, Wanted};
 use crate::store::syscall;
 use crate::work::appliance::Appliance;
 use crate::work::certificates::{Keeper, Reached};
@@ -37,6 +38,7 @@ use crate::work::parts::Parts;
 use crate::work::pool::{Options, Pool, Wake};
 use crate::work::previews::{Keeping, Previews};
 use crate::work::scrub::{Manners, Scrub};
+use crate::work::sharing::{Sharing, Terms};
 use crate::work::snapshots::Snapshots;
 use crate::work::supervisor::{Patience, Supervisor};
 use crate::work::sweep::Sweep;
@@ -93,7 +95,8 @@ impl App {
         app.listen(&settings, &facts, &stopped)?;
         app.answer(&settings, &stopped)?;
         app.work(&settings, &facts)?;
-        app.announce(&settings);
+        let offered = app.announce(&settings);
+        app.share(&settings, offered)?;
         app.feed_watchdog();
         systemd::ready();
         Ok(app)
@@ -116,7 +119,7 @@ impl App {
         let secure = bind(&settings.tls.listen)?;
         let everybody = settings.tls.plain == Plain::Redirect;
         let port = secure.first().map(std::net::TcpListener::local_addr).transpose()?.map(|at| at.port());
-        let server = Server::new(Arc::new(Face {
+        let server = http::Server::new(Arc::new(Face {
             own: addresses::own,
             pool: Arc::clone(&self.pool),
             ingest: Ingest::new(Arc::clone(&self.pool)),
@@ -163,7 +166,7 @@ impl App {
     }
 
     /// Has avahi say where the box is. Without it the box is found by its address: nothing depends on this.
-    fn announce(&mut self, settings: &Settings) {
+    fn announce(&mut self, settings: &Settings) -> Offered {
         let port = |all: &[SocketAddr]| all.iter().find(|at| !at.ip().is_loopback()).map(SocketAddr::port);
         let takes_uploads = self.secure.is_empty() || settings.tls.plain == Plain::Lan;
         let offered = Offered {
@@ -172,16 +175,35 @@ impl App {
             nfs: settings.announce.nfs.clone(),
         };
         let directory = &settings.announce.directory;
-        if offered == Offered::default() {
-            return;
+        if offered != Offered::default() && told(directory, &offered) {
+            self.announced = Some(directory.clone());
         }
-        match avahi::announce(directory, &service_file(&offered)) {
-            Ok(true) => self.announced = Some(directory.clone()),
-            Ok(false) => {}
-            Err(e) => {
-                log::warn!("could not have avahi announce the box by a file in {}: {e}", directory.display())
-            }
+        offered
+    }
+
+    /// Has the photos exported for the computers of the house, looks whether they can be read, and announces them while they can.
+    fn share(&self, settings: &Settings, offered: Offered) -> anyhow::Result<()> {
+        if settings.nfs.wanted == Wanted::Off {
+            return Ok(());
         }
+        let (pool, period, wanted) = (Arc::clone(&self.pool), settings.health.period, settings.nfs.wanted);
+        let (path, directory) = (settings.nfs.path.clone(), settings.announce.directory.clone());
+        self.spawn(None, move || {
+            let (directory, offered, path) = (directory.clone(), offered.clone(), path.clone());
+            let by_itself = offered.nfs.is_empty();
+            let announced = path.display().to_string();
+            let announce = move |works: bool| {
+                if by_itself {
+                    let nfs = if works { announced.clone() } else { String::new() };
+                    told(&directory, &Offered { nfs, ..offered.clone() });
+                }
+            };
+            let server = Server { at: NFS, patience: Duration::from_secs(5) };
+            let is_wanted = Box::new(move || wanted == Wanted::On || exports::can_be());
+            let socket = exports::SOCKET.into();
+            let terms = Terms { server, path, is_wanted, socket, period, announce: Box::new(announce) };
+            Box::new(Sharing::new(Arc::clone(&pool), terms))
+        })
     }
 
     fn answer(&self, settings: &Settings, stopped: &watch::Receiver<bool>) -> anyhow::Result<()> {
@@ -325,6 +347,17 @@ impl App {
         self.runtime.shutdown_timeout(Duration::from_secs(2));
         Ok(0)
     }
+}
+
+/// This machine's own NFS server.
+const NFS: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 2049));
+
+/// Whether avahi was told.
+fn told(directory: &Path, offered: &Offered) -> bool {
+    avahi::announce(directory, &service_file(offered)).unwrap_or_else(|e| {
+        log::warn!("could not have avahi announce the box by a file in {}: {e}", directory.display());
+        false
+    })
 }
 
 /// What asks us to end, from the moment it is made.

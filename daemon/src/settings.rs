@@ -18,11 +18,9 @@ mod values;
 pub use drives::{Drives, Offline};
 use file::{Printer, Reader, Visit};
 pub use file::{SettingsError, SettingsProblem};
-pub use network::{Announce, Plain, Tls};
-use values::{
-    EXPERIMENTAL, OFF, absolute, distinct, host_name, log_level, off_or_experimental, three_numbers,
-    web_address,
-};
+use network::walk_network;
+pub use network::{Announce, Nfs, Plain, Tls, Wanted};
+use values::{EXPERIMENTAL, OFF, absolute, distinct, log_level, off_or_experimental, three_numbers};
 
 /// Where the settings are looked for when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/shoebox/config.toml";
@@ -36,6 +34,8 @@ pub struct Settings {
     pub tls: Tls,
     /// `[announce]`
     pub announce: Announce,
+    /// `[nfs]`
+    pub nfs: Nfs,
     /// `[drives]`
     pub drives: Drives,
     /// `[offline]`
@@ -326,6 +326,7 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
         http,
         tls,
         announce,
+        nfs,
         drives,
         offline,
         control,
@@ -340,7 +341,7 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
         log,
     } = settings;
 
-    walk_network(http, tls, announce, visit);
+    walk_network((http, tls, announce, nfs), visit);
 
     drives::walk(drives, offline, visit);
 
@@ -377,34 +378,6 @@ fn walk(settings: &mut Settings, visit: &mut impl Visit) {
     let mut level = log.level.as_str().to_ascii_lowercase();
     visit.value("level", &mut level, |word| log_level(word).map(|_| ()));
     log.level = log_level(&level).unwrap_or(log.level);
-}
-
-/// The part of the list that says how the box is reached.
-fn walk_network(http: &mut Http, tls: &mut Tls, announce: &mut Announce, visit: &mut impl Visit) {
-    visit.section("http");
-    visit.value("listen", &mut http.listen, |all| distinct(all, "an address"));
-    visit.value("hosts", &mut http.hosts, |all| all.iter().try_for_each(|host| host_name(host)));
-    let mut url = http.public_url.clone().unwrap_or_default();
-    visit.value("public_url", &mut url, |url| web_address(url));
-    http.public_url = Some(url.trim_end_matches('/').to_owned()).filter(|url| !url.is_empty());
-    visit.count("connections", &mut http.connections, 1..=4096);
-    visit.count("per_ip", &mut http.per_ip, 1..=4096);
-    visit.time("header_seconds", 1, &mut http.header, 1..=600);
-    visit.time("idle_seconds", 1, &mut http.idle, 1..=3600);
-
-    visit.section("tls");
-    visit.value("listen", &mut tls.listen, |all| if all.is_empty() { Ok(()) } else { distinct(all, "") });
-    let mut plain = tls.plain.word().to_owned();
-    visit.value("plain", &mut plain, |word| Plain::read(word).map(|_| ()));
-    tls.plain = Plain::read(&plain).unwrap_or(tls.plain);
-
-    visit.section("announce");
-    visit.value("directory", &mut announce.directory, |directory| absolute(directory));
-    visit.value(
-        "nfs",
-        &mut announce.nfs,
-        |path| if path.is_empty() { Ok(()) } else { absolute(Path::new(path)) },
-    );
 }
 
 /// The part of the list that some apps alone need.
@@ -492,6 +465,7 @@ mod tests {
         other.tls.listen = vec!["[::]:8443".parse().unwrap()];
         other.tls.plain = Plain::Redirect;
         other.announce = Announce { directory: "/x".into(), nfs: "/srv/b/photos".to_owned() };
+        other.nfs = Nfs { wanted: Wanted::On, path: "/srv/shoebox/nfs/photos".into() };
         other.rescan.period = Duration::from_secs(120);
         other.log.level = LevelFilter::Off;
         assert_eq!(Settings::parse(&other.render()), Ok(other));

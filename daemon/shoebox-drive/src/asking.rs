@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::ejecting::{self, Ejected};
+use crate::exporting::{self, Exported};
 use crate::failure::Failure;
 use crate::formatting::{self, Kind, Named};
 use crate::name::Name;
@@ -27,6 +28,10 @@ enum Ask {
     Prepare { device: Text },
     /// What a whole disk is, and what would be lost by formatting it.
     Name { device: Text },
+    /// Make what is exported over NFS equal to what should be. Nobody says what.
+    Export {},
+    /// Start the NFS server anew, which does not answer.
+    MendExport {},
     /// Make a filesystem on a whole disk.
     Format { device: Text, filesystem: Kind, confirmed: Named },
 }
@@ -50,6 +55,7 @@ enum Answer {
     Ejected(Ejected),
     Prepared { at: PathBuf },
     Disk(Named),
+    Exported(Exported),
     Formatted { device: String },
     Failed(String),
 }
@@ -61,6 +67,8 @@ fn answer(ask: &Ask, settings: &Settings) -> Result<Answer, Failure> {
         Ask::Again { device } => Answer::Prepared { at: ejecting::mount_again(&device.0, settings)? },
         Ask::Prepare { device } => Answer::Prepared { at: preparing::prepare(&device.0, settings)?.at },
         Ask::Name { device } => Answer::Disk(formatting::named(&device.0)?),
+        Ask::Export {} => Answer::Exported(exporting::settle(settings)?),
+        Ask::MendExport {} => Answer::Exported(exporting::mend(settings)?),
         Ask::Format { device, filesystem, confirmed } => Answer::Formatted {
             device: formatting::format(&device.0, *filesystem, confirmed, settings)?.to_string(),
         },
@@ -92,6 +100,8 @@ mod tests {
     fn nothing_but_these_is_understood() {
         let ask = |text: &str| serde_json::from_str::<Ask>(text);
         assert_eq!(ask(r#"{"ask":"list"}"#).unwrap(), Ask::List {});
+        assert_eq!(ask(r#"{"ask":"export"}"#).unwrap(), Ask::Export {});
+        assert_eq!(ask(r#"{"ask":"mend-export"}"#).unwrap(), Ask::MendExport {});
         assert_eq!(
             ask(r#"{"ask":"eject","device":"sda1"}"#).unwrap(),
             Ask::Eject { device: Text("sda1".parse().unwrap()) }
@@ -106,6 +116,8 @@ mod tests {
             r#"{"ask":"eject","device":"../sda1"}"#,
             r#"{"ask":"eject","device":"sda1","force":true}"#,
             r#"{"ask":"mount","device":"sda1"}"#,
+            r#"{"ask":"export","device":"sda1"}"#,
+            r#"{"ask":"export","path":"/etc"}"#,
             r#"{"ask":"format","device":"sda","filesystem":"ext4"}"#,
             r#"{"ask":"format","device":"sda","filesystem":"xfs","confirmed":{"model":"","serial":"","size":1,"lost":[]}}"#,
             r#"{"ask":"format","device":"sda","filesystem":"ext4","confirmed":{"model":"","serial":"","size":1}}"#,

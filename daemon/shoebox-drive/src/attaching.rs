@@ -15,7 +15,7 @@ use crate::name::Name;
 use crate::placing::{Decision, Facts, decide};
 use crate::report::{self, Report};
 use crate::settings::Settings;
-use crate::{cache, checking, mounted, program};
+use crate::{cache, checking, exporting, mounted, program};
 
 /// Held while something is mounted or let go: two drives that come at once are placed one after the other. Never while a drive is checked.
 pub(crate) fn alone(folder: &Path) -> Result<Flock<fs::File>, Failure> {
@@ -147,11 +147,13 @@ fn make(at: &Path) -> Result<(), Failure> {
 /// It is still there.
 pub fn detach(name: &Name, settings: &Settings) -> Result<(), Failure> {
     let _alone = alone(&settings.reports)?;
-    let Some(at) = report::take(&settings.reports, name) else { return Ok(()) };
+    // Before it is unmounted: the server would go on showing what it remembers of it. Its place is freed also where that failed.
+    let withdrawn = exporting::withdraw_of(name, settings, exporting::Manner::AtOnce);
+    let Some(at) = report::take(&settings.reports, name) else { return withdrawn };
     if settings.places.points.contains(&at) && mounted::is_at(name, &at)? {
-        return mounting::detach(&at);
+        mounting::detach(&at)?;
     }
-    Ok(())
+    withdrawn
 }
 
 /// What there is to see of a drive, without its marker.

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::device::Device;
+use crate::exporting::Manner;
 use crate::failure::Failure;
 use crate::mounting::{self, Patience};
 use crate::name::Name;
 use crate::placing::Decision;
 use crate::power::{self, Down};
 use crate::settings::Settings;
-use crate::{attaching, mounted, report};
+use crate::{attaching, exporting, mounted, report};
 
 /// The daemon lets go of a drive before it asks; what is waited for is who came through NFS, or a hand at the console.
 const PATIENCE: Patience = Patience { tries: 20 };
@@ -27,6 +28,16 @@ pub struct Ejected {
 /// # Errors
 /// Somebody uses it; it is not mounted at one of the box's places.
 pub fn eject(name: &Name, settings: &Settings) -> Result<Ejected, Failure> {
+    let shown = mounted::there(&settings.places.photos())?;
+    let done = let_go(name, settings);
+    if done.is_err() && shown.is_some() {
+        // It stays, and its photos are exported as before. Why it stays is what is told.
+        let _settled = exporting::settle(settings);
+    }
+    done
+}
+
+fn let_go(name: &Name, settings: &Settings) -> Result<Ejected, Failure> {
     let _device = attaching::alone_with(&settings.reports, name)?;
     let _alone = attaching::alone(&settings.reports)?;
     let device = Device::read(name)?;
@@ -55,7 +66,8 @@ pub fn mount_again(name: &Name, settings: &Settings) -> Result<PathBuf, Failure>
 fn unmount(device: &Device, settings: &Settings) -> Result<(), Failure> {
     let name = &device.name;
     let all = mounted::in_use(device)?;
-    let mut own = all.iter().filter(|(_, itself)| *itself).map(|(at, _)| at);
+    let photos = settings.places.photos();
+    let mut own = all.iter().filter(|(at, itself)| *itself && *at != photos).map(|(at, _)| at);
     let at = own.next().ok_or_else(|| Failure::new(format!("{name} is not mounted")))?;
     let elsewhere = [at].into_iter().chain(own).find(|at| !settings.places.points.contains(at));
     if let Some(at) = elsewhere {
@@ -64,6 +76,7 @@ fn unmount(device: &Device, settings: &Settings) -> Result<(), Failure> {
             at.display()
         )));
     }
+    exporting::withdraw_of(name, settings, Manner::Gently)?;
     mounting::release(at, PATIENCE)?;
     // Nothing to free any more when the unit is stopped by the device's leaving.
     let _at = report::take(&settings.reports, name);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use shoebox_drive::failure::Failure;
 use shoebox_drive::name::Name;
 use shoebox_drive::settings::{self, Settings};
-use shoebox_drive::{asking, attaching, ejecting, preparing, report};
+use shoebox_drive::{asking, attaching, ejecting, exporting, preparing, report};
 
 const HELP: &str = "\
 shoebox-drive: recognises, checks and mounts the drives of a Shoebox. Run by systemd as root.
@@ -20,6 +20,9 @@ Usage: shoebox-drive VERB [DEVICE]      DEVICE is the kernel's name of it, as sd
   eject DEVICE    unmount it when nobody uses it any more, and switch it off
   prepare DEVICE  mount a drive that is to become one of the box's, so that the daemon can adopt it; all that is
                   on it stays
+  export          make what is exported over NFS equal to what should be: the photos of drive B, if it is there, and
+                  nothing else. Done by itself when a drive comes and goes
+  unexport        export nothing, until the next of these
   list            tell, as JSON, of all devices that were looked at
   answer          read one request from standard input and answer it: how the daemon asks, through a socket of
                   systemd's. Formatting is asked for only in this way, with everything that would be lost named
@@ -36,6 +39,8 @@ enum Verb {
     Detach(Name),
     Eject(Name),
     Prepare(Name),
+    Export,
+    Unexport,
     Answer,
     List,
     Help,
@@ -51,6 +56,8 @@ fn parse(words: &[String]) -> Result<Verb, String> {
         ["eject", device] => name(device).map(Verb::Eject),
         ["prepare", device] => name(device).map(Verb::Prepare),
         ["list"] => Ok(Verb::List),
+        ["export"] => Ok(Verb::Export),
+        ["unexport"] => Ok(Verb::Unexport),
         ["answer"] => Ok(Verb::Answer),
         ["-h" | "--help" | "help"] => Ok(Verb::Help),
         _ => Err("a verb, and for most of them a device; see shoebox-drive --help".into()),
@@ -67,10 +74,20 @@ fn run(verb: &Verb) -> Result<(), Failure> {
     let settings = || Settings::read(Path::new(settings::FILE));
     match verb {
         Verb::Probe(name) => show(&attaching::probe(name, &settings()?)?),
-        Verb::Attach(name) => show(&attaching::attach(name, &settings()?)?),
+        Verb::Attach(name) => {
+            let settings = settings()?;
+            let done = attaching::attach(name, &settings).and_then(|report| show(&report));
+            // A drive is there also where the computers of the house do not see its photos: the box tells of that (`nfs-not-exported`).
+            if let Err(failure) = exporting::settle(&settings) {
+                complain(&failure);
+            }
+            done
+        }
         Verb::Detach(name) => attaching::detach(name, &settings()?),
         Verb::Eject(name) => show(&ejecting::eject(name, &settings()?)?),
         Verb::Prepare(name) => show(&preparing::prepare(name, &settings()?)?),
+        Verb::Export => show(&exporting::settle(&settings()?)?),
+        Verb::Unexport => exporting::stop(&settings()?),
         Verb::Answer => asking::serve(std::io::stdin(), std::io::stdout(), &settings()?),
         Verb::List => show(&report::all(Path::new(report::FOLDER))),
         Verb::Help => {
@@ -79,13 +96,14 @@ fn run(verb: &Verb) -> Result<(), Failure> {
     }
 }
 
+fn complain(words: &dyn std::fmt::Display) {
+    // Where standard error is closed there is nobody to tell.
+    let _said = writeln!(std::io::stderr(), "shoebox-drive: {words}");
+}
+
 fn main() -> ExitCode {
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let complain = |words: &dyn std::fmt::Display| {
-        // Where standard error is closed there is nobody to tell.
-        let _said = writeln!(std::io::stderr(), "shoebox-drive: {words}");
-    };
     match parse(&words) {
         Err(why) => {
             complain(&why);
@@ -118,6 +136,8 @@ mod tests {
             "attach sda1 sdb1",
             "format sda1",
             "list sda",
+            "export sda1",
+            "export /srv",
             "attach --force sda1",
         ] {
             assert!(parse(bad).is_err(), "{bad}");

@@ -72,7 +72,33 @@ pub fn taken(points: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 /// # Errors
 /// The kernel's list cannot be read.
 pub fn is_at(name: &Name, at: &Path) -> Result<bool, Failure> {
-    Ok(source(&mountinfo()?, at).is_some_and(|source| Path::new(source) == name.node()))
+    Ok(there(at)?.is_some_and(|there| Path::new(&there.source) == name.node()))
+}
+
+/// What is mounted at a place, on top of all else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct There {
+    /// What was mounted: `/dev/sda1`.
+    pub source: String,
+    /// Which folder of it is seen there: not `/` where only a part of it is.
+    pub root: String,
+    /// The number of its filesystem: `8:1`.
+    pub number: String,
+}
+
+impl There {
+    /// The device, where it is one.
+    pub fn device(&self) -> Option<Name> {
+        self.source.strip_prefix("/dev/")?.parse().ok()
+    }
+}
+
+/// What is mounted there.
+///
+/// # Errors
+/// The kernel's list cannot be read.
+pub fn there(at: &Path) -> Result<Option<There>, Failure> {
+    Ok(seen(&mountinfo()?, at))
 }
 
 fn mountinfo() -> Result<String, Failure> {
@@ -86,9 +112,12 @@ fn point(line: &str) -> Option<&Path> {
 }
 
 /// The last line of a place is what is seen there. What is mounted follows the hyphen and the filesystem's kind.
-fn source<'t>(mountinfo: &'t str, at: &Path) -> Option<&'t str> {
+fn seen(mountinfo: &str, at: &Path) -> Option<There> {
     let line = mountinfo.lines().rfind(|line| point(line) == Some(at))?;
-    line.split_once(" - ")?.1.split(' ').nth(1)
+    let source = line.split_once(" - ")?.1.split(' ').nth(1)?.to_owned();
+    let mut fields = line.split(' ').skip(2);
+    let (number, root) = (fields.next()?.to_owned(), fields.next()?.to_owned());
+    Some(There { source, root, number })
 }
 
 /// Whether another device has a filesystem of the same UUID. Asked of the devices and not of udev's links, of which there is one a UUID.
@@ -113,8 +142,13 @@ mod tests {
     fn what_is_on_top_is_what_is_mounted() {
         let text = "30 1 8:1 / / rw - ext4 /dev/sda1 rw\n31 30 8:17 / /srv/a rw,nosuid shared:5 - ext4 /dev/sdb1 rw\n\
                     32 31 8:33 / /srv/a rw shared:6 master:1 - exfat /dev/sdc1 rw\n";
-        assert_eq!(source(text, Path::new("/srv/a")), Some("/dev/sdc1"));
-        assert_eq!(source(text, Path::new("/")), Some("/dev/sda1"));
-        assert_eq!(source(text, Path::new("/srv")), None);
+        let source = |at: &str| seen(text, Path::new(at)).map(|there| there.source);
+        assert_eq!(source("/srv/a").as_deref(), Some("/dev/sdc1"));
+        assert_eq!(source("/").as_deref(), Some("/dev/sda1"));
+        assert_eq!(source("/srv"), None);
+        let part = "40 31 8:17 /photos /srv/n/photos ro,nosuid - ext4 /dev/sdb1 rw\n";
+        let there = seen(part, Path::new("/srv/n/photos")).unwrap();
+        assert_eq!((there.root.as_str(), there.number.as_str()), ("/photos", "8:17"));
+        assert_eq!(there.device(), Some("sdb1".parse().unwrap()));
     }
 }

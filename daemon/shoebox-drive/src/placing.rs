@@ -33,6 +33,15 @@ pub struct Places {
     pub points: Vec<PathBuf>,
     /// Others are left alone.
     pub buses: Vec<Bus>,
+    /// Where the photos of one of them are shown for the computers of the house.
+    pub shown: PathBuf,
+}
+
+impl Places {
+    /// Where exactly. A drive that is seen there is mounted elsewhere, too.
+    pub fn photos(&self) -> PathBuf {
+        self.shown.join("photos")
+    }
 }
 
 /// What is done.
@@ -106,7 +115,9 @@ fn leave(reason: Reason, why: impl Into<String>, offer: Offer) -> Decision {
 /// Decides.
 pub fn decide(facts: &Facts<'_>, places: &Places, taken: &[PathBuf]) -> Decision {
     let Facts { device, filesystem, .. } = facts;
-    if let Some((at, _)) = facts.in_use.iter().find(|(_, itself)| *itself) {
+    let photos = places.photos();
+    let mut in_use = facts.in_use.iter().filter(|(at, _)| *at != photos);
+    if let Some((at, _)) = in_use.clone().find(|(_, itself)| *itself) {
         return Decision::Mounted { at: at.clone() };
     }
     match facts.fstab {
@@ -128,7 +139,7 @@ pub fn decide(facts: &Facts<'_>, places: &Places, taken: &[PathBuf]) -> Decision
         return leave(Reason::NotOurs, why, Offer::No);
     }
     // The system's own disk, whatever bus it is on: what is mounted elsewhere is somebody's.
-    if let Some((at, _)) = facts.in_use.iter().find(|(at, _)| !places.points.contains(at)) {
+    if let Some((at, _)) = in_use.find(|(at, _)| !places.points.contains(at)) {
         let why = format!("the system uses another part of this disk at {}", at.display());
         return leave(Reason::NotOurs, why, Offer::No);
     }
@@ -178,7 +189,11 @@ mod tests {
     use super::*;
 
     fn places() -> Places {
-        Places { points: ["/a", "/b", "/o", "/p"].map(PathBuf::from).to_vec(), buses: vec![Bus::Usb] }
+        Places {
+            points: ["/a", "/b", "/o", "/p"].map(PathBuf::from).to_vec(),
+            buses: vec![Bus::Usb],
+            shown: "/n".into(),
+        }
     }
 
     fn device(bus: Bus) -> Device {

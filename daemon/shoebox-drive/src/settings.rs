@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::device::Bus;
+use crate::exports::Network;
 use crate::failure::Failure;
 use crate::mounting::Owner;
 use crate::placing::Places;
@@ -23,6 +24,30 @@ struct File {
     buses: Vec<String>,
     /// Who runs the daemon.
     user: String,
+    nfs: NfsFile,
+}
+
+/// What is exported, and to whom.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NfsFile {
+    /// Whether the photos of drive B are exported where an NFS server is installed.
+    export: bool,
+    /// To whom: a part of what homes use, such as `192.168.1.0/24`. Nobody else can be allowed in.
+    networks: Vec<String>,
+    /// Whether the photos are the root's `/photos` for NFSv4. `false` where this machine exports other folders: then the path is the
+    /// whole one, `/srv/shoebox/nfs/photos`, as it is for NFSv3.
+    root: bool,
+}
+
+impl Default for NfsFile {
+    fn default() -> Self {
+        Self {
+            export: true,
+            networks: Network::homes().iter().map(ToString::to_string).collect(),
+            root: true,
+        }
+    }
 }
 
 impl Default for File {
@@ -33,6 +58,7 @@ impl Default for File {
                 .to_vec(),
             buses: vec!["usb".into()],
             user: "shoebox".into(),
+            nfs: NfsFile::default(),
         }
     }
 }
@@ -46,6 +72,21 @@ pub struct Settings {
     pub owner: Owner,
     /// Where it is told what became of each drive.
     pub reports: PathBuf,
+    /// What is exported.
+    pub nfs: Nfs,
+}
+
+/// What is exported, and to whom.
+#[derive(Debug)]
+pub struct Nfs {
+    /// Whether anything is.
+    pub export: bool,
+    /// To whom.
+    pub networks: Vec<Network>,
+    /// Whether the root of what NFSv4 shows is the box's.
+    pub root: bool,
+    /// The list for exports(5): `/etc/exports.d` has a link to it.
+    pub list: PathBuf,
 }
 
 impl Settings {
@@ -65,7 +106,11 @@ impl Settings {
         let user = user.ok_or_else(|| Failure::new(format!("there is no user {:?}", parsed.user)))?;
         let buses = parsed.buses.iter().filter_map(|word| bus(word)).collect();
         let owner = Owner { uid: user.uid.as_raw(), gid: user.gid.as_raw() };
-        Ok(Self { places: Places { points: parsed.places, buses }, owner, reports: report::FOLDER.into() })
+        let NfsFile { export, networks, root } = parsed.nfs;
+        let networks = networks.iter().filter_map(|text| text.parse().ok()).collect();
+        let nfs = Nfs { export, networks, root, list: Path::new(report::FOLDER).join("exports") };
+        let places = Places { points: parsed.places, buses, shown: "/srv/shoebox/nfs".into() };
+        Ok(Self { places, owner, reports: report::FOLDER.into(), nfs })
     }
 }
 
@@ -73,6 +118,9 @@ fn parse(text: &str) -> Result<File, String> {
     let file: File = toml::from_str(text).map_err(|e| e.message().to_owned())?;
     if let Some(word) = file.buses.iter().find(|word| bus(word).is_none()) {
         return Err(format!("buses: {word:?} is none of usb, nvme, card, virtual, other"));
+    }
+    if let Some(bad) = file.nfs.networks.iter().find_map(|text| text.parse::<Network>().err()) {
+        return Err(format!("nfs.networks: {bad}"));
     }
     let odd = |at: &&PathBuf| {
         !at.is_absolute() || at.components().any(|part| part.as_os_str() == "..") || at.parent().is_none()
@@ -109,5 +157,8 @@ mod tests {
         assert!(parse("places = ['/srv/../etc']").unwrap_err().contains("absolute"));
         assert!(parse("places = ['/']").unwrap_err().contains("absolute"));
         assert!(parse("shell = 'rm'").is_err());
+        assert!(parse("[nfs]\nnetworks = ['0.0.0.0/0']").unwrap_err().contains("no network of a home"));
+        let narrow = parse("[nfs]\nnetworks = ['192.168.1.0/24']\nroot = false").unwrap().nfs;
+        assert_eq!((narrow.networks.len(), narrow.root, narrow.export), (1, false, true));
     }
 }

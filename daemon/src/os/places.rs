@@ -56,7 +56,7 @@ mod tests {
         std::fs::create_dir(&place).unwrap();
         std::fs::create_dir(&other).unwrap();
         let (tell, told) = mpsc::channel();
-        follow(vec![place.clone()], move || drop(tell.send(()))).unwrap();
+        follow(vec![place.clone()], move || tell.send(()).unwrap_or_default()).unwrap();
         let mount = |at: &PathBuf| {
             let done = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(at).output();
             done.is_ok_and(|done| done.status.success())

@@ -50,8 +50,37 @@ pub struct Facts {
     pub plugged: Vec<PluggedFacts>,
     /// Devices of which that cannot be read.
     pub unreadable_reports: Vec<String>,
+    /// The photos for the computers of the house.
+    pub sharing: SharingFacts,
     /// Set when the primary's record turned out to end before what another drive had seen of it.
     pub lost: Option<LostFacts>,
+}
+
+/// The photos of drive B, as the computers of the house see them over NFS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum SharingFacts {
+    /// Nobody looks, or not yet.
+    #[default]
+    Off,
+    /// Drive B is not there, and neither are they; the drive's own finding says so.
+    Away,
+    /// One was read.
+    Well,
+    /// The server does not answer.
+    Silent {
+        /// What was observed, or what root said about starting it.
+        why: String,
+    },
+    /// It answers, and they are not there.
+    NotExported {
+        /// Why, as root said.
+        why: String,
+    },
+    /// They are there, and cannot be read.
+    Unreadable {
+        /// What was observed.
+        why: String,
+    },
 }
 
 /// What a primary lost that lied about its flushes, as far as another drive can tell.

@@ -26,6 +26,7 @@ pub mod rights;
 pub mod safety;
 pub mod salvaging;
 pub mod scrubbing;
+pub mod sharing;
 pub mod shelving;
 pub mod snapshots;
 pub mod suspecting;

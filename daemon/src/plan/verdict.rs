@@ -14,6 +14,7 @@ mod copies;
 mod drives;
 mod plugged;
 mod room;
+mod sharing;
 
 /// Judges. `before` is the last verdict: what persists (same code, same subject) keeps its date.
 /// The answer is sorted, worst first.
@@ -39,6 +40,7 @@ pub fn judge(facts: &Facts, before: &[Finding], limits: &Limits, now: Timestamp)
     verdict.lost();
     verdict.brake();
     verdict.watching();
+    verdict.sharing();
     verdict.process();
     for worker in &facts.workers {
         verdict.worker(worker);

@@ -1,7 +1,7 @@
 //! Every condition of the verdict is raised once and cleared once here (invariant I26), and dates are kept.
 use super::*;
 use crate::model::drive::{Id, Space};
-use crate::plan::facts::{BlockedOn, BrakeFacts, LostFacts, StepFacts, WorkerError};
+use crate::plan::facts::{BlockedOn, BrakeFacts, LostFacts, SharingFacts, StepFacts, WorkerError};
 
 const GB: u64 = 1 << 30;
 
@@ -102,6 +102,7 @@ fn table() -> Vec<(&'static str, Change, Change)> {
     rows.extend(strange_rows());
     rows.extend(copy_rows());
     rows.extend(box_rows());
+    rows.extend(sharing_rows());
     rows
 }
 
@@ -360,6 +361,23 @@ fn box_rows() -> [(&'static str, Change, Change); 16] {
     ]
 }
 
+fn sharing_rows() -> [(&'static str, Change, Change); 3] {
+    let well: Change = |f| f.sharing = SharingFacts::Well;
+    [
+        ("amber nfs-dead", |f| f.sharing = SharingFacts::Silent { why: "timed out".to_owned() }, well),
+        (
+            "amber nfs-not-exported",
+            |f| f.sharing = SharingFacts::NotExported { why: "it was not told of them".to_owned() },
+            |f| f.sharing = SharingFacts::Away,
+        ),
+        (
+            "amber nfs-unreadable",
+            |f| f.sharing = SharingFacts::Unreadable { why: "the server answers with error 5".to_owned() },
+            well,
+        ),
+    ]
+}
+
 fn fail(f: &mut Facts, failures: u32) {
     f.workers[0].failures = failures;
     f.workers[0].last_error = Some(WorkerError { at: now(), what: "could not copy".to_owned() });
@@ -380,7 +398,8 @@ fn every_code_of_this_file_is_in_the_table() {
         include_str!("verdict.rs"),
         include_str!("verdict/copies.rs"),
         include_str!("verdict/drives.rs"),
-        include_str!("verdict/room.rs")
+        include_str!("verdict/room.rs"),
+        include_str!("verdict/sharing.rs")
     );
     let mut codes = std::collections::BTreeSet::new();
     for part in source.split("self.find(").skip(1) {

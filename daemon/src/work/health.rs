@@ -205,6 +205,7 @@ impl HealthCheck {
             workers: (self.reports)(),
             last_rescan: rescan.map(|(at, _)| at),
             unholdable: rescan.map_or(0, |(_, report)| report.unholdable),
+            sharing: self.pool.sharing(),
             lost: self.pool.census().and_then(|census| census.lost),
             plugged,
             unreadable_reports: seen.unreadable,

@@ -53,6 +53,7 @@ mod room;
 pub mod scrub;
 mod seal;
 mod second;
+pub mod sharing;
 pub mod snapshots;
 mod sums;
 pub mod supervisor;

@@ -64,6 +64,17 @@ enum Stage {
     Over,
 }
 
+/// What is to be done to a drive next, by somebody who has nothing of it open: whatever holds it would be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    /// There is more to be read of it.
+    ReadOn,
+    Remount(DriveId),
+    LetGo(DriveId),
+    SeeOff(DriveId),
+}
+
 impl Visit {
     fn new(attached: &Arc<Attached>, now: Timestamp) -> Self {
         let (began, attached) = (clock::monotonic(), Arc::downgrade(attached));
@@ -80,18 +91,28 @@ impl Offline {
     /// Does one bounded piece. `true`: there is more to do now.
     pub fn step(&mut self, go_on: GoOn<'_>) -> Result<bool, Refusal> {
         let mut more = false;
-        for slot in self.pool.slot_views() {
-            match (&slot.attached, &slot.ejected) {
-                (Some(attached), _) if attached.role() == DriveRole::Offline => {
-                    more |= self.look_after(&slot, attached, go_on)?;
-                }
-                (None, Some(ejected)) if ejected.role == DriveRole::Offline => {
-                    self.see_off(ejected.id, &slot.mount);
-                }
-                (Some(_) | None, _) => {}
+        let places: Vec<PathBuf> = self.pool.slot_views().into_iter().map(|slot| slot.mount).collect();
+        for place in places {
+            match self.look(&place, go_on)? {
+                Next::Nothing => {}
+                Next::ReadOn => more = true,
+                Next::Remount(id) => more |= self.remount(id, &place),
+                Next::LetGo(id) => self.let_go(id, &place),
+                Next::SeeOff(id) => self.see_off(id, &place),
             }
         }
         Ok(more)
+    }
+
+    fn look(&mut self, place: &Path, go_on: GoOn<'_>) -> Result<Next, Refusal> {
+        let Some(slot) = self.pool.slot_at(place) else { return Ok(Next::Nothing) };
+        match (&slot.attached, &slot.ejected) {
+            (Some(attached), _) if attached.role() == DriveRole::Offline => {
+                self.look_after(&slot, attached, go_on)
+            }
+            (None, Some(ejected)) if ejected.role == DriveRole::Offline => Ok(Next::SeeOff(ejected.id)),
+            (Some(_) | None, _) => Ok(Next::Nothing),
+        }
     }
 
     fn is_here(&self) -> bool {
@@ -104,33 +125,36 @@ impl Offline {
         slot: &Slot,
         attached: &Arc<Attached>,
         go_on: GoOn<'_>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Next, Refusal> {
         let (id, now) = (attached.id(), self.pool.now());
         self.greet(attached, now);
-        let Ok(primary) = self.pool.primary() else { return Ok(false) };
+        let Ok(primary) = self.pool.primary() else { return Ok(Next::Nothing) };
         let may = self.pool.unplugging(Some(&primary), slot).is_some_and(|answer| answer.may);
         self.pool.note_unpluggable(id, may.then_some(now));
         let Some(visit) = self.visits.get_mut(&id).filter(|visit| may && visit.stage == Stage::Working)
         else {
-            return Ok(false);
+            return Ok(Next::Nothing);
         };
         if reread_some(&self.pool, &primary, attached, visit, go_on)? {
-            return Ok(true);
+            return Ok(Next::ReadOn);
         }
         if !self.pool.options.appliance.eject_when_done || !go_on() {
-            return Ok(false);
+            return Ok(Next::Nothing);
         }
         if visit.again.is_none() && has_no_journal(&slot.mount) {
             visit.stage = Stage::Remounting;
-            return Ok(self.remount(id, &slot.mount));
+            return Ok(Next::Remount(id));
         }
         visit.stage = Stage::Leaving { tries: 0, next: clock::monotonic() };
+        Ok(Next::LetGo(id))
+    }
+
+    fn let_go(&mut self, id: DriveId, place: &Path) {
         match self.pool.eject(id) {
-            Ok(_) => self.see_off(id, &slot.mount),
+            Ok(_) => self.see_off(id, place),
             // A transfer has not noticed yet: the next look tries on.
             Err(e) => log::info!("drive {} is let go soon: {e}", id.short()),
         }
-        Ok(false)
     }
 
     /// A drive that came, or came back, begins a visit.

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::model::account::{Device, TokenHash, TokenKey};
 use crate::model::drive::{DriveId, DriveRole, PoolId, Space, Standing};
 use crate::model::health::Finding;
+use crate::plan::facts::SharingFacts;
 use crate::plan::mirroring::Brake;
 use crate::store::aligned;
 use crate::store::catalogue::Doubt;
@@ -165,6 +166,8 @@ pub struct Pool {
     /// Held while an answer is carried out: one at a time.
     pub(super) answering: Mutex<()>,
     unwatched: Mutex<Option<Timestamp>>,
+    /// How the photos are seen over NFS.
+    pub(super) sharing: Mutex<SharingFacts>,
     condemned: Mutex<Condemned>,
     /// Copies that could not be read while somebody waited for them.
     pub(super) doubts: Mutex<Doubts>,
@@ -221,6 +224,7 @@ impl Pool {
             held: Mutex::default(),
             answering: Mutex::default(),
             unwatched: Mutex::default(),
+            sharing: Mutex::default(),
             condemned: Mutex::default(),
             doubts: Mutex::default(),
             unpluggable: Mutex::default(),

@@ -7,10 +7,11 @@ use std::process::Command;
 use serde_json::Value;
 use shoebox_drive::attaching;
 use shoebox_drive::device::Bus;
+use shoebox_drive::exports::Network;
 use shoebox_drive::mounting::Owner;
 use shoebox_drive::name::Name;
 use shoebox_drive::placing::Places;
-use shoebox_drive::settings::Settings;
+use shoebox_drive::settings::{Nfs, Settings};
 
 /// Past the test's own output, which nobody sees of one that passes: `scripts/test` counts these lines.
 pub(crate) fn leave_out(what: &str, why: &str) {
@@ -62,7 +63,13 @@ impl Home {
         let dir = tempfile::tempdir().unwrap();
         let points = ["a", "b", "offline"].map(|end| dir.path().join(end)).to_vec();
         let settings = Settings {
-            places: Places { points, buses: vec![Bus::Virtual] },
+            places: Places { points, buses: vec![Bus::Virtual], shown: dir.path().join("nfs") },
+            nfs: Nfs {
+                export: true,
+                networks: Network::own(),
+                root: false,
+                list: dir.path().join("run/exports"),
+            },
             owner: Owner { uid: 12_345, gid: 12_345 },
             reports: dir.path().join("run"),
         };
@@ -127,7 +134,7 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        for point in ["a", "b", "offline", "by-hand", "run/look"] {
+        for point in ["a", "b", "offline", "by-hand", "run/look", "nfs/photos", "nfs"] {
             let _none = Command::new("umount").arg(self.at(point)).output();
         }
     }

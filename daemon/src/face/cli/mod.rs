@@ -27,6 +27,7 @@ mod drive;
 mod exit;
 mod find;
 mod man;
+mod mount_help;
 mod person;
 mod push;
 mod reached;
@@ -87,6 +88,7 @@ enum Command {
     Restore(restore::Restore),
     Rebuild(rebuild::Rebuild),
     Push(Box<push::Push>),
+    MountHelp(mount_help::MountHelp),
     Doctor(doctor::Doctor),
     Man(man::Man),
     DrawPreview(draw_preview::DrawPreview),
@@ -138,6 +140,7 @@ impl CommandLine {
             Command::Restore(command) => command.run(&mut cx),
             Command::Rebuild(command) => command.run(&mut cx),
             Command::Push(command) => command.run(&mut cx),
+            Command::MountHelp(command) => command.run(&mut cx),
             Command::Doctor(command) => command.run(&mut cx),
             Command::Man(command) => command.run(&mut cx),
             Command::DrawPreview(command) => command.run(&mut cx),

@@ -30,7 +30,7 @@ impl Address {
 
 /// This machine's address on the way to the rest of its network. "Connecting" a UDP socket only makes the kernel
 /// choose a route (connect(2)): no packet is sent to this address, which is reserved for documents (RFC 5737).
-fn own_address() -> Option<IpAddr> {
+pub(super) fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
     socket.local_addr().ok().map(|own| own.ip()).filter(|ip| !ip.is_unspecified())

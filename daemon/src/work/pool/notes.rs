@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::model::drive::{DriveId, Standing};
 use crate::os::clock;
+use crate::plan::facts::SharingFacts;
 use crate::plan::scrubbing;
 use crate::store::catalogue::copies::Tally;
 use crate::work::pace::Pace;
@@ -26,6 +27,15 @@ impl Pool {
     /// When the tree was last compared from end to end, and what came of it.
     pub(in crate::work) fn last_rescan(&self) -> Option<(Timestamp, RescanReport)> {
         *self.last_rescan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the computers of the house see the photos, as of the last look.
+    pub fn sharing(&self) -> SharingFacts {
+        self.sharing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(in crate::work) fn set_sharing(&self, facts: SharingFacts) {
+        *self.sharing.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 
     /// A drive got so many bytes of what it lacked.

@@ -11,7 +11,7 @@ use shoebox_drive::device::Bus;
 use shoebox_drive::mounting::Owner;
 use shoebox_drive::name::Name;
 use shoebox_drive::placing::Places;
-use shoebox_drive::settings::Settings;
+use shoebox_drive::settings::{Nfs, Settings};
 use shoebox_drive::{asking, attaching};
 
 /// A program that must succeed.
@@ -46,9 +46,11 @@ impl Root {
             fs::create_dir_all(point).unwrap();
         }
         let settings = Arc::new(Settings {
-            places: Places { points, buses: vec![Bus::Virtual] },
+            places: Places { points, buses: vec![Bus::Virtual], shown: dir.join("nfs") },
             owner: Owner { uid: 0, gid: 0 },
             reports: dir.join("run"),
+            // What is exported is tried by the command's own tests, and in a guest.
+            nfs: Nfs { export: false, networks: vec![], root: false, list: dir.join("exports") },
         });
         Ok(Self { dir: dir.to_owned(), settings })
     }
