@@ -470,16 +470,18 @@ impl Pool {
         }
     }
 
-    /// Whether there is a pool, or may be one: a primary was seen since the start, something that bears a marker lies in a place of ours,
-    /// however it stands, or a place has not been looked at yet. As long as that is so, nothing begins anew.
+    /// Whether there is a pool, or may be one: there is a sign of it, or a place has not been looked at yet. As long as that is so,
+    /// nobody is asked to begin anew.
     pub fn may_be_a_pool(&self) -> bool {
-        let may = |slot: &Slot| {
-            slot.attached.is_some()
-                || slot.moving.is_some()
-                || slot.seen == Seen::NotYet
-                || !matches!(slot.standing, Standing::Absent | Standing::Blank)
-        };
-        self.identity().is_some() || self.slots().iter().any(may)
+        self.is_pool_known() || self.slots().iter().any(|slot| slot.seen == Seen::NotYet)
+    }
+
+    /// Whether there is a sign of a pool: a primary was seen since the start, or something that bears a marker lies in a place of ours, however
+    /// it stands.
+    fn is_pool_known(&self) -> bool {
+        let bears_one = |slot: &Slot| !matches!(slot.standing, Standing::Absent | Standing::Blank);
+        let is_sign = |slot: &Slot| slot.attached.is_some() || slot.moving.is_some() || bears_one(slot);
+        self.identity().is_some() || self.slots().iter().any(is_sign)
     }
 
     /// A drive that was put out of the pool comes back into it as a copy.
@@ -517,7 +519,7 @@ impl Pool {
         match (&primary, role) {
             (Some(_), DriveRole::Primary) => return Err(AdoptError::SecondPrimary),
             (None, DriveRole::Mirror | DriveRole::Offline) => return Err(AdoptError::NoPrimary),
-            (None, DriveRole::Primary) if self.may_be_a_pool() => return Err(AdoptError::PrimaryAway),
+            (None, DriveRole::Primary) if self.is_pool_known() => return Err(AdoptError::PrimaryAway),
             (Some(_), DriveRole::Mirror | DriveRole::Offline) | (None, DriveRole::Primary) => {}
         }
         let known = primary.map(|p| (p.attached.marker.pool, p.attached.marker.token_key.clone()));
