@@ -480,7 +480,10 @@ impl Pool {
     /// it stands.
     fn is_pool_known(&self) -> bool {
         let bears_one = |slot: &Slot| !matches!(slot.standing, Standing::Absent | Standing::Blank);
-        let is_sign = |slot: &Slot| slot.attached.is_some() || slot.moving.is_some() || bears_one(slot);
+        // Seen, and not yet opened: that is no moment to begin anew, either.
+        let seen = |slot: &Slot| matches!(slot.seen, Seen::Drive { .. });
+        let is_sign =
+            |slot: &Slot| slot.attached.is_some() || slot.moving.is_some() || bears_one(slot) || seen(slot);
         self.identity().is_some() || self.slots().iter().any(is_sign)
     }
 
