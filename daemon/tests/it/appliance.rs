@@ -439,3 +439,51 @@ impl Box {
         String::leak(at.to_str().unwrap().to_owned())
     }
 }
+
+/// A form of the set-up page, sent as a browser does.
+fn send(daemon: &Daemon, form: &str) -> crate::support::wire::Reply {
+    let to = daemon.address;
+    let request = format!(
+        "POST /setup HTTP/1.1\r\nHost: {to}\r\nOrigin: http://{to}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    crate::support::wire::Reply::parse(&crate::support::wire::exchange(to, request.as_bytes()).unwrap())
+        .unwrap()
+}
+
+fn set_up_page(daemon: &Daemon) -> String {
+    let to = daemon.address;
+    let request = format!("GET /setup HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
+    let reply = crate::support::wire::exchange(to, request.as_bytes()).unwrap();
+    crate::support::wire::Reply::parse(&reply).unwrap().text
+}
+
+#[test]
+fn a_new_disk_becomes_the_main_drive_on_the_set_up_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = match Root::new(dir.path()) {
+        Ok(root) => root,
+        Err(why) => return leave_out("set-up-page", &why),
+    };
+    root.answer();
+    let mut daemon = daemon(dir.path(), "");
+    daemon.spawn();
+    daemon.until_it_answers();
+    let (disk, _) = root.plug_in(&root.image("new", EXT4));
+    daemon.until("the page shows it", |d| set_up_page(d).contains("Use this one"));
+    // Only what the page offers, by a name that is one.
+    for other in ["sda1", "..%2Fsda", ""] {
+        assert_eq!(send(&daemon, &format!("do=prepare&device={other}")).status, 409, "{other}");
+    }
+    let prepared = send(&daemon, &format!("do=prepare&device={}", disk.name()));
+    assert_eq!(prepared.status, 303, "{}\n{}", prepared.text, daemon.log());
+    daemon.until("it can be made drive A", |d| set_up_page(d).contains("Make this drive A"));
+    let page = set_up_page(&daemon);
+    let mount =
+        page.split_once("name=\"mount\" value=\"").unwrap().1.split('"').next().unwrap().replace('/', "%2F");
+    let adopted = send(&daemon, &format!("do=drive&mount={mount}&role=primary&fresh=yes"));
+    assert_eq!(adopted.status, 303, "{}\n{}", adopted.text, daemon.log());
+    daemon.until("it is in use", |d| set_up_page(d).contains("is in use."));
+    drop(daemon);
+}

@@ -17,6 +17,7 @@ use crate::model::account::{self, Slug, Token};
 use crate::model::drive::DriveRole;
 use crate::model::hash::hex;
 use crate::model::password::Password;
+use crate::model::plugged::{DeviceName, Offer};
 use crate::os::clock;
 use crate::work::error::Refusal;
 
@@ -38,6 +39,7 @@ pub(super) async fn carry_out(cx: &Cx<'_>, form: Form) -> Result<Reply, Deny> {
     let stage = cx.stage(&found);
     let done = match (form.what.as_str(), &stage) {
         ("drive", Stage::Drives | Stage::Claim | Stage::Keeper(_)) => drive(cx, &found, &form).await?,
+        ("prepare", Stage::Drives | Stage::Claim | Stage::Keeper(_)) => prepare(cx, &found, &form).await?,
         ("claim", Stage::Claim) => claim(cx, &form).await?,
         ("sign-in", Stage::Locked(true)) => sign_in(cx, &form).await?,
         ("person", Stage::Keeper(_)) => person(cx, &form).await?,
@@ -46,7 +48,7 @@ pub(super) async fn carry_out(cx: &Cx<'_>, form: Form) -> Result<Reply, Deny> {
         (_, Stage::Away) => wrong(StatusCode::SERVICE_UNAVAILABLE, AWAY),
         // Who is here already signs in once more, from another page that was open.
         ("sign-in", _) => Ok(cx.onwards()),
-        ("drive" | "claim" | "person" | "phone", _) => wrong(StatusCode::FORBIDDEN, NOT_YOU),
+        ("drive" | "prepare" | "claim" | "person" | "phone", _) => wrong(StatusCode::FORBIDDEN, NOT_YOU),
         _ => wrong(StatusCode::BAD_REQUEST, "That form is none of this page's."),
     };
     match done {
@@ -100,6 +102,35 @@ async fn drive(cx: &Cx<'_>, found: &Found, form: &Form) -> Result<Done, Deny> {
             log::warn!("the drive at {} could not be adopted on the set-up page: {why}", mount.display());
             let (status, words) = reply::adoption(&why);
             wrong(status, words)
+        }
+    })
+}
+
+/// A device is mounted where it can be adopted; everything on it stays. Only such a one as the page offers.
+async fn prepare(cx: &Cx<'_>, found: &Found, form: &Form) -> Result<Done, Deny> {
+    let offered = |name: &DeviceName| {
+        found.left().any(|(one, offer, _)| one.device.name == *name && offer == Offer::Adopt)
+    };
+    let Some(device) = form.device.parse::<DeviceName>().ok().filter(offered) else {
+        return Ok(wrong(
+            StatusCode::CONFLICT,
+            "The drive is not there any more, or has become something else.",
+        ));
+    };
+    let (pool, name) = (Arc::clone(&cx.shared.face.pool), device.clone());
+    let prepared = upload::blocking(&cx.shared.face.pool, move || Ok(pool.prepare(name))).await?;
+    Ok(match prepared {
+        Ok(place) => {
+            log::info!(
+                "{device} was mounted at {} for the set-up page, asked from {}",
+                place.display(),
+                cx.from
+            );
+            Ok(cx.onwards())
+        }
+        Err(why) => {
+            log::warn!("{device} could not be mounted for the set-up page: {why}");
+            wrong(StatusCode::SERVICE_UNAVAILABLE, format!("This drive cannot be used: {why}."))
         }
     })
 }

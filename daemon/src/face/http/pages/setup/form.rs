@@ -10,6 +10,8 @@ pub(super) struct Form {
     pub(super) what: String,
     /// A drive's mount point, as the page named it.
     pub(super) mount: String,
+    /// The kernel's name of a device that is to be mounted.
+    pub(super) device: String,
     /// What that drive is to be.
     pub(super) role: String,
     /// That the box is new, and no drive of it is elsewhere.
@@ -32,6 +34,7 @@ pub(super) fn read(body: &[u8]) -> Form {
         let field = match &*name {
             "do" => &mut form.what,
             "mount" => &mut form.mount,
+            "device" => &mut form.device,
             "role" => &mut form.role,
             "name" => &mut form.name,
             "password" => &mut form.password,

@@ -105,7 +105,8 @@ fn found(pool: &Pool) -> Result<Found, Refusal> {
         Ok(()) => (Some(pool.people()?), pool.keeper()?),
         Err(_) => (None, None),
     };
-    Ok(Found { drives, may_be_a_pool, people, keeper, findings })
+    let plugged = pool.plugged().devices;
+    Ok(Found { drives, may_be_a_pool, people, keeper, plugged, findings })
 }
 
 impl Cx<'_> {
@@ -129,7 +130,9 @@ impl Cx<'_> {
         let stage = self.stage(&found);
         let mut reply = document(status, "Shoebox: set up", &page::whole(&found, &stage, shown));
         // While something is to be plugged in, the page finds out by itself. Never over what somebody types.
-        let waits = matches!(stage, Stage::Drives | Stage::Away) && found.adoptable().is_empty();
+        let waits = matches!(stage, Stage::Drives | Stage::Away)
+            && found.adoptable().is_empty()
+            && found.left().next().is_none();
         if waits && shown.is_plain() {
             reply::set(&mut reply, REFRESH, HeaderValue::from_static("5"));
         }

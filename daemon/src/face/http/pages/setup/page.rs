@@ -6,6 +6,7 @@ use super::stage::{Found, Stage};
 use crate::face::apps::{App, Setup};
 use crate::model::account::{DeviceKind, Slug};
 use crate::model::drive::{self, DriveRole};
+use crate::model::plugged::{Offer, Plugged};
 use crate::work::views::DriveView;
 
 /// What is shown besides how the box stands.
@@ -65,7 +66,7 @@ fn drives(found: &Found) -> Markup {
     let adoptable = found.adoptable();
     let plugged = || found.drives.iter().filter(|drive| drive.standing != drive::Standing::Absent);
     html! {
-        @if plugged().next().is_none() {
+        @if plugged().next().is_none() && found.left().next().is_none() {
             p .note { "Plug in two USB drives. This page sees them by itself, a few seconds later." }
         }
         @for drive in plugged() {
@@ -85,8 +86,30 @@ fn drives(found: &Found) -> Markup {
                 }
             }
         }
+        @for (one, offer, why) in found.left() { (left(one, offer, why)) }
         @if found.people.is_some() && !found.has_two() && adoptable.is_empty() {
             p .note { "There is one drive so far. Plug in a second one: a photo is safe when it is on both." }
+        }
+    }
+}
+
+/// A device that is no drive of the box's, and how it becomes one. What would cost what is on it is not done from a page.
+fn left(one: &Plugged, offer: Offer, why: &str) -> Markup {
+    let device = &one.device;
+    let model = if device.model.trim().is_empty() { "A disk" } else { device.model.trim() };
+    html! {
+        div .drive {
+            p { strong { (model) " (" (device.size.div_ceil(1_000_000_000)) " GB, " (device.name) ")" } " was left alone: " (why) "." }
+            @if offer == Offer::Adopt {
+                form method="post" {
+                    input type="hidden" name="do" value="prepare";
+                    input type="hidden" name="device" value=(device.name);
+                    button { "Use this one" }
+                }
+                p .hint { "Nothing that is on it is deleted or changed." }
+            } @else {
+                p .hint { "To be used it has to be formatted, which deletes all that is on it. That is asked for on the box's command line: " code { "shoebox drive format " (device.disk) } "." }
+            }
         }
     }
 }

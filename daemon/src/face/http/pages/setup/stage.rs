@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use crate::model::account::Slug;
 use crate::model::drive::{self, DriveRole};
 use crate::model::health::Finding;
+use crate::model::plugged::{Decision, Offer, Plugged};
 use crate::work::views::{DriveView, PersonView};
 
 /// What there is.
@@ -16,6 +17,8 @@ pub(super) struct Found {
     pub(super) people: Option<Vec<PersonView>>,
     /// Whose the box is.
     pub(super) keeper: Option<Slug>,
+    /// What is plugged in, as the command that root runs tells it.
+    pub(super) plugged: Vec<Plugged>,
     /// What is to be said besides.
     pub(super) findings: Vec<Finding>,
 }
@@ -72,6 +75,16 @@ impl Found {
         };
         let waiting = self.drives.iter().filter(|drive| drive.standing == drive::Standing::Blank);
         waiting.flat_map(|drive| may.iter().map(|role| (drive.mount.clone(), *role))).collect()
+    }
+
+    /// Devices that nothing was done to, with what it would take to make them drives of the box.
+    pub(super) fn left(&self) -> impl Iterator<Item = (&Plugged, Offer, &str)> {
+        self.plugged.iter().filter_map(|one| match &one.decision {
+            Some(Decision::Leave { why, offer, .. }) if *offer != Offer::No => {
+                Some((one, *offer, why.as_str()))
+            }
+            Some(_) | None => None,
+        })
     }
 
     /// Whether two drives are the box's, so that photos have two copies.
@@ -135,6 +148,7 @@ mod tests {
             may_be_a_pool: true,
             people: Some(people),
             keeper: keeper.cloned(),
+            plugged: vec![],
             findings: vec![],
         };
         let nobody = stands(vec![], None);
