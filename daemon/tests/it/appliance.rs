@@ -121,7 +121,9 @@ fn an_offline_drive_is_filled_let_go_and_brought_up_to_date_when_it_comes_again(
     assert!(
         finding(&all.daemon, "drive-strange").is_none() && finding(&all.daemon, "drive-ejected").is_none()
     );
-    assert!(all.daemon.log().contains("has everything and may be unplugged"), "{}", all.daemon.log());
+    // Unmounted, and told of a moment later.
+    let told = |d: &Daemon| d.log().matches("has everything and may be unplugged").count();
+    all.daemon.until("the journal has it", |d| told(d) == 1);
     drop(disk);
     all.root.within(&image, |root| {
         assert_eq!(photos(root), all_of(0..12));
@@ -140,8 +142,8 @@ fn an_offline_drive_is_filled_let_go_and_brought_up_to_date_when_it_comes_again(
     drop(disk);
     all.root.within(&image, |root| assert_eq!(photos(root), all_of(0..20)));
     // What was there before was re-read while it was here.
-    let log = all.daemon.log();
-    assert_eq!(log.matches("has everything and may be unplugged").count(), 2, "{log}");
+    all.daemon.until("the journal has it again", |d| told(d) >= 2);
+    assert_eq!(told(&all.daemon), 2, "{}", all.daemon.log());
 }
 
 #[test]

@@ -203,7 +203,11 @@ fn people_are_told_long_before_a_drive_is_full() {
         (Ok(small), Ok(under)) => (small, under),
         (Err(why), _) | (_, Err(why)) => return leave_out("told-before-it-is-full", &why),
     };
-    fs::create_dir(dir.path().join("b")).unwrap();
+    // A disk of its own, too: how full this machine's is must not be told of.
+    let roomy = match Small::mount(&dir.path().join("b"), "1g") {
+        Ok(roomy) => roomy,
+        Err(why) => return leave_out("told-before-it-is-full", &why),
+    };
     let mut daemon = Daemon::new(dir.path(), 5, &under.iter().map(String::as_str).collect::<Vec<_>>());
     daemon.more = "[health]\nperiod_seconds = 5\n".to_owned();
     daemon.begin();
@@ -244,5 +248,5 @@ fn people_are_told_long_before_a_drive_is_full() {
     daemon.until("it is told by what is left", |d| told(d, "drive-filling Drive A (main) is 8"));
     put(&daemon, 20, 100_000);
     drop(daemon);
-    drop(small);
+    drop((small, roomy));
 }
