@@ -17,8 +17,8 @@ use crate::face::http::metrics::{DriveNumbers, MetricsInput, render};
 use crate::face::http::tls::Moving;
 use crate::face::http::{self, Face, HostPolicy, Immich};
 use crate::model::copy::CopyState;
-use crate::os::nfs::Server;
-use crate::os::{addresses, avahi, clock, exports, places, systemd};
+use crate::os::nfs::{self, Server};
+use crate::os::{addresses, avahi, clock, places, systemd};
 use crate::plan::announcing::{Offered, service_file};
 use crate::plan::facts::{Facts, Limits};
 use crate::plan::mirroring::Brake;
@@ -188,6 +188,7 @@ impl App {
         }
         let (pool, period, wanted) = (Arc::clone(&self.pool), settings.health.period, settings.nfs.wanted);
         let (path, directory) = (settings.nfs.path.clone(), settings.announce.directory.clone());
+        let requests = settings.drives.requests.clone();
         self.spawn(None, move || {
             let (directory, offered, path) = (directory.clone(), offered.clone(), path.clone());
             let by_itself = offered.nfs.is_empty();
@@ -199,9 +200,11 @@ impl App {
                 }
             };
             let server = Server { at: NFS, patience: Duration::from_secs(5) };
-            let is_wanted = Box::new(move || wanted == Wanted::On || exports::can_be());
-            let socket = exports::SOCKET.into();
-            let terms = Terms { server, path, is_wanted, socket, period, announce: Box::new(announce) };
+            let requests = requests.clone();
+            let asked = requests.clone();
+            let can_be = move || asked.as_ref().is_some_and(|socket| socket.exists()) && nfs::is_installed();
+            let is_wanted = Box::new(move || wanted == Wanted::On || can_be());
+            let terms = Terms { server, path, is_wanted, requests, period, announce: Box::new(announce) };
             Box::new(Sharing::new(Arc::clone(&pool), terms))
         })
     }

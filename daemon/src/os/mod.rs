@@ -5,7 +5,6 @@ pub mod avahi;
 pub mod clock;
 pub mod confine;
 pub mod errand;
-pub mod exports;
 pub mod inotify;
 pub mod mounts;
 pub mod nfs;

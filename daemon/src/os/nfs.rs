@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::os::clock;
 
+/// Debian's server.
+const INSTALLED: &str = "/usr/sbin/rpc.nfsd";
 /// RFC 7530, section 3.1 and appendix of RFC 7531.
 const PROGRAM: u32 = 100_003;
 const VERSION: u32 = 4;
@@ -257,6 +259,11 @@ impl<'a> Words<'a> {
         self.0 = rest.get(padding..).ok_or(NfsError::NotUnderstood)?;
         Ok(bytes)
     }
+}
+
+/// Whether this machine has an NFS server.
+pub fn is_installed() -> bool {
+    std::path::Path::new(INSTALLED).exists()
 }
 
 #[cfg(test)]

@@ -46,6 +46,10 @@ pub enum Ask {
         /// What a person was shown, and agreed to lose.
         confirmed: Named,
     },
+    /// Make what is exported over NFS equal to what should be. What that is, is not said.
+    Export {},
+    /// The same, with the server started anew.
+    MendExport {},
 }
 
 /// What is answered.
@@ -69,8 +73,23 @@ pub enum Answer {
         /// On this part of it.
         device: DeviceName,
     },
+    /// What is exported over NFS was seen to.
+    Exported(Exported),
     /// It was not done.
     Failed(String),
+}
+
+/// What is exported now.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Exported {
+    /// Drive B's photos.
+    Photos {},
+    /// Nothing.
+    Nothing {
+        /// Because of this.
+        why: String,
+    },
 }
 
 /// Why there is no answer.
@@ -170,6 +189,15 @@ mod tests {
         let (answer, asked) = answered(b"{\"ejected\":{\"power\":\"port\"}}\n");
         assert_eq!(asked, "{\"ask\":\"eject\",\"device\":\"sda1\"}\n");
         assert_eq!(answer.unwrap(), Answer::Ejected { power: Power::Port });
+        let (answer, _) = answered(b"{\"exported\":{\"is\":\"photos\",\"drive\":\"00\"}}\n");
+        assert_eq!(answer.unwrap(), Answer::Exported(Exported::Photos {}));
+        let (answer, _) = answered(b"{\"exported\":{\"is\":\"nothing\",\"why\":\"so\"}}\n");
+        assert_eq!(answer.unwrap(), Answer::Exported(Exported::Nothing { why: "so".to_owned() }));
+        for (ask, line) in
+            [(Ask::Export {}, r#"{"ask":"export"}"#), (Ask::MendExport {}, r#"{"ask":"mend-export"}"#)]
+        {
+            assert_eq!(serde_json::to_string(&ask).unwrap(), line);
+        }
         let (answer, _) = answered(b"{\"failed\":\"it is busy\"}\n");
         assert_eq!(answer.unwrap_err().to_string(), "it is busy");
         let (answer, _) = answered(b"{\"gone\":{}}\n");

@@ -120,12 +120,10 @@ impl Pool {
 
     /// Has a device unmounted that is none of the box's drives: one that was prepared and not adopted.
     pub fn unmount_device(&self, device: DeviceName) -> Result<Released, DeviceError> {
-        match self.ask(&Ask::Eject { device }, TO_EJECT)? {
-            Answer::Ejected { power } => Ok(Released::Off { power }),
-            Answer::Prepared { .. } | Answer::Disk(_) | Answer::Formatted { .. } | Answer::Failed(_) => {
-                Err(AskError::NotUnderstood.into())
-            }
-        }
+        let Answer::Ejected { power } = self.ask(&Ask::Eject { device }, TO_EJECT)? else {
+            return Err(AskError::NotUnderstood.into());
+        };
+        Ok(Released::Off { power })
     }
 
     /// Has a drive that was let go unmounted, checked and mounted again: what is read from it then was not in anybody's memory.
@@ -137,12 +135,10 @@ impl Pool {
 
     /// Has a device mounted where it can be adopted. Everything on it stays.
     pub fn prepare(&self, device: DeviceName) -> Result<PathBuf, DeviceError> {
-        match self.ask(&Ask::Prepare { device }, TO_MOUNT)? {
-            Answer::Prepared { at } => Ok(at),
-            Answer::Ejected { .. } | Answer::Disk(_) | Answer::Formatted { .. } | Answer::Failed(_) => {
-                Err(AskError::NotUnderstood.into())
-            }
-        }
+        let Answer::Prepared { at } = self.ask(&Ask::Prepare { device }, TO_MOUNT)? else {
+            return Err(AskError::NotUnderstood.into());
+        };
+        Ok(at)
     }
 
     /// Has a device mounted, and makes it one of the box's drives.
@@ -153,13 +149,10 @@ impl Pool {
 
     /// What a whole disk is, and what would be lost by formatting it.
     pub fn name_disk(&self, device: DeviceName) -> Result<Named, DeviceError> {
-        match self.ask(&Ask::Name { device }, TO_NAME)? {
-            Answer::Disk(named) => Ok(named),
-            Answer::Ejected { .. }
-            | Answer::Prepared { .. }
-            | Answer::Formatted { .. }
-            | Answer::Failed(_) => Err(AskError::NotUnderstood.into()),
-        }
+        let Answer::Disk(named) = self.ask(&Ask::Name { device }, TO_NAME)? else {
+            return Err(AskError::NotUnderstood.into());
+        };
+        Ok(named)
     }
 
     /// Passes on that a person wants a disk formatted, and what that person was shown. Whether it is that disk, and whether it may be,
@@ -170,12 +163,12 @@ impl Pool {
         filesystem: NewFilesystem,
         confirmed: Named,
     ) -> Result<DeviceName, DeviceError> {
-        match self.ask(&Ask::Format { device, filesystem, confirmed }, TO_MOUNT)? {
-            Answer::Formatted { device } => Ok(device),
-            Answer::Ejected { .. } | Answer::Prepared { .. } | Answer::Disk(_) | Answer::Failed(_) => {
-                Err(AskError::NotUnderstood.into())
-            }
-        }
+        let Answer::Formatted { device } =
+            self.ask(&Ask::Format { device, filesystem, confirmed }, TO_MOUNT)?
+        else {
+            return Err(AskError::NotUnderstood.into());
+        };
+        Ok(device)
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::model::copy::CopyState;
 use crate::model::drive::{DriveRole, Standing};
 use crate::model::hash::ContentHash;
-use crate::os::exports;
 use crate::os::nfs::{MOST_STEPS, NfsError, Server};
+use crate::os::requests::{self, Answer, AskError, Exported};
 use crate::plan::facts::SharingFacts;
 use crate::plan::sharing::{Ask, Look, facts, next};
 use crate::store::catalogue::copies::CopyRow;
@@ -31,8 +31,8 @@ pub struct Terms {
     pub path: PathBuf,
     /// Whether anybody is to look; asked each time, as a server can be installed meanwhile.
     pub is_wanted: Box<dyn Fn() -> bool + Send>,
-    /// Whom root's answers come from.
-    pub socket: PathBuf,
+    /// Where the command that root runs is asked; nowhere: nobody is there.
+    pub requests: Option<PathBuf>,
     /// How often.
     pub period: Duration,
     /// Has it announced that there are photos, or that there are none.
@@ -71,19 +71,27 @@ impl Sharing {
         let mut why = None;
         let ask = match next(&look, before, b.is_some()) {
             Ask::Nothing => None,
-            Ask::Settle => Some(exports::Ask::Settle),
-            Ask::StartAnew => Some(exports::Ask::StartAnew),
+            Ask::Settle => Some(requests::Ask::Export {}),
+            Ask::StartAnew => Some(requests::Ask::MendExport {}),
         };
         if let Some(ask) = ask {
             log::info!("the photos for the computers of the house ({look:?}): asking for {ask:?}");
-            why = match exports::ask(&self.terms.socket, ask, WITHIN) {
-                Ok(why) => why,
-                Err(e) => Some(format!("the box's own service for drives does not answer: {e}")),
-            };
+            why = self.have_seen_to(&ask);
             beat();
             look = self.see(b.as_deref());
         }
         facts(look, b.is_some(), why)
+    }
+
+    /// `Some`: why the photos are not exported now.
+    fn have_seen_to(&self, ask: &requests::Ask) -> Option<String> {
+        let socket = self.terms.requests.as_ref().ok_or(AskError::Nobody);
+        match socket.and_then(|socket| requests::ask(socket, ask, WITHIN)) {
+            Ok(Answer::Exported(Exported::Photos {})) => None,
+            Ok(Answer::Exported(Exported::Nothing { why })) | Err(AskError::Refused(why)) => Some(why),
+            Ok(_) => Some(AskError::NotUnderstood.to_string()),
+            Err(e) => Some(format!("the box's own service for drives does not answer: {e}")),
+        }
     }
 
     /// The mirror, while it can be read without waiting: one that hangs has a finding of its own.
