@@ -360,7 +360,7 @@ fn what_people_run_and_install_says_what_it_is_for() {
         all.extend(files(&repository().join(dir), &[""]));
     }
     all.extend(files(&repository().join("image-build"), &[".sh", ".toml", ".sfdisk", ".conf"]));
-    all.extend(files(&repository().join("packaging"), &["inst", "rm"]));
+    all.extend(files(&repository().join("daemon/debian"), &["inst", "rm"]));
     report(&comments_first(&all));
     assert_eq!(comments_first(&source("scripts/x", "#!/bin/sh\necho\n")).len(), 1);
 }

@@ -125,7 +125,7 @@ def image(arch):
         return given
     deb = os.environ.get("SHOEBOX_DEB")
     files = [deb] if deb else parts(arch)[1]
-    for top in ("image-build", "systemd", "udev", "packaging"):
+    for top in ("image-build", "systemd", "udev", "daemon/debian"):
         files += sorted(path for path in glob.glob(os.path.join(ROOT, top, "**"), recursive=True) if os.path.isfile(path))
     key = hashlib.sha256(f"{arch} {time.strftime('%G-%V')}".encode())
     for path in files:
