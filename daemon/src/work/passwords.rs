@@ -72,7 +72,7 @@ impl Pool {
     }
 
     /// Whose the box is: the first person with a password. `None`: nobody has one.
-    pub fn keeper(&self) -> Result<Option<Slug>, Refusal> {
+    pub fn owner(&self) -> Result<Option<Slug>, Refusal> {
         Ok(self.primary()?.catalogue.read(|r| r.first_with_password())?)
     }
 

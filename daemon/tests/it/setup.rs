@@ -163,14 +163,14 @@ fn a_box_that_is_somebodys_does_nothing_for_others() {
     assert!(sorted[0] == 303 && matches!(sorted[1], 403 | 409), "{both:?}");
     let people = daemon.ask(&["person", "list", "--json"]);
     assert_eq!(people.as_array().unwrap().len(), 1);
-    let keeper = people[0]["name"].as_str().unwrap().to_owned();
+    let owner = people[0]["name"].as_str().unwrap().to_owned();
 
     let mut stranger = Browser::at(&daemon);
     for form in [
         drive(dir.path(), "b", "mirror"),
         claim("mallory"),
         "do=person&name=mallory".to_owned(),
-        format!("do=phone&name={keeper}&phone=x&app=webdav"),
+        format!("do=phone&name={owner}&phone=x&app=webdav"),
     ] {
         let reply = stranger.post(&form);
         assert!(
@@ -179,17 +179,17 @@ fn a_box_that_is_somebodys_does_nothing_for_others() {
             reply.text
         );
     }
-    assert!(!stranger.page().contains(&keeper), "nobody is told who lives here");
-    let wrong = format!("do=sign-in&name={keeper}&password=wrong-horse-battery");
+    assert!(!stranger.page().contains(&owner), "nobody is told who lives here");
+    let wrong = format!("do=sign-in&name={owner}&password=wrong-horse-battery");
     assert_eq!(stranger.post(&wrong).status, 403);
     let mut hers = Browser::at(&daemon);
-    hers.onwards(&format!("do=sign-in&name={keeper}&password={SECRET}"));
+    hers.onwards(&format!("do=sign-in&name={owner}&password={SECRET}"));
     hers.onwards("do=person&name=ben&password=bens-own-password&again=bens-own-password");
     hers.onwards("do=person&name=kim");
     // Somebody else of the family, with a password, adds phones of his own and nothing else; and nobody adds one for him.
     let mut ben = Browser::at(&daemon);
     ben.onwards("do=sign-in&name=Ben&password=bens-own-password");
-    assert!(ben.page().contains("Your phones") && !ben.page().contains(&keeper), "{}", ben.page());
+    assert!(ben.page().contains("Your phones") && !ben.page().contains(&owner), "{}", ben.page());
     for form in ["do=person&name=eve", "do=phone&name=kim&phone=x&app=webdav"] {
         assert_eq!(ben.post(form).status, 403, "{form}");
     }
@@ -244,7 +244,7 @@ fn a_box_whose_main_drive_is_away_is_nobodys_to_take() {
 }
 
 #[test]
-fn its_keeper_is_the_first_whatever_the_clock_says() {
+fn its_owner_is_the_first_whatever_the_clock_says() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = fresh(dir.path());
     let mut zoe = Browser::at(&daemon);

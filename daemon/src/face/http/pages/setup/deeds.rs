@@ -38,12 +38,12 @@ pub(super) async fn carry_out(cx: &Cx<'_>, form: Form) -> Result<Reply, Deny> {
     let found = cx.found().await?;
     let stage = cx.stage(&found);
     let done = match (form.what.as_str(), &stage) {
-        ("drive", Stage::Drives | Stage::Claim | Stage::Keeper(_)) => drive(cx, &found, &form).await?,
-        ("prepare", Stage::Drives | Stage::Claim | Stage::Keeper(_)) => prepare(cx, &found, &form).await?,
+        ("drive", Stage::Drives | Stage::Claim | Stage::Owner(_)) => drive(cx, &found, &form).await?,
+        ("prepare", Stage::Drives | Stage::Claim | Stage::Owner(_)) => prepare(cx, &found, &form).await?,
         ("claim", Stage::Claim) => claim(cx, &form).await?,
         ("sign-in", Stage::Locked(true)) => sign_in(cx, &form).await?,
-        ("person", Stage::Keeper(_)) => person(cx, &form).await?,
-        ("phone", Stage::Keeper(who) | Stage::Member(who)) => phone(cx, (&found, who), &form).await?,
+        ("person", Stage::Owner(_)) => person(cx, &form).await?,
+        ("phone", Stage::Owner(who) | Stage::Member(who)) => phone(cx, (&found, who), &form).await?,
         ("out", _) => Ok(out(cx)),
         (_, Stage::Away) => wrong(StatusCode::SERVICE_UNAVAILABLE, AWAY),
         // Who is here already signs in once more, from another page that was open.

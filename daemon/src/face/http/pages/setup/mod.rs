@@ -1,6 +1,6 @@
 //! The set-up page: makes two drives the box's, names the people, and shows what each phone scans. One form at a time, without scripts.
 //!
-//! While the box is nobody's, whoever is in the home's network may begin (docs/decisions/0037). From then on its keeper, who is the first
+//! While the box is nobody's, whoever is in the home's network may begin (docs/decisions/0037). From then on its owner, who is the first
 //! person with a password, adds people and drives; everybody with a password adds phones of their own.
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,12 +101,12 @@ pub(in crate::face::http) async fn is_nobodys(shared: &Arc<Shared>) -> bool {
 /// How the box stands, as far as setting it up goes.
 fn found(pool: &Pool) -> Result<Found, Refusal> {
     let (drives, may_be_a_pool, findings) = (pool.drives(), pool.may_be_a_pool(), pool.findings().to_vec());
-    let (people, keeper) = match pool.available() {
-        Ok(()) => (Some(pool.people()?), pool.keeper()?),
+    let (people, owner) = match pool.available() {
+        Ok(()) => (Some(pool.people()?), pool.owner()?),
         Err(_) => (None, None),
     };
     let plugged = pool.plugged().devices;
-    Ok(Found { drives, may_be_a_pool, people, keeper, plugged, findings })
+    Ok(Found { drives, may_be_a_pool, people, owner, plugged, findings })
 }
 
 impl Cx<'_> {

@@ -44,7 +44,7 @@ pub(super) fn whole(found: &Found, stage: &Stage, shown: &Shown) -> Markup {
             Stage::Locked(false) => {
                 p .note { "This box was set up on its command line. Whoever looks after it can open this page with " code { "shoebox person password NAME" } "." }
             }
-            Stage::Keeper(who) => (keeper(found, who, shown)),
+            Stage::Owner(who) => (owner(found, who, shown)),
             Stage::Member(who) => (member(found, who, shown)),
         }
     }
@@ -56,7 +56,7 @@ const fn title(stage: &Stage) -> &'static str {
         Stage::Away => "The main drive is not here",
         Stage::Claim => "Who are you?",
         Stage::Locked(_) => "This box is set up",
-        Stage::Keeper(_) => "Drives, people, phones",
+        Stage::Owner(_) => "Drives, people, phones",
         Stage::Member(_) => "Your phones",
     }
 }
@@ -220,8 +220,8 @@ fn sign_in(typed: &Form) -> Markup {
     }
 }
 
-/// What its keeper sees.
-fn keeper(found: &Found, who: &Slug, shown: &Shown) -> Markup {
+/// What its owner sees.
+fn owner(found: &Found, who: &Slug, shown: &Shown) -> Markup {
     let people = found.people.as_deref().unwrap_or_default();
     html! {
         @if shown.added.is_none() { (findings(found)) }

@@ -16,7 +16,7 @@ pub(super) struct Found {
     /// `None` while there is no main drive.
     pub(super) people: Option<Vec<PersonView>>,
     /// Whose the box is.
-    pub(super) keeper: Option<Slug>,
+    pub(super) owner: Option<Slug>,
     /// What is plugged in, as the command that root runs tells it.
     pub(super) plugged: Vec<Plugged>,
     /// What is to be said besides.
@@ -34,8 +34,8 @@ pub(super) enum Stage {
     Claim,
     /// It is somebody's, who is to sign in; `false`: nobody has a password with which to do that.
     Locked(bool),
-    /// Its keeper is here.
-    Keeper(Slug),
+    /// Its owner is here.
+    Owner(Slug),
     /// Somebody else of the family is here.
     Member(Slug),
 }
@@ -47,20 +47,20 @@ impl Found {
             return if self.may_be_a_pool { Stage::Away } else { Stage::Drives };
         };
         let signs_in = |who: &&Slug| people.iter().any(|person| person.name == **who && person.password);
-        match (&self.keeper, visitor.filter(signs_in)) {
+        match (&self.owner, visitor.filter(signs_in)) {
             _ if people.is_empty() => Stage::Claim,
-            (Some(keeper), Some(visitor)) if keeper == visitor => Stage::Keeper(keeper.clone()),
+            (Some(owner), Some(visitor)) if owner == visitor => Stage::Owner(owner.clone()),
             (_, Some(visitor)) => Stage::Member(visitor.clone()),
-            (keeper, None) => Stage::Locked(keeper.is_some()),
+            (owner, None) => Stage::Locked(owner.is_some()),
         }
     }
 
     /// For whom `who` may add a phone: for whoever has a password of their own nobody else does. What a phone may see of its
     /// person's photos depends on the app.
     pub(super) fn may_add_for(&self, who: &Slug) -> Vec<&Slug> {
-        let keeper = self.keeper.as_ref() == Some(who);
+        let owner = self.owner.as_ref() == Some(who);
         let people = self.people.iter().flatten();
-        people.filter(|of| of.name == *who || (keeper && !of.password)).map(|of| &of.name).collect()
+        people.filter(|of| of.name == *who || (owner && !of.password)).map(|of| &of.name).collect()
     }
 
     /// Where drives wait to become the box's, and what they may become.
@@ -143,11 +143,11 @@ mod tests {
     #[test]
     fn who_it_belongs_to() {
         let (anna, ben): (Slug, Slug) = ("anna".parse().unwrap(), "ben".parse().unwrap());
-        let stands = |people: Vec<PersonView>, keeper: Option<&Slug>| Found {
+        let stands = |people: Vec<PersonView>, owner: Option<&Slug>| Found {
             drives: vec![drive("/a", Some(DriveRole::Primary), Ready), drive("/b", None, Blank)],
             may_be_a_pool: true,
             people: Some(people),
-            keeper: keeper.cloned(),
+            owner: owner.cloned(),
             plugged: vec![],
             findings: vec![],
         };
@@ -161,7 +161,7 @@ mod tests {
         let hers = stands(people(), Some(&anna));
         assert_eq!(hers.stage(None), Stage::Locked(true));
         assert_eq!(hers.stage(Some(&ben)), Stage::Member(ben.clone()));
-        assert_eq!(hers.stage(Some(&anna)), Stage::Keeper(anna.clone()));
+        assert_eq!(hers.stage(Some(&anna)), Stage::Owner(anna.clone()));
         // A visit of somebody who has no password any more is none.
         assert_eq!(hers.stage(Some(&"kim".parse().unwrap())), Stage::Locked(true));
         let names =
