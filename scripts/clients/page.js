@@ -2,25 +2,18 @@
 // is told to. Usage: node page.js '{"module": PATH, "chromium": PATH, "url": URL, …}'
 'use strict';
 
-const path = require('node:path');
 const readline = require('node:readline');
 const wish = JSON.parse(process.argv[2]);
 const { chromium } = require(wish.module);
+const { PHONE, start, camera } = require('./chromium.js');
 
 const tell = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const told = async () => (await lines.next()).value;
 
 (async () => {
-  const browser = await chromium.launch({
-    executablePath: wish.chromium,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync'],
-  });
-  const context = await browser.newContext({
-    viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'light',
-    locale: 'en-GB',
-  });
+  const browser = await start(chromium, wish.chromium);
+  const context = await browser.newContext(PHONE);
   const page = await context.newPage();
   page.setDefaultTimeout(60000);
   const complaints = [];
@@ -34,14 +27,7 @@ const told = async () => (await lines.next()).value;
     if (!request.url().startsWith(wish.url)) elsewhere.push(request.url());
   });
   page.on('dialog', (dialog) => dialog.accept());
-  const shot = async (name) => {
-    if (!wish.shots) return;
-    for (const colorScheme of ['light', 'dark']) {
-      await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: path.join(wish.shots, `${name}-${colorScheme}.png`), fullPage: true });
-    }
-    await page.emulateMedia({ colorScheme: 'light' });
-  };
+  const shot = camera(page, wish.shots);
   const count = async (id) => Number(await page.textContent(`#count-${id}`));
   const until = (test, argument) => page.waitForFunction(test, argument, { timeout: 60000, polling: 50 });
   const counts = async () => ({

@@ -8,31 +8,20 @@ const need = (name) => require(path.join(wish.modules, name));
 const { chromium } = need('playwright-core');
 const jsqr = need('jsqr');
 const { PNG } = need('pngjs');
+const { PHONE, start, camera } = require('./chromium.js');
 
 const tell = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 
 (async () => {
-  const browser = await chromium.launch({
-    executablePath: wish.chromium,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync'],
-  });
-  const phone = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true, locale: 'en-GB' };
-  const context = await browser.newContext(phone);
+  const browser = await start(chromium, wish.chromium);
+  const context = await browser.newContext(PHONE);
   const page = await context.newPage();
   page.setDefaultTimeout(60000);
   const elsewhere = [];
   page.on('request', (request) => {
     if (!request.url().startsWith(wish.url)) elsewhere.push(request.url());
   });
-  const shot = async (name) => {
-    if (!wish.shots) return;
-    for (const colorScheme of ['light', 'dark']) {
-      await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: path.join(wish.shots, `${name}-${colorScheme}.png`), fullPage: true });
-    }
-    await page.emulateMedia({ colorScheme: 'light' });
-  };
+  const shot = camera(page, wish.shots);
   const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
   // What a camera would read from the screen.
   const scan = async () => {
@@ -87,7 +76,7 @@ const tell = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
   tell({ cards, codes, overflow: Math.max(0, widest) });
   tell({ scripts: await page.locator('script').count(), elsewhere });
 
-  const other = await (await browser.newContext(phone)).newPage();
+  const other = await (await browser.newContext(PHONE)).newPage();
   await other.goto(`${wish.url}/setup`);
   tell({ stranger: (await other.textContent('main')).trim() });
   await browser.close();
