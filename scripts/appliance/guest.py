@@ -29,6 +29,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "scripts", "clients"))
+from box import sha256  # noqa: E402
 from ports import free_port  # noqa: E402
 
 # Generous: an emulated machine on a busy one.
@@ -82,14 +83,6 @@ def roomy():
         if facts.f_bavail * facts.f_frsize > 6 << 30 and "TMPDIR" not in os.environ:
             return "/dev/shm"
     return None
-
-
-def sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 22):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 # --- the image
