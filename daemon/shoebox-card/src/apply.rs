@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::wifi::Kept;
 use crate::wishes::{Mistake, Wifi, Wishes};
 use crate::{keeping, mistakes, psk, secret, wishes};
+use shoebox_drive::failure::Failure;
 
 const SUPPLICANT: &str = "etc/wpa_supplicant/wpa_supplicant-wlan0.conf";
 /// The daemon may be looking at a drive that has just come.

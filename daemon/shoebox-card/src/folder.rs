@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-use crate::failure::Failure;
+use shoebox_drive::failure::Failure;
 
 /// What a family writes.
 pub const WISHES: &str = "shoebox.toml";

@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, fstat, fstatat};
 
-use crate::failure::Failure;
 use crate::wifi::Kept;
+use shoebox_drive::failure::Failure;
 
 const OWN: &str = ".shoebox";
 const MARKER: &str = "drive.toml";

@@ -3,7 +3,6 @@
 //! What is written there is checked value by value: one that is wrong is told in a file beside it, and does not keep the others from being
 //! applied. It never writes to the card while there is nothing to say and no secret to take away.
 pub mod apply;
-pub mod failure;
 pub mod folder;
 pub mod keeping;
 pub mod mistakes;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use shoebox_card::apply::{self, Box};
-use shoebox_card::failure::Failure;
 use shoebox_card::folder::Folder;
+use shoebox_drive::failure::Failure;
 
 const HELP: &str = "\
 shoebox-card: applies what a family wrote into shoebox.toml on the card. Run by systemd as root.
