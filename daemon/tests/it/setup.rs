@@ -145,7 +145,7 @@ fn a_box_that_is_somebodys_does_nothing_for_others() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = fresh(dir.path());
     let mut anna = Browser::at(&daemon);
-    daemon.until("the drives are seen", |_| anna.page().contains("is new here."));
+    daemon.until("the drives are seen", |_| anna.page().matches("is new here.").count() == 2);
     // From a page of another site, nothing.
     let evil = anna.post_from("http://evil.example", &drive(dir.path(), "a", "primary"));
     assert_eq!(evil.status, 403, "{}", evil.text);
@@ -211,7 +211,7 @@ fn a_box_whose_main_drive_is_away_is_nobodys_to_take() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = fresh(dir.path());
     let mut anna = Browser::at(&daemon);
-    daemon.until("the drives are seen", |_| anna.page().contains("is new here."));
+    daemon.until("the drives are seen", |_| anna.page().matches("is new here.").count() == 2);
     // Both at once, as two taps: one of them is the main drive, and there is one pool.
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let send = |name: &'static str| {
