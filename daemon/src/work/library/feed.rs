@@ -177,14 +177,16 @@ impl Library {
             let (album, asset) = (Uuid::of_name("album", &folder), Uuid::of_content(&hash));
             let mut member = Member { seq, album, asset, now: Now::Untold, new_album: None, new_asset: None };
             if is_album(feed, &folder) {
-                let (is_in, album_at, photo_at) = primary.catalogue.read(|r| {
-                    let names = r.names_between(&feed.home, &hash, &hash)?;
+                let is_in = primary.catalogue.read(|r| {
                     let is_here =
                         |n: &AssetName| n.name.path.parent().is_some_and(|p| p.fold_key() == folder);
-                    let album_at = r.last_touched(&key, &folder, None)?;
-                    Ok((names.iter().any(is_here), album_at, r.last_touched(&key, "", Some(&hash))?))
+                    Ok(r.names_between(&feed.home, &hash, &hash)?.iter().any(is_here))
                 })?;
                 let photo = if is_in { self.photo_now(&primary, feed, &hash)? } else { Now::Gone };
+                // After it: a photo that could be told of only a moment ago (its SHA-1 came) was touched by that, and nobody told of it before.
+                let (album_at, photo_at) = primary.catalogue.read(|r| {
+                    Ok((r.last_touched(&key, &folder, None)?, r.last_touched(&key, "", Some(&hash))?))
+                })?;
                 if let (Now::There(_), true) = (&photo, album_at > feed.until) {
                     member.new_album = self.album_now(&primary, feed, &folder)?.there();
                 }
