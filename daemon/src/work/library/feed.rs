@@ -146,7 +146,9 @@ impl Library {
         let mut photos = Vec::new();
         for Touched { seq, hash, .. } in self.touched(&primary, feed, About::Photos, after, limit)? {
             if let Some(hash) = hash {
-                photos.push((seq, Uuid::of_content(&hash), self.photo_now(&primary, feed, &hash)?));
+                let now = self.photo_now(&primary, feed, &hash)?;
+                let now = still(&primary, feed, ("", Some(&hash)), now)?;
+                photos.push((seq, Uuid::of_content(&hash), now));
             }
         }
         Ok(photos)
@@ -163,7 +165,8 @@ impl Library {
         let mut albums = Vec::new();
         for Touched { seq, folder, .. } in self.touched(&primary, feed, About::Folders, after, limit)? {
             let id = Uuid::of_name("album", &folder);
-            albums.push((seq, id, self.album_now(&primary, feed, &folder)?));
+            let now = self.album_now(&primary, feed, &folder)?;
+            albums.push((seq, id, still(&primary, feed, (&folder, None), now)?));
         }
         Ok(albums)
     }
@@ -266,6 +269,18 @@ fn is_album(feed: &Feed, folder: &str) -> bool {
 
 fn is_phone(feed: &Feed, folder: &str) -> bool {
     feed.phones.iter().any(|phone| phone == folder)
+}
+
+/// What has changed since the device asked has moved behind the end of this stream, and comes with the next one. Told of now, it could be
+/// described to who was not told of it: the kinds before this one were looked up earlier. So it is asked after looking up what it is.
+fn still<T>(
+    primary: &Primary,
+    feed: &Feed,
+    (folder, hash): (&str, Option<&ContentHash>),
+    now: Now<T>,
+) -> Result<Now<T>, Refusal> {
+    let touched = primary.catalogue.read(|r| r.last_touched(&feed.home.fold_key(), folder, hash))?;
+    Ok(if touched > feed.until { Now::Untold } else { now })
 }
 
 impl<T> Now<T> {
